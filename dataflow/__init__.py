@@ -1,0 +1,1 @@
+"""Every decision taken before the first cycle, and the number formats hardware must agree on."""

@@ -1,0 +1,1 @@
+"""Amaranth components, generated from the same parameters that the simulator uses."""

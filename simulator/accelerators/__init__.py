@@ -1,0 +1,51 @@
+"""One module (or sub-package) per accelerator; `find` returns it by name.
+
+A module in this folder is an accelerator if it has what `Accelerator` states. Nothing registers
+itself: `names` lists the folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from typing import Any, Protocol, cast
+
+from simulator.report import Report
+from workloads.errors import InputError
+from workloads.operations import Workload
+
+
+class Accelerator(Protocol):
+    """What a model module offers. A model with values to compute also has `compute`."""
+
+    Config: type[Any]
+
+    def schedule(self, config: Any, workload: Workload) -> Any:
+        """Take every decision before the first cycle and return it as a plan to read and edit."""
+
+    def simulate(self, config: Any, plan: Any) -> Report:
+        """Say what the plan costs, without deciding anything."""
+
+
+def names() -> list[str]:
+    """Return the names of all accelerators, sorted."""
+    return sorted(
+        module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
+    )
+
+
+def find(name: str) -> Accelerator:
+    """Import the accelerator called `name`; raise `InputError` if there is none."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names())}"
+        raise InputError(f"no accelerator is called {name!r}; {hint}")
+    return cast(Accelerator, importlib.import_module(f"{__name__}.{name}"))
+
+
+def run(name: str, workload: Workload, **settings: Any) -> Report:
+    """Schedule and simulate `workload` on the accelerator `name` with config fields `settings`."""
+    model = find(name)
+    config = model.Config(**settings)
+    return model.simulate(config, model.schedule(config, workload))

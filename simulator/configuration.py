@@ -1,0 +1,66 @@
+"""Change fields of a frozen config from text, with errors that name what would be right."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from workloads.errors import InputError
+
+C = TypeVar("C")
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, str]:
+    """Split `field=value` texts into a dictionary.
+
+    >>> parse_settings(["rows=64", "stationarity=os"])
+    {'rows': '64', 'stationarity': 'os'}
+    """
+    values: dict[str, str] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--set must be field=value, not {setting!r}")
+        if name.strip() in values:
+            raise InputError(f"--set {name.strip()} is given twice; give it once")
+        values[name.strip()] = value.strip()
+    return values
+
+
+def override(config: C, values: Mapping[str, str]) -> C:
+    """Return `config` with the named fields replaced by values read from text.
+
+    The type comes from the field's annotation: int, float, bool, str or a Literal of texts.
+    Raises `InputError` for an unknown field or a value that is not of the field's type; errors of
+    the config's own validation pass through.
+    """
+    types = get_type_hints(type(config))
+    known = [f.name for f in dataclasses.fields(config)]  # type: ignore[arg-type]
+    changes: dict[str, Any] = {}
+    for name, text in values.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+            raise InputError(f"{type(config).__module__} has no field {name!r}; {hint}")
+        changes[name] = _read(name, text, types[name])
+    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+
+
+def _read(name: str, text: str, kind: Any) -> Any:
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            raise InputError(f"{name} must be one of {', '.join(get_args(kind))}, not {text!r}")
+        return text
+    if kind is bool:
+        if text.lower() in ("true", "on", "yes", "1"):
+            return True
+        if text.lower() in ("false", "off", "no", "0"):
+            return False
+        raise InputError(f"{name} must be true or false, not {text!r}")
+    try:
+        return kind(text)
+    except ValueError:
+        wanted = {"int": "a whole number", "float": "a number"}[kind.__name__]
+        raise InputError(f"{name} must be {wanted}, not {text!r}") from None
