@@ -48,6 +48,21 @@ def override(config: C, values: Mapping[str, str]) -> C:
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
 
 
+def check_positive(config: Any, *names: str) -> None:
+    """Raise `InputError` unless the named fields are positive, finite, and whole if annotated int.
+
+    For a config's `__post_init__`, so that a wrong value is refused wherever it comes from.
+    """
+    types = get_type_hints(type(config))
+    for name in names:
+        value = getattr(config, name)
+        whole = types[name] is int
+        number = not isinstance(value, bool) and isinstance(value, int if whole else (int, float))
+        if not number or not 0 < value < float("inf"):
+            wanted = "a positive whole number" if whole else "a positive number"
+            raise InputError(f"{name} must be {wanted}, not {value!r}")
+
+
 def _read(name: str, text: str, kind: Any) -> Any:
     if get_origin(kind) is Literal:
         if text not in get_args(kind):
