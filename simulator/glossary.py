@@ -41,6 +41,15 @@ GLOSSARY: dict[str, Term] = {
         "bytes", "Bytes if every stored tensor moved once: the least any schedule can do."
     ),
     "sram_bytes": Term("bytes", "Bytes read from and written to the on-chip buffers."),
+    "fill_cycles": Term(
+        "cycles",
+        "Part of compute_cycles in which the array is not at full rate: fill, drain, interleaving "
+        "with too few tiles, weight loads.",
+    ),
+    "stall_cycles": Term("cycles", "Part of cycles in which the compute array waits for memory."),
+    "hidden_cycles": Term(
+        "cycles", "Work that runs behind another operation and is not counted in cycles."
+    ),
     "utilisation": Term(
         "fraction", "Useful MACs over cycles x peak MACs per cycle; at most 1 by construction."
     ),
