@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
+
+from workloads.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +64,16 @@ GLOSSARY: dict[str, Term] = {
     "seconds": Term("s", "Cycles over the clock."),
     "energy_j": Term("J", "Energy of the whole workload, all components."),
 }
+
+
+def find(name: str) -> Term:
+    """Return the term called `name`; raise `InputError` if there is none.
+
+    >>> find("seconds").unit
+    's'
+    """
+    if name not in GLOSSARY:
+        near = difflib.get_close_matches(name, GLOSSARY, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "sparsight explain lists all terms"
+        raise InputError(f"no output has a column called {name!r}; {hint}")
+    return GLOSSARY[name]

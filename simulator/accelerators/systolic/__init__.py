@@ -60,6 +60,8 @@ COLUMNS = (
     "cycles",
     "compute_cycles",
     "memory_cycles",
+    "fill_cycles",
+    "stall_cycles",
     "useful_macs",
     "issued_macs",
     "utilisation",
@@ -84,7 +86,7 @@ class Config:
     """Operand that stays in the array: os outputs, ws weights (right operand), is inputs (left)."""
 
     tile_overlap: timing.TileOverlap = "double_buffered"
-    """How tiles follow each other: none (SCALE-Sim), double_buffered, or ideal (no fill or drain)."""
+    """How tiles follow each other: none (SCALE-Sim), double_buffered, ideal (no fill, no drain)."""
 
     nm_support: bool = True
     """Whether an N:M operand shortens the reduction (SCALE-Sim 3) or is treated as dense."""
@@ -231,8 +233,8 @@ def _product_row(config: Config, op: MatMul, plan: ProductPlan) -> dict[str, Any
     tiling = timing.tiling(
         op.m, plan.steps_k, op.n, rows=config.rows, cols=config.cols, dataflow=config.dataflow
     )
-    compute = int(
-        timing.cycles(tiling, rows=config.rows, tile_overlap=config.tile_overlap, batch=op.batch)
+    compute = timing.cycles(
+        tiling, rows=config.rows, tile_overlap=config.tile_overlap, batch=op.batch
     )
     stream = tiling.tiles * tiling.steps * op.batch
     dram_bytes = op.batch * plan.reuse.traffic_bytes(product)
@@ -247,6 +249,7 @@ def _product_row(config: Config, op: MatMul, plan: ProductPlan) -> dict[str, Any
         pattern=str(getattr(op, plan.sparse_operand).pattern) if plan.sparse_operand else "dense",
         stationarity=config.dataflow,
         compute_cycles=compute,
+        fill_cycles=compute - stream,
         useful_macs=op.kept_macs,
         issued_macs=stream * config.peak_macs_per_cycle,
         dram_bytes=dram_bytes,
@@ -310,7 +313,7 @@ def _scans(op: Selection) -> int:
 
 def _row(config: Config, op: Operation, *, busy: str, **values: Any) -> dict[str, Any]:
     """Complete the row of an operation with its times, its bottleneck and its utilisation."""
-    row = dict.fromkeys(COLUMNS, 0) | {"stationarity": "-", "batch": 1} | values
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, 0) | {"stationarity": "-", "batch": 1} | values
     memory_cycles = math.ceil(row["dram_bytes"] * config.clock_hz / config.dram_bytes_per_s)
     cycles = max(row["compute_cycles"], memory_cycles)
     slots = cycles * config.peak_macs_per_cycle
@@ -320,6 +323,7 @@ def _row(config: Config, op: Operation, *, busy: str, **values: Any) -> dict[str
         "pass": str(op.pass_),
         "cycles": cycles,
         "memory_cycles": memory_cycles,
+        "stall_cycles": cycles - row["compute_cycles"],
         "bottleneck": "none" if cycles == 0 else busy if cycles > memory_cycles else "dram",
         "utilisation": row["useful_macs"] / slots if slots else 0.0,
     }

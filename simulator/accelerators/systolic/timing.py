@@ -19,15 +19,11 @@ is        inputs      k/R x m/C           R       n        R + C - 2
   ws and is one shadow register a PE, and either is busy for R cycles a tile. The first load and the
   last tail remain. `stepped` proves it, and that one cycle less fails.
 - ``ideal``: steps only. The lower bound that analytical mappers report.
-
-All functions take numbers or integer arrays alike.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
+from typing import Literal, NamedTuple
 
 Dataflow = Literal["os", "ws", "is"]
 TileOverlap = Literal["none", "double_buffered", "ideal"]
@@ -36,13 +32,13 @@ TileOverlap = Literal["none", "double_buffered", "ideal"]
 class Tiling(NamedTuple):
     """Tiles of a product, and the load, steps and tail in cycles of each."""
 
-    tiles: Any
+    tiles: int
     load: int
-    steps: Any
+    steps: int
     tail: int
 
 
-def tiling(m: Any, k: Any, n: Any, *, rows: int, cols: int, dataflow: Dataflow) -> Tiling:
+def tiling(m: int, k: int, n: int, *, rows: int, cols: int, dataflow: Dataflow) -> Tiling:
     """Cut a product into tiles of a rows x cols array.
 
     >>> tiling(128, 256, 96, rows=32, cols=32, dataflow="ws")
@@ -58,7 +54,7 @@ def tiling(m: Any, k: Any, n: Any, *, rows: int, cols: int, dataflow: Dataflow) 
             return Tiling(ceil_div(k, rows) * ceil_div(m, cols), rows, n, tail)
 
 
-def cycles(tiling: Tiling, *, rows: int, tile_overlap: TileOverlap, batch: Any = 1) -> Any:
+def cycles(tiling: Tiling, *, rows: int, tile_overlap: TileOverlap, batch: int = 1) -> int:
     """Return the compute cycles of `batch` products that are tiled alike.
 
     >>> cycles(tiling(128, 256, 96, rows=32, cols=32, dataflow="os"), rows=32, tile_overlap="none")
@@ -75,12 +71,12 @@ def cycles(tiling: Tiling, *, rows: int, tile_overlap: TileOverlap, batch: Any =
             return tiles * tiling.steps
 
 
-def period(steps: Any, *, rows: int) -> Any:
+def period(steps: int, *, rows: int) -> int:
     """Return the cycles from one tile's start to the next one's when tiles overlap."""
-    return np.maximum(steps, rows)
+    return max(steps, rows)
 
 
-def ceil_div(numerator: Any, denominator: Any) -> Any:
+def ceil_div(numerator: int, denominator: int) -> int:
     """Return the quotient rounded up.
 
     >>> ceil_div(49, 32)
