@@ -39,7 +39,8 @@ class Compressed:
     def stored_bits(self) -> int:
         """Bits of values and indices: N (value + ceil(log2 M)) a group and column."""
         groups, kept, columns = self.values.shape
-        return groups * kept * columns * (self.values.itemsize * 8 + self.pattern.index_bits)
+        entry_bits = self.values.itemsize * 8 + self.pattern.index_bits
+        return int(groups * kept * columns * entry_bits)
 
 
 def magnitude_key(values: Array) -> NDArray[np.int64]:
@@ -48,13 +49,16 @@ def magnitude_key(values: Array) -> NDArray[np.int64]:
     >>> magnitude_key(np.array([-2.0, 1.0, np.nan], np.float16)).argsort().tolist()
     [1, 0, 2]
     """
+    key: NDArray[np.int64]
     if values.dtype.kind in "iu":
-        return np.abs(values.astype(np.int64))
+        key = np.abs(values.astype(np.int64))
+        return key
     if values.dtype not in (np.float16, np.float32, np.float64):
         raise InputError(f"values must be integers or fp16, fp32, fp64, not {values.dtype}")
     bits = values.dtype.itemsize * 8
     raw = np.ascontiguousarray(values).view(f"u{bits // 8}")
-    return (raw & np.array((1 << (bits - 1)) - 1, raw.dtype)).astype(np.int64)
+    key = (raw & np.array((1 << (bits - 1)) - 1, raw.dtype)).astype(np.int64)
+    return key
 
 
 def kept_indices(groups: Array, pattern: NM) -> NDArray[np.uint8]:

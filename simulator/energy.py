@@ -42,6 +42,15 @@ def sram_byte_pj(capacity_bytes: int) -> float:
     return float(np.exp(np.interp(np.log(capacity_bytes), sizes, energies))) / 8
 
 
+def multiply_pj(value_bits: int) -> float:
+    """Return the energy of multiplying two operands: int8, fp16 or fp32 by their width.
+
+    >>> multiply_pj(16)
+    1.1
+    """
+    return {8: INT8_MULTIPLY_PJ, 16: FP16_MULTIPLY_PJ, 32: FP32_MULTIPLY_PJ}[value_bits]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionCounts:
     """How often each elementary action happened, and in SRAMs of which size."""

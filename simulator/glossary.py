@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
+
+from workloads.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,15 @@ GLOSSARY: dict[str, Term] = {
         "bytes", "Bytes if every stored tensor moved once: the least any schedule can do."
     ),
     "sram_bytes": Term("bytes", "Bytes read from and written to the on-chip buffers."),
+    "fill_cycles": Term(
+        "cycles",
+        "Part of compute_cycles in which the array is not at full rate: fill, drain, interleaving "
+        "with too few tiles, weight loads.",
+    ),
+    "stall_cycles": Term("cycles", "Part of cycles in which the compute array waits for memory."),
+    "hidden_cycles": Term(
+        "cycles", "Work that runs behind another operation and is not counted in cycles."
+    ),
     "utilisation": Term(
         "fraction", "Useful MACs over cycles x peak MACs per cycle; at most 1 by construction."
     ),
@@ -52,3 +64,16 @@ GLOSSARY: dict[str, Term] = {
     "seconds": Term("s", "Cycles over the clock."),
     "energy_j": Term("J", "Energy of the whole workload, all components."),
 }
+
+
+def find(name: str) -> Term:
+    """Return the term called `name`; raise `InputError` if there is none.
+
+    >>> find("seconds").unit
+    's'
+    """
+    if name not in GLOSSARY:
+        near = difflib.get_close_matches(name, GLOSSARY, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "sparsight explain lists all terms"
+        raise InputError(f"no output has a column called {name!r}; {hint}")
+    return GLOSSARY[name]

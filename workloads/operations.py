@@ -228,7 +228,8 @@ class VectorOp:
     """Work that is linear in its elements: activation, normalisation, softmax, pooling, update.
 
     `lane_operations` is the number of times one element occupies a vector lane. `fused` work rides
-    on the result stream of the matrix product before it: it costs neither time nor traffic.
+    on the result stream of the matrix product before it: it takes no lane time, and moves only the
+    bytes that it states (a second tensor that it reads, such as the skip tensor of a residual).
     """
 
     name: str

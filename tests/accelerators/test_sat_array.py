@@ -1,4 +1,4 @@
-"""The closed forms of the N:M array equal its stepped definition, and no period could be shorter."""
+"""The closed forms of the N:M array equal its stepped definition; no period could be shorter."""
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def run_ws(windows, packed, array, block_rows, *, shorter=0):
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(shape=shapes, pattern=st.sampled_from(PATTERNS), array=arrays)
 def test_output_stationary_closed_form_equals_the_stepped_array(shape, pattern, array) -> None:
     windows, packed = operands(*shape, pattern)
@@ -84,7 +84,7 @@ def test_output_stationary_closed_form_equals_the_stepped_array(shape, pattern, 
     assert result.cycles == timing.os_cycles(p, packed.values.shape[0], pattern.n, q, 1, **array)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(shape=shapes, pattern=st.sampled_from(PATTERNS), array=arrays, block=st.integers(1, 19))
 def test_weight_stationary_closed_form_equals_the_stepped_array(
     shape, pattern, array, block
@@ -99,18 +99,18 @@ def test_weight_stationary_closed_form_equals_the_stepped_array(
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(shape=shapes, pattern=st.sampled_from(PATTERNS), array=arrays)
 def test_one_cycle_less_between_output_tiles_is_a_hazard(shape, pattern, array) -> None:
     p, k, q = shape
     # Enough tiles that two full turns follow each other.
-    p, q = p + array["rows"] * array["interleave"] * 2, q
+    p += array["rows"] * array["interleave"] * 2
     windows, packed = operands(p, k, q, pattern)
     with pytest.raises(stepped.HazardError):
         run_os(windows, packed, array, shorter=1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(shape=shapes, pattern=st.sampled_from(PATTERNS), array=arrays)
 def test_one_cycle_less_between_weight_tiles_is_a_hazard(shape, pattern, array) -> None:
     p, k, q = shape

@@ -157,9 +157,8 @@ def test_phases_charge_every_tensor_once(conv: Conv2d) -> None:
     phases = lower_conv("c", conv, Pass.BP)
     if not phases:
         return
-    x, w, y = (
-        lower_conv("c", conv, Pass.FF)[0].__getattribute__(s) for s in ("left", "right", "out")
-    )
+    (forward,) = lower_conv("c", conv, Pass.FF)
+    x, w, y = forward.left, forward.right, forward.out
     assert sum(op.out.elements for op in phases) == x.elements
     assert y.elements <= sum(op.left.elements for op in phases) <= y.elements + len(phases)
     assert sum(op.right.elements for op in phases) <= w.elements

@@ -11,19 +11,20 @@ accepted. In output-stationary mode an operand pair arrives from the west (dense
 of M values) and from the north (one kept value and its index in the window); the index selects the
 window's value. In weight-stationary mode the north value and index come from a register.
 
-**Cycle numbers.** Operands of slot s (a step and a turn) are at PE (r, c) in cycle s + r + c (output
-stationary) or s + r h + c (weight stationary, h the time of a sum from one row to the next). The
-product is visible Lm cycles later, the sum La cycles after that. A result is out in the cycle in
-which it is visible at the south edge; a run of n cycles has its last result in cycle n - 1.
+**Cycle numbers.** Operands of slot s (a step and a turn) are at PE (r, c) in cycle s + r + c
+(output stationary) or s + r h + c (weight stationary, h the time of a sum from one row to the
+next). The product is visible Lm cycles later, the sum La cycles after that. A result is out in the
+cycle in which it is visible at the south edge; a run of n cycles has its last result in cycle n -
+1.
 
-**Drain (output stationary).** The adder's last stage also writes the drain register of its turn.
-A column shifts once all its registers of these tiles are loaded, one result a cycle, south-most PE
+**Drain (output stationary).** The adder's last stage also writes the drain register of its turn. A
+column shifts once all its registers of these tiles are loaded, one result a cycle, south-most PE
 first and within a PE the first turn first. Loading a register while its column shifts is a hazard.
 
 **Weights (weight stationary).** A column has a shift chain of R x N registers behind the ones in
-use. The first row's slot of a tile takes the chain's value of its PE directly. The chain shifts from
-the cycle in which the south-most PE has done so. Using a chain that is not full is a hazard, and so
-is reading a partial sum from the buffer before it has been written.
+use. The first row's slot of a tile takes the chain's value of its PE directly. The chain shifts
+from the cycle in which the south-most PE has done so. Using a chain that is not full is a hazard,
+and so is reading a partial sum from the buffer before it has been written.
 
 A hazard ends the run: the wrappers raise `HazardError`. Periods come from outside (`os_period`,
 `ws_period`), so tests can show that one cycle less is a hazard.
@@ -42,6 +43,7 @@ from dataflow.tiling import ceil_div
 from workloads.errors import InputError
 
 Float32 = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 OVERLAPPING_STREAMS, MISALIGNED, DRAIN_BUSY, WEIGHTS_MISSING, PSUM_NOT_WRITTEN = -1, -2, -3, -4, -5
 HAZARDS = {
@@ -124,9 +126,7 @@ def weight_stationary(
     return _checked(out, cycles)
 
 
-def _operands(
-    windows: NDArray[Any], packed: Compressed
-) -> tuple[Float32, Float32, NDArray[np.int64]]:
+def _operands(windows: NDArray[Any], packed: Compressed) -> tuple[Float32, Float32, Ints]:
     if windows.shape[1:] != (packed.values.shape[0], packed.pattern.m):
         raise InputError(
             f"windows must have shape (P, {packed.values.shape[0]}, {packed.pattern.m}), "
@@ -147,8 +147,17 @@ def _checked(values: Float32, cycles: int) -> Stepped:
 
 @njit(cache=True)
 def _output_stationary(
-    left, values, indices, out, rows, cols, interleave, mul_latency, add_latency, period
-):
+    left: Float32,
+    values: Float32,
+    indices: Ints,
+    out: Float32,
+    rows: int,
+    cols: int,
+    interleave: int,
+    mul_latency: int,
+    add_latency: int,
+    period: int,
+) -> int:
     kept, q = values.shape[1], values.shape[2]
     steps = left.shape[1] * kept
     slots = max(interleave, add_latency)
@@ -230,7 +239,14 @@ def _output_stationary(
 
 
 @njit(cache=True)
-def _os_slot(time, period, steps, slots, interleave, tiles):
+def _os_slot(
+    time: int,
+    period: int,
+    steps: int,
+    slots: int,
+    interleave: int,
+    tiles: int,
+) -> int:
     """Return `time` if the skewed edge issues an operand then, else -1."""
     turn, offset = time // period, time % period
     first = turn * interleave
@@ -240,14 +256,26 @@ def _os_slot(time, period, steps, slots, interleave, tiles):
 
 
 @njit(cache=True)
-def _os_work(slot, period, slots, interleave):
+def _os_work(
+    slot: int,
+    period: int,
+    slots: int,
+    interleave: int,
+) -> tuple[int, int]:
     """Return the tile and the step of the reduction that a slot works on."""
     offset = slot % period
     return slot // period * interleave + offset % slots, offset // slots
 
 
 @njit(cache=True)
-def _product(left, values, indices, row, step, col):
+def _product(
+    left: Float32,
+    values: Float32,
+    indices: Ints,
+    row: int,
+    step: int,
+    col: int,
+) -> Any:
     """Multiply one kept value with the window element its index selects; zero past the edges."""
     if row >= left.shape[0] or col >= values.shape[2]:
         return np.float32(0.0)
@@ -257,19 +285,19 @@ def _product(left, values, indices, row, step, col):
 
 @njit(cache=True)
 def _weight_stationary(
-    left,
-    values,
-    indices,
-    out,
-    rows,
-    cols,
-    interleave,
-    mul_latency,
-    add_latency,
-    block_rows,
-    period,
-    short_period,
-):
+    left: Float32,
+    values: Float32,
+    indices: Ints,
+    out: Float32,
+    rows: int,
+    cols: int,
+    interleave: int,
+    mul_latency: int,
+    add_latency: int,
+    block_rows: int,
+    period: int,
+    short_period: int,
+) -> int:
     p, groups, _ = left.shape
     kept, q = values.shape[1], values.shape[2]
     slots = max(interleave, add_latency)
@@ -373,7 +401,17 @@ def _weight_stationary(
 
 
 @njit(cache=True)
-def _ws_slot(time, starts, p, kept, slots, interleave, block_rows, k_tiles, blocks):
+def _ws_slot(
+    time: int,
+    starts: Ints,
+    p: int,
+    kept: int,
+    slots: int,
+    interleave: int,
+    block_rows: int,
+    k_tiles: int,
+    blocks: int,
+) -> int:
     """Return `time` if the first column's edge issues a row then, else -1."""
     if time < starts[0] or time >= starts[-1]:
         return -1
@@ -388,7 +426,16 @@ def _ws_slot(time, starts, p, kept, slots, interleave, block_rows, k_tiles, bloc
 
 
 @njit(cache=True)
-def _ws_work(slot, starts, kept, slots, interleave, block_rows, k_tiles, blocks):
+def _ws_work(
+    slot: int,
+    starts: Ints,
+    kept: int,
+    slots: int,
+    interleave: int,
+    block_rows: int,
+    k_tiles: int,
+    blocks: int,
+) -> tuple[Any, Any, Any]:
     """Return the tile, the streamed row and which of the held values a slot works on."""
     tile = np.searchsorted(starts, slot, side="right") - 1
     offset = slot - starts[tile]

@@ -18,7 +18,8 @@ G      groups of M along the reduction (`dataflow.tiling.reduction_groups`)
 **Output stationary.** I tiles of R x C outputs are computed together, one cycle each in turn, so
 that a step of the reduction takes S cycles and a tile has T = G N steps. Results are copied to a
 drain chain (one per column, R x I registers) and leave southwards, one a cycle, while the next I
-tiles compute. The chain of a column may only be loaded when it is empty. The next tiles follow after
+tiles compute. The chain of a column may only be loaded when it is empty. The next tiles follow
+after
 
     period = max(T S, R I + R + I - 2)
 
@@ -27,9 +28,9 @@ last tiles, of which there are U <= I.
 
 **Weight stationary.** A PE holds one group (N values). Rows are streamed in blocks of I: each block
 passes N times, once for each held value, so T = ceil(P/I) N S cycles (for N = 1 no sum is added to
-twice in a PE: T = P). A row's sum reaches the PE below after h = (N-1) S + La cycles. Weights of the
-next tile are shifted in from the north behind the last use of the old ones (N R cycles), and its
-rows may only start when the sums that they continue have left the array:
+twice in a PE: T = P). A row's sum reaches the PE below after h = (N-1) S + La cycles. Weights of
+the next tile are shifted in from the north behind the last use of the old ones (N R cycles), and
+its rows may only start when the sums that they continue have left the array:
 
     period = max(T, (R-1) h + N R, R h + 1 if K needs several tiles)
 

@@ -1,0 +1,16 @@
+"""The commands of `sparsight`, in the order in which help shows them."""
+
+from __future__ import annotations
+
+import typer
+
+from simulator.cli import lists, run
+
+app = typer.Typer(
+    help="Simulate and co-design accelerators for sparse training.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command(context_settings=run.CONTEXT)(run.run)
+for command in (lists.networks, lists.accelerators, lists.methods, lists.explain):
+    app.command()(command)
