@@ -39,9 +39,7 @@ class Float32Add(wiring.Component):
             augend.eq(Cat(Const(0, 3), big.significand)),
             distance.eq(big.exponent - little.exponent),
         ]
-        addend = shift_right_sticky(
-            m, Cat(Const(0, 3), little.significand), distance, name="align"
-        )
+        addend = shift_right_sticky(m, Cat(Const(0, 3), little.significand), distance, name="align")
         sign, subtract, exponent, augend, addend, special, special_value = cuts.cut(
             sign=big.sign,
             subtract=big.sign ^ little.sign,

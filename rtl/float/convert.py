@@ -72,7 +72,5 @@ class Float16To32(wiring.Component):
         ]
         finite = Mux(half.is_zero, 0, Cat(Const(0, 13), normal[:10], field))
         magnitude = Mux(half.is_infinite, FP32.infinity, finite)
-        m.d.comb += self.wide.eq(
-            Mux(half.is_nan, FP32.quiet_nan, Cat(magnitude[:31], half.sign))
-        )
+        m.d.comb += self.wide.eq(Mux(half.is_nan, FP32.quiet_nan, Cat(magnitude[:31], half.sign)))
         return m

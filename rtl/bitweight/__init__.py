@@ -1,0 +1,1 @@
+"""RTL of the bit-weight engines: encoders, compressor trees, elements, arrays."""

@@ -1,0 +1,253 @@
+"""Reads what synthesis results need from a Liberty file: areas, functions, delays, energies.
+
+Supported: non-linear delay and power tables with one or two indices, combinational functions,
+flip-flops. Anything else in the file is skipped. Units: ns, pF, and pJ (V x V x pF) of energy.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workloads.errors import InputError
+
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[A-Za-z_0-9.+\-*/!\'&|^\[\]:]+|[(){};,]', re.S)
+COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\\\r?\n", re.S)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A look-up table over load (pF) and input transition (ns), in either order."""
+
+    load: NDArray[np.float64]
+    slew: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+    def at(self, load: float, slew: float) -> float:
+        """Interpolate bilinearly; outside, continue the outermost cells, as timers do."""
+        row, down = _position(self.load, load)
+        column, right = _position(self.slew, slew)
+        v = self.values
+        left = v[row, column] * (1 - down) + v[min(row + 1, len(v) - 1), column] * down
+        far = min(column + 1, v.shape[1] - 1)
+        other = v[row, far] * (1 - down) + v[min(row + 1, len(v) - 1), far] * down
+        return float(left * (1 - right) + other * right)
+
+
+@dataclass(slots=True)
+class Arc:
+    """What happens at an output pin because of one input pin: (rise, fall) of the output."""
+
+    related: str
+    delay: dict[str, Table] = field(default_factory=dict)
+    transition: dict[str, Table] = field(default_factory=dict)
+    energy: dict[str, Table] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Pin:
+    """A pin: its capacitance and function, the arcs of an output, the energy of an input."""
+
+    name: str
+    output: bool
+    capacitance: float
+    function: str = ""
+    arcs: dict[str, Arc] = field(default_factory=dict)
+    energy: dict[str, Table] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Cell:
+    """A cell: area in the library's unit, leakage in nW, pins, and the parts of a flip-flop."""
+
+    name: str
+    area: float
+    leakage_nw: float
+    pins: dict[str, Pin]
+    clock: str = ""
+    next_state: str = ""
+
+
+@dataclass(slots=True)
+class Library:
+    """All cells of a file, and its nominal voltage."""
+
+    name: str
+    voltage: float
+    cells: dict[str, Cell]
+
+
+class Group:
+    """A group of a Liberty file: name (arguments) { attributes and groups }."""
+
+    def __init__(self, kind: str, arguments: list[str]) -> None:
+        self.kind, self.arguments = kind, arguments
+        self.values: dict[str, str] = {}
+        self.lists: dict[str, list[str]] = {}
+        self.groups: list[Group] = []
+
+    def all(self, kind: str) -> list[Group]:
+        """Return the groups of a kind."""
+        return [group for group in self.groups if group.kind == kind]
+
+    def number(self, name: str, default: float = 0.0) -> float:
+        """Return a numeric attribute."""
+        return float(self.values.get(name, default))
+
+
+@lru_cache(maxsize=4)
+def read_library(path: Path) -> Library:
+    """Read a Liberty file; raise `InputError` if it is none or lacks the cells that mapping needs."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError as error:
+        raise InputError(f"cannot read the library {path}: {error.strerror}") from None
+    tokens = TOKEN.findall(COMMENT.sub(" ", text))
+    if not tokens or tokens[0] != "library":
+        raise InputError(f"{path} is no Liberty file: it must begin with library (...)")
+    try:
+        top, _ = _group(tokens, 0)
+        library = _library(top)
+    except (IndexError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is no complete Liberty file: {error}") from None
+    _check_cells(library, path)
+    return library
+
+
+def _check_cells(library: Library, path: Path) -> None:
+    """Raise `InputError` unless there are an inverter, a two-input gate and a D flip-flop."""
+    functions = {_shape(pin.function) for c in library.cells.values() for pin in c.pins.values()}
+    simple_flops = [c for c in library.cells.values() if c.clock and len(c.pins) <= 4]
+    missing = [
+        what
+        for what, there in (
+            ("an inverter", ("!", 1) in functions),
+            ("a NAND or NOR gate", any(f[0] == "!" and f[1] == 2 for f in functions)),
+            ("a D flip-flop without set and reset", bool(simple_flops)),
+        )
+        if not there
+    ]
+    if missing:
+        raise InputError(f"library {path} lacks {' and '.join(missing)}, which mapping needs")
+
+
+def _shape(function: str) -> tuple[str, int]:
+    inverted = "!" if "!" in function or "'" in function else ""
+    return inverted, len(set(re.findall(r"[A-Za-z]\w*", function)))
+
+
+def _group(tokens: list[str], at: int) -> tuple[Group, int]:
+    """Parse the group that starts at `at`; return it and the place behind it."""
+    close = tokens.index(")", at)
+    group = Group(tokens[at], [t.strip('"') for t in tokens[at + 2 : close] if t != ","])
+    at = close + 2
+    while tokens[at] != "}":
+        at = _statement(group, tokens, at)
+    return group, at + 1
+
+
+def _statement(group: Group, tokens: list[str], at: int) -> int:
+    name = tokens[at]
+    if name == ";":
+        return at + 1
+    if tokens[at + 1] == "(":
+        close = tokens.index(")", at)
+        if close + 1 < len(tokens) and tokens[close + 1] == "{":
+            inner, at = _group(tokens, at)
+            group.groups.append(inner)
+            return at
+        group.lists[name] = [t.strip('"') for t in tokens[at + 2 : close] if t != ","]
+        return close + 1
+    end = tokens.index(";", at)
+    text = " ".join(tokens[at + 1 : end]).lstrip(": ") if not name.endswith(":") else " ".join(
+        tokens[at + 1 : end]
+    )
+    group.values[name.rstrip(":")] = text.strip('"')
+    return end + 1
+
+
+def _library(top: Group) -> Library:
+    templates = {g.arguments[0]: g for g in top.groups if g.kind.endswith("_template")}
+    cells = {g.arguments[0]: _cell(g, templates) for g in top.all("cell")}
+    name = top.arguments[0] if top.arguments else ""
+    return Library(name, top.number("nom_voltage", 1.0), cells)
+
+
+def _cell(group: Group, templates: dict[str, Group]) -> Cell:
+    pins = {g.arguments[0]: _pin(g, templates) for g in group.all("pin")}
+    flops = group.all("ff")
+    state = flops[0].values if flops else {}
+    return Cell(
+        name=group.arguments[0],
+        area=group.number("area"),
+        leakage_nw=group.number("cell_leakage_power"),
+        pins=pins,
+        clock=re.sub(r"\W", "", state.get("clocked_on", "")),
+        next_state=state.get("next_state", ""),
+    )
+
+
+def _pin(group: Group, templates: dict[str, Group]) -> Pin:
+    pin = Pin(
+        name=group.arguments[0],
+        output=group.values.get("direction") == "output",
+        capacitance=group.number("capacitance"),
+        function=group.values.get("function", ""),
+    )
+    for timing in group.all("timing"):
+        kind = timing.values.get("timing_type", "combinational")
+        if not pin.output or kind.startswith(("three_state", "clear", "preset")):
+            continue
+        arc = pin.arcs.setdefault(timing.values["related_pin"], Arc(timing.values["related_pin"]))
+        for edge in ("rise", "fall"):
+            _put(arc.delay, edge, timing.all(f"cell_{edge}"), templates)
+            _put(arc.transition, edge, timing.all(f"{edge}_transition"), templates)
+    for power in group.all("internal_power"):
+        related = power.values.get("related_pin", "")
+        target = pin.energy
+        if pin.output and related:
+            target = pin.arcs.setdefault(related, Arc(related)).energy
+        for edge in ("rise", "fall"):
+            tables = power.all(f"{edge}_power") or power.all("power")
+            _put(target, edge, tables, templates)
+    return pin
+
+
+def _put(into: dict[str, Table], edge: str, groups: list[Group], templates: dict[str, Group]) -> None:
+    if groups and edge not in into:
+        into[edge] = _table(groups[0], templates)
+
+
+def _table(group: Group, templates: dict[str, Group]) -> Table:
+    """Return the table with load down and slew across, whatever the file's order is."""
+    template = templates.get(group.arguments[0] if group.arguments else "", Group("", []))
+    axes = [template.values.get(f"variable_{i}", "") for i in (1, 2)]
+    index = [_numbers(group.lists.get(f"index_{i}") or template.lists.get(f"index_{i}", ["0"]))
+             for i in (1, 2)]
+    values = np.array([_numbers([row]) for row in group.lists["values"]])
+    if not axes[1]:  # one index: a row or a column of values
+        flat = values.ravel()
+        if "cap" in axes[0]:
+            return Table(index[0], np.zeros(1), flat[:, None])
+        return Table(np.zeros(1), index[0], flat[None, :])
+    if values.shape != (len(index[0]), len(index[1])):
+        values = values.reshape(len(index[0]), len(index[1]))
+    if "cap" in axes[0]:
+        return Table(index[0], index[1], values)
+    return Table(index[1], index[0], values.T)
+
+
+def _numbers(texts: list[str]) -> NDArray[np.float64]:
+    return np.array([float(x) for text in texts for x in re.split(r"[,\s]+", text.strip()) if x])
+
+
+def _position(index: NDArray[np.float64], value: float) -> tuple[int, float]:
+    if len(index) == 1:
+        return 0, 0.0
+    cell = int(np.clip(np.searchsorted(index, value) - 1, 0, len(index) - 2))
+    return cell, float((value - index[cell]) / (index[cell + 1] - index[cell]))
