@@ -145,11 +145,18 @@ class Accumulator(wiring.Component):
     `total + carry - terms x step_offset(width, style)` modulo 2^acc_width.
 
     With `pipelined` (mac only) the product is registered in carry-propagated form before it is
-    accumulated: latency 3.
+    accumulated: latency 3. With `passes` the registered operands and `first` are outputs too, one
+    cycle late, for the neighbours in a systolic array.
     """
 
     def __init__(
-        self, *, width: int = 8, acc_width: int = 32, style: str = "mac", pipelined: bool = False
+        self,
+        *,
+        width: int = 8,
+        acc_width: int = 32,
+        style: str = "mac",
+        pipelined: bool = False,
+        passes: bool = False,
     ) -> None:
         check_style(style)
         check_operands(width, acc_width)
@@ -158,10 +165,12 @@ class Accumulator(wiring.Component):
         if pipelined and style != "mac":
             raise InputError(f"only the style mac can be pipelined, not {style}")
         self.width, self.acc_width = width, acc_width
-        self.style, self.pipelined = style, pipelined
+        self.style, self.pipelined, self.passes = style, pipelined, passes
         members = {"a": In(width), "b": In(width), "first": In(1), "total": Out(acc_width)}
         if is_carry_save(style):
             members["carry"] = Out(acc_width)
+        if passes:
+            members |= {"a_next": Out(width), "b_next": Out(width), "first_next": Out(1)}
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -169,6 +178,8 @@ class Accumulator(wiring.Component):
         m = Module()
         a, b, first = Signal(self.width), Signal(self.width), Signal()
         m.d.sync += [a.eq(self.a), b.eq(self.b), first.eq(self.first)]
+        if self.passes:
+            m.d.comb += [self.a_next.eq(a), self.b_next.eq(b), self.first_next.eq(first)]
         keep = (~first).replicate(self.acc_width)
         if self.pipelined:
             self._two_stages(m, a, b, first)

@@ -93,8 +93,8 @@ class StepAccumulator(wiring.Component):
 
     @property
     def low_bits(self) -> int:
-        """Bits that the rows of one step reach: lanes x (2^(width + 1) - 1) and their carries."""
-        return (self.lanes * ((1 << (self.width + 1)) - 1)).bit_length()
+        """Bits such that the offset rows of one step are at most 2^low_bits together."""
+        return ((self.lanes << (self.width + 1)) - 1).bit_length()
 
     @property
     def step_offset(self) -> int:
@@ -127,8 +127,8 @@ class StepAccumulator(wiring.Component):
     def _segmented(self, m: Module, rows: list[Value], ones: list[Value], previous: Pair) -> Pair:
         """Compress the low bits, and count what leaves them.
 
-        Rows, low total and low carry are below 2^low each, rows all together: less than
-        3 x 2^low in sum, so that at most two units of 2^low leave. They wait in two carry bits.
+        All rows together are at most 2^low, low total and low carry below it: less than 3 x 2^low
+        in sum, so that at most two units of 2^low leave. They wait in two carry bits.
         """
         low = self.low_bits
         top = low + 2

@@ -164,8 +164,10 @@ def _statement(group: Group, tokens: list[str], at: int) -> int:
         group.lists[name] = [t.strip('"') for t in tokens[at + 2 : close] if t != ","]
         return close + 1
     end = tokens.index(";", at)
-    text = " ".join(tokens[at + 1 : end]).lstrip(": ") if not name.endswith(":") else " ".join(
-        tokens[at + 1 : end]
+    text = (
+        " ".join(tokens[at + 1 : end]).lstrip(": ")
+        if not name.endswith(":")
+        else " ".join(tokens[at + 1 : end])
     )
     group.values[name.rstrip(":")] = text.strip('"')
     return end + 1
@@ -218,7 +220,9 @@ def _pin(group: Group, templates: dict[str, Group]) -> Pin:
     return pin
 
 
-def _put(into: dict[str, Table], edge: str, groups: list[Group], templates: dict[str, Group]) -> None:
+def _put(
+    into: dict[str, Table], edge: str, groups: list[Group], templates: dict[str, Group]
+) -> None:
     if groups and edge not in into:
         into[edge] = _table(groups[0], templates)
 
@@ -227,8 +231,10 @@ def _table(group: Group, templates: dict[str, Group]) -> Table:
     """Return the table with load down and slew across, whatever the file's order is."""
     template = templates.get(group.arguments[0] if group.arguments else "", Group("", []))
     axes = [template.values.get(f"variable_{i}", "") for i in (1, 2)]
-    index = [_numbers(group.lists.get(f"index_{i}") or template.lists.get(f"index_{i}", ["0"]))
-             for i in (1, 2)]
+    index = [
+        _numbers(group.lists.get(f"index_{i}") or template.lists.get(f"index_{i}", ["0"]))
+        for i in (1, 2)
+    ]
     values = np.array([_numbers([row]) for row in group.lists["values"]])
     if not axes[1]:  # one index: a row or a column of values
         flat = values.ravel()

@@ -1,0 +1,508 @@
+"""Event-driven simulation of a mapped netlist with Liberty delays, and what its toggles cost.
+
+Two values, inertial delays: a pulse shorter than the delay of the gate that would make it does not
+appear. Delays are those of the tables at each net's own load and at transitions propagated from the
+flip-flops (mean of rise and fall), so that glitches arise where arrival times differ. Energy is, per
+transition of a net, C V^2 / 2 of its load, plus the internal energy that the table gives for the
+arc that caused it; per input pin, what the table gives for its own transition; per flip-flop and
+cycle, both edges of the clock. Wires, the clock tree and leakage are not counted.
+
+The flip-flops start at zero. Inputs change `INPUT_DELAY_PS` after the clock edge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from rtl.synthesis.flow import OUTPUT_LOAD_PF, Mapped
+from rtl.synthesis.liberty import Cell, Library, Pin
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+INPUT_DELAY_PS = 300
+"""About the clock-to-output delay of a flip-flop: inputs come from registers of a neighbour."""
+
+START_TRANSITION_NS = 0.1
+MOST_INPUTS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circuit:
+    """A netlist as flat arrays; nets are numbered, gates have up to four inputs (-1: none)."""
+
+    nets: int
+    inputs: dict[str, Ints]
+    outputs: dict[str, Ints]
+    gate_inputs: Ints
+    gate_output: Ints
+    truth: Ints
+    delay_ps: Ints
+    arc_pj: Floats
+    flop_d: Ints
+    flop_q: Ints
+    flop_delay_ps: Ints
+    flop_arc_pj: Floats
+    clock_pj: float
+    fan_start: Ints
+    fan_gate: Ints
+    fan_pin: Ints
+    load_pj: Floats
+    pin_pj: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What a run did: outputs by cycle, transitions, energy, and the latest transition."""
+
+    outputs: dict[str, NDArray[Any]]
+    cycles: int
+    toggles: int
+    settled_toggles: int
+    switching_pj: float
+    internal_pj: float
+    clock_pj: float
+    settle_ps: int
+
+    @property
+    def energy_pj(self) -> float:
+        """All energy of the run."""
+        return self.switching_pj + self.internal_pj + self.clock_pj
+
+
+def build(mapped: Mapped, library: Library) -> Circuit:
+    """Number the nets of a netlist and look up loads, delays and energies."""
+    return _Builder(mapped.netlist, library).circuit()
+
+
+def simulate(circuit: Circuit, stimulus: dict[str, NDArray[Any]]) -> Activity:
+    """Run the circuit; `stimulus` gives one integer per cycle for every input but the clock.
+
+    Values wider than 63 bits are given as Python integers. Outputs are sampled just before the
+    edge that ends the cycle.
+    """
+    cycles = len(next(iter(stimulus.values())))
+    names = [name for name in circuit.inputs if name not in ("clk", "rst")]
+    bits = [_bits(stimulus[name], len(circuit.inputs[name])) for name in names]
+    driven = np.concatenate([circuit.inputs[name] for name in names])
+    watched = np.concatenate([circuit.outputs[name] for name in circuit.outputs])
+    samples, totals = _run(
+        circuit.nets,
+        circuit.gate_inputs,
+        circuit.gate_output,
+        circuit.truth,
+        circuit.delay_ps,
+        circuit.arc_pj,
+        circuit.flop_d,
+        circuit.flop_q,
+        circuit.flop_delay_ps,
+        circuit.flop_arc_pj,
+        circuit.fan_start,
+        circuit.fan_gate,
+        circuit.fan_pin,
+        circuit.load_pj,
+        circuit.pin_pj,
+        driven,
+        np.concatenate(bits, axis=1),
+        watched,
+    )
+    outputs, at = {}, 0
+    for name, nets in circuit.outputs.items():
+        outputs[name] = _numbers(samples[:, at : at + len(nets)])
+        at += len(nets)
+    return Activity(
+        outputs=outputs,
+        cycles=cycles,
+        toggles=int(totals[0]),
+        settled_toggles=int(totals[1]),
+        switching_pj=float(totals[2]),
+        internal_pj=float(totals[3]),
+        clock_pj=circuit.clock_pj * cycles,
+        settle_ps=int(totals[4]),
+    )
+
+
+def _bits(values: NDArray[Any], width: int) -> NDArray[np.uint8]:
+    """Return (cycles, width) bits of integers of any size."""
+    size = -(-width // 8)
+    mask = (1 << width) - 1
+    raw = b"".join((int(value) & mask).to_bytes(size, "little") for value in values)
+    rows = np.frombuffer(raw, np.uint8).reshape(len(values), size)
+    return np.unpackbits(rows, axis=1, bitorder="little")[:, :width]
+
+
+def _numbers(bits: NDArray[np.uint8]) -> NDArray[Any]:
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    numbers = [int.from_bytes(row.tobytes(), "little") for row in packed]
+    return np.array(numbers, dtype=np.int64 if bits.shape[1] < 64 else object)
+
+
+class _Builder:
+    """Turns a yosys module into a `Circuit`."""
+
+    def __init__(self, module: dict[str, Any], library: Library) -> None:
+        self.module, self.library = module, library
+        self.number: dict[Any, int] = {"0": 0, "1": 1}
+        self.load_pf: dict[int, float] = defaultdict(float)
+        self.gates: list[tuple[Cell, Pin, list[str], dict[str, int]]] = []
+        self.flops: list[tuple[Cell, dict[str, int]]] = []
+        for cell in module["cells"].values():
+            self._cell(library.cells[cell["type"]], cell["connections"])
+
+    def net(self, bit: Any) -> int:
+        """Return the number of a bit; 0 and 1 are the constants."""
+        key = "0" if bit == "x" else bit
+        return self.number.setdefault(key, len(self.number))
+
+    def _cell(self, cell: Cell, connections: dict[str, list[Any]]) -> None:
+        nets = {pin: self.net(bits[0]) for pin, bits in connections.items() if bits}
+        for name, pin in cell.pins.items():
+            if not pin.output and name in nets:
+                self.load_pf[nets[name]] += pin.capacitance
+        if cell.clock:
+            self.flops.append((cell, nets))
+            return
+        for pin in cell.pins.values():
+            if pin.output and pin.name in nets:
+                order = sorted(set(re.findall(r"[A-Za-z]\w*", pin.function)))
+                self.gates.append((cell, pin, order, nets))
+
+    def circuit(self) -> Circuit:
+        """Build all arrays."""
+        inputs, outputs = self._ports("input"), self._ports("output")
+        nets = len(self.number)
+        transition = self._transitions(nets)
+        half_v2 = 0.5 * self.library.voltage**2
+        loads = np.array([self.load_pf[n] for n in range(nets)])
+        delay, arcs = self._arcs(transition)
+        flop_delay, flop_arcs, clock_pj = self._flop_arcs(transition)
+        gate_inputs = np.full((len(self.gates), MOST_INPUTS), -1, np.int64)
+        for i, (_, _, order, own) in enumerate(self.gates):
+            gate_inputs[i, : len(order)] = [own[name] for name in order]
+        start, gate, pin = _fanout(gate_inputs, nets)
+        return Circuit(
+            nets=nets,
+            inputs=inputs,
+            outputs=outputs,
+            gate_inputs=gate_inputs,
+            gate_output=np.array([own[pin.name] for _, pin, _, own in self.gates], np.int64),
+            truth=np.array([truth_table(pin.function, o) for _, pin, o, _ in self.gates], np.int64),
+            delay_ps=delay,
+            arc_pj=arcs,
+            flop_d=np.array([own["D"] for _, own in self.flops], np.int64),
+            flop_q=np.array([own["Q"] for _, own in self.flops], np.int64),
+            flop_delay_ps=flop_delay,
+            flop_arc_pj=flop_arcs,
+            clock_pj=clock_pj + 2 * half_v2 * loads[inputs["clk"][0]],
+            fan_start=start,
+            fan_gate=gate,
+            fan_pin=pin,
+            load_pj=half_v2 * loads,
+            pin_pj=self._pin_energy(transition, nets),
+        )
+
+    def _ports(self, direction: str) -> dict[str, Ints]:
+        """Return the nets of each port; split ports name[3] are joined again. Outputs get a load."""
+        joined: dict[str, dict[int, int]] = defaultdict(dict)
+        for name, port in self.module["ports"].items():
+            if port["direction"] != direction:
+                continue
+            match = re.fullmatch(r"(.*)\[(\d+)\]", name)
+            for i, bit in enumerate(port["bits"]):
+                at = int(match.group(2)) if match else i
+                joined[match.group(1) if match else name][at] = self.net(bit)
+        if direction == "output":
+            for bits in joined.values():
+                for net in bits.values():
+                    self.load_pf[net] += OUTPUT_LOAD_PF
+        return {
+            name: np.array([bits[i] for i in sorted(bits)], np.int64)
+            for name, bits in joined.items()
+        }
+
+    def _transitions(self, nets: int) -> Floats:
+        """Return every net's transition time in ns, propagated from flip-flops and inputs."""
+        transition = np.full(nets, START_TRANSITION_NS)
+        for cell, own in self.flops:
+            arc = cell.pins["Q"].arcs[cell.clock]
+            transition[own["Q"]] = _mean(
+                arc.transition, self.load_pf[own["Q"]], START_TRANSITION_NS
+            )
+        for index in self._order():
+            _, pin, order, own = self.gates[index]
+            out = own[pin.name]
+            transition[out] = np.mean(
+                [
+                    _mean(pin.arcs[name].transition, self.load_pf[out], transition[own[name]])
+                    for name in order
+                ]
+            )
+        return np.clip(transition, 0.0, None)
+
+    def _order(self) -> list[int]:
+        """Return the gates so that each comes after those that drive it."""
+        driver = {own[pin.name]: i for i, (_, pin, _, own) in enumerate(self.gates)}
+        order: list[int] = []
+        state = [0] * len(self.gates)
+        for root in range(len(self.gates)):
+            stack = [root]
+            while stack:
+                index = stack[-1]
+                _, _, names, own = self.gates[index]
+                waiting = [
+                    driver[own[n]] for n in names if own[n] in driver and not state[driver[own[n]]]
+                ]
+                if state[index] or not waiting:
+                    stack.pop()
+                    if not state[index]:
+                        state[index] = 1
+                        order.append(index)
+                else:
+                    stack += waiting
+        return order
+
+    def _arcs(self, transition: Floats) -> tuple[Ints, Floats]:
+        """Return delays (ps) and internal energies (pJ), shape (gates, input, fall or rise)."""
+        delay = np.ones((len(self.gates), MOST_INPUTS, 2), np.int64)
+        energy = np.zeros((len(self.gates), MOST_INPUTS, 2))
+        for i, (_, pin, order, own) in enumerate(self.gates):
+            load = self.load_pf[own[pin.name]]
+            for j, name in enumerate(order):
+                arc = pin.arcs[name]
+                for k, edge in enumerate(("fall", "rise")):
+                    slew = float(transition[own[name]])
+                    delay[i, j, k] = max(round(1000 * arc.delay[edge].at(load, slew)), 1)
+                    if edge in arc.energy:
+                        energy[i, j, k] = arc.energy[edge].at(load, slew)
+        return delay, energy
+
+    def _flop_arcs(self, transition: Floats) -> tuple[Ints, Floats, float]:
+        """Return clock-to-output delays, energies of output transitions, clock energy a cycle."""
+        delay = np.ones((len(self.flops), 2), np.int64)
+        energy = np.zeros((len(self.flops), 2))
+        clock_pj = 0.0
+        for i, (cell, own) in enumerate(self.flops):
+            arc, load = cell.pins["Q"].arcs[cell.clock], self.load_pf[own["Q"]]
+            for k, edge in enumerate(("fall", "rise")):
+                delay[i, k] = max(round(1000 * arc.delay[edge].at(load, START_TRANSITION_NS)), 1)
+                if edge in arc.energy:
+                    energy[i, k] = arc.energy[edge].at(load, START_TRANSITION_NS)
+            clock_pj += _pin_pj(cell.pins[cell.clock], START_TRANSITION_NS).sum()
+        return delay, energy, float(clock_pj)
+
+    def _pin_energy(self, transition: Floats, nets: int) -> Floats:
+        """Return the internal energy of the pins on a net when it falls or rises, (nets, 2)."""
+        energy = np.zeros((nets, 2))
+        for cell, own in self.flops:
+            for name, pin in cell.pins.items():
+                if not pin.output and name != cell.clock and name in own:
+                    energy[own[name]] += _pin_pj(pin, float(transition[own[name]]))
+        return energy
+
+
+def _pin_pj(pin: Pin, slew: float) -> Floats:
+    return np.array(
+        [pin.energy[e].at(0.0, slew) if e in pin.energy else 0.0 for e in ("fall", "rise")]
+    )
+
+
+def _mean(tables: dict[str, Any], load: float, slew: float) -> float:
+    return float(np.mean([table.at(load, slew) for table in tables.values()]))
+
+
+def _fanout(gate_inputs: Ints, nets: int) -> tuple[Ints, Ints, Ints]:
+    gate, pin = np.nonzero(gate_inputs >= 0)
+    net = gate_inputs[gate, pin]
+    order = np.argsort(net, kind="stable")
+    start = np.searchsorted(net[order], np.arange(nets + 1))
+    return start.astype(np.int64), gate[order].astype(np.int64), pin[order].astype(np.int64)
+
+
+def truth_table(function: str, order: list[str]) -> int:
+    """Return the truth table of a Liberty function as bits, bit i for the inputs of value i.
+
+    >>> bin(truth_table("(!((A B)+C))", ["A", "B", "C"]))
+    '0b111'
+    """
+    tokens = re.findall(r"[A-Za-z]\w*|[()!'*&+|^01]", function)
+    table = 0
+    for index in range(1 << len(order)):
+        values = {name: index >> i & 1 for i, name in enumerate(order)}
+        result, end = _or(tokens, 0, values)
+        assert end == len(tokens), f"function {function!r} is not understood"
+        table |= result << index
+    return table
+
+
+def _or(tokens: list[str], at: int, values: dict[str, int]) -> tuple[int, int]:
+    left, at = _xor(tokens, at, values)
+    while at < len(tokens) and tokens[at] in "+|":
+        right, at = _xor(tokens, at + 1, values)
+        left |= right
+    return left, at
+
+
+def _xor(tokens: list[str], at: int, values: dict[str, int]) -> tuple[int, int]:
+    left, at = _and(tokens, at, values)
+    while at < len(tokens) and tokens[at] == "^":
+        right, at = _and(tokens, at + 1, values)
+        left ^= right
+    return left, at
+
+
+def _and(tokens: list[str], at: int, values: dict[str, int]) -> tuple[int, int]:
+    left, at = _factor(tokens, at, values)
+    while at < len(tokens) and tokens[at] not in ")+|^":
+        right, at = _factor(tokens, at + (tokens[at] in "*&"), values)
+        left &= right
+    return left, at
+
+
+def _factor(tokens: list[str], at: int, values: dict[str, int]) -> tuple[int, int]:
+    token = tokens[at]
+    if token == "!":
+        value, at = _factor(tokens, at + 1, values)
+        return 1 - value, at
+    if token == "(":
+        value, at = _or(tokens, at + 1, values)
+        at += 1
+    else:
+        value, at = (int(token) if token in "01" else values[token]), at + 1
+    while at < len(tokens) and tokens[at] == "'":
+        value, at = 1 - value, at + 1
+    return value, at
+
+
+@njit(cache=True)
+def _push(heap: Ints, size: int, key: int) -> int:
+    i = size
+    heap[i] = key
+    while i > 0:
+        parent = (i - 1) >> 1
+        if heap[parent] <= heap[i]:
+            break
+        heap[parent], heap[i] = heap[i], heap[parent]
+        i = parent
+    return size + 1
+
+
+@njit(cache=True)
+def _pop(heap: Ints, size: int) -> int:
+    size -= 1
+    heap[0] = heap[size]
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[i] <= heap[child]:
+            break
+        heap[i], heap[child] = heap[child], heap[i]
+        i = child
+    return size
+
+
+@njit(cache=True)
+def _run(
+    nets: int,
+    gate_inputs: Ints,
+    gate_output: Ints,
+    truth: Ints,
+    delay_ps: Ints,
+    arc_pj: Floats,
+    flop_d: Ints,
+    flop_q: Ints,
+    flop_delay_ps: Ints,
+    flop_arc_pj: Floats,
+    fan_start: Ints,
+    fan_gate: Ints,
+    fan_pin: Ints,
+    load_pj: Floats,
+    pin_pj: Floats,
+    driven: Ints,
+    stimulus: NDArray[np.uint8],
+    watched: Ints,
+) -> tuple[NDArray[np.uint8], Floats]:
+    """Simulate cycle by cycle; return sampled outputs and [toggles, settled, switching, internal,
+    latest transition]."""
+    cycles = stimulus.shape[0]
+    value = np.zeros(nets, np.uint8)
+    value[1] = 1
+    _settle(value, gate_inputs, gate_output, truth)
+    before = value.copy()
+    pending = np.full(nets, -1, np.int64)
+    cause = np.zeros(nets)
+    heap = np.zeros(64 * nets + 64, np.int64)
+    samples = np.zeros((cycles, watched.size), np.uint8)
+    totals = np.zeros(5)
+    for cycle in range(cycles):
+        size = 0
+        for i in range(flop_d.size):
+            new = value[flop_d[i]]
+            if new != value[flop_q[i]]:
+                pending[flop_q[i]] = flop_delay_ps[i, new]
+                cause[flop_q[i]] = flop_arc_pj[i, new]
+                size = _push(heap, size, (pending[flop_q[i]] << 24) + flop_q[i])
+        for i in range(driven.size):
+            if stimulus[cycle, i] != value[driven[i]]:
+                pending[driven[i]] = INPUT_DELAY_PS
+                cause[driven[i]] = 0.0
+                size = _push(heap, size, (np.int64(INPUT_DELAY_PS) << 24) + driven[i])
+        before[:] = value
+        while size > 0:
+            now, net = heap[0] >> 24, heap[0] & 0xFFFFFF
+            size = _pop(heap, size)
+            if pending[net] != now:
+                continue
+            pending[net] = -1
+            value[net] = 1 - value[net]
+            totals[0] += 1
+            totals[2] += load_pj[net]
+            totals[3] += cause[net] + pin_pj[net, value[net]]
+            totals[4] = max(totals[4], now)
+            for f in range(fan_start[net], fan_start[net + 1]):
+                gate, pin = fan_gate[f], fan_pin[f]
+                new = _evaluate(value, gate_inputs, truth, gate)
+                out = gate_output[gate]
+                if new == value[out]:
+                    pending[out] = -1
+                elif pending[out] < 0:
+                    pending[out] = now + delay_ps[gate, pin, new]
+                    cause[out] = arc_pj[gate, pin, new]
+                    size = _push(heap, size, (pending[out] << 24) + out)
+        for n in range(nets):
+            totals[1] += value[n] != before[n]
+        for i in range(watched.size):
+            samples[cycle, i] = value[watched[i]]
+    return samples, totals
+
+
+@njit(cache=True)
+def _evaluate(value: NDArray[np.uint8], gate_inputs: Ints, truth: Ints, gate: int) -> int:
+    index = 0
+    for j in range(gate_inputs.shape[1]):
+        if gate_inputs[gate, j] >= 0:
+            index |= np.int64(value[gate_inputs[gate, j]]) << j
+    return (truth[gate] >> index) & 1
+
+
+@njit(cache=True)
+def _settle(value: NDArray[np.uint8], gate_inputs: Ints, gate_output: Ints, truth: Ints) -> None:
+    """Bring all gates into agreement with the initial registers, without counting anything."""
+    changed = True
+    while changed:
+        changed = False
+        for gate in range(gate_output.size):
+            new = _evaluate(value, gate_inputs, truth, gate)
+            if new != value[gate_output[gate]]:
+                value[gate_output[gate]] = new
+                changed = True
