@@ -1,0 +1,178 @@
+"""One lane of a column: it walks its groups, prefetches them, and emits digits one a cycle."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.bitweight.dense import unpack
+from rtl.bitweight.encoders import SparseEncoder, ent_codes
+
+GROUP = 4
+"""Terms of K in a group: digits of one position that a sparse encoder looks at together."""
+
+
+class Lane(wiring.Component):
+    """Fetches groups of A and B, encodes them, and presents one non-zero digit with its Bs a cycle.
+
+    `column` is the bank in which the lane starts, if it is in use. See `rtl.bitweight.columns` for
+    the timing.
+
+    Members
+    -------
+    start : begin a tile. groups, chunk : groups of this lane, and how many of them lie in a bank,
+    both less one. last_bank : the highest bank in use.
+    request, bank, row : wants to read this row of its bank, of its own share of rows. grant : may.
+    b_group : the bank's data, one cycle after the grant.
+    allow : the column lets the lane take the head of its FIFO. waiting : there is one. taken : it
+    is taken. free : no step is left after this cycle. pass_done : no group of the open pass either.
+    opening : a pass opens in this cycle.
+    code, b : digit code (zero: nothing to add) and the selected Bs, to the elements.
+    """
+
+    def __init__(
+        self, *, width: int, elements: int, depth: int, fifo: int, banks: int, column: int
+    ) -> None:
+        self.width, self.elements, self.depth = width, elements, depth
+        self.fifo, self.banks, self.column = fifo, banks, column
+        self.passes = width // 2
+        super().__init__(
+            {
+                "load_a": In(1),
+                "load_address": In(range(max(depth, 2))),
+                "load_value": In(GROUP * width),
+                "start": In(1),
+                "groups": In(range(max(depth, 2))),
+                "chunk": In(range(max(depth, 2))),
+                "last_bank": In(range(max(banks, 2))),
+                "request": Out(1),
+                "bank": Out(range(max(banks, 2))),
+                "row": Out(range(max(depth, 2))),
+                "grant": In(1),
+                "b_group": In(GROUP * elements * width),
+                "allow": In(1),
+                "opening": In(1),
+                "waiting": Out(1),
+                "taken": Out(1),
+                "pass_done": Out(1),
+                "code": Out(3),
+                "b": Out(elements * width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the lane."""
+        m = Module()
+        count, under_way = Signal(range(self.fifo + 1)), Signal()
+        address, fetch_pass = self._walk(m, count, under_way)
+        codes = self._encoded(m, address, fetch_pass)
+        m.submodules.sparse = sparse = SparseEncoder(lanes=GROUP)
+        free = Signal()
+        m.d.comb += [
+            free.eq(~sparse.busy | sparse.last),
+            self.waiting.eq(count != 0),
+            self.taken.eq(free & self.waiting & self.allow),
+            sparse.load.eq(self.taken),
+            sparse.advance.eq(sparse.busy),
+        ]
+        m.d.sync += [
+            under_way.eq(self.grant),
+            count.eq(Mux(self.start, 0, count + under_way - self.taken)),
+        ]
+        self._count_groups(m, free)
+        head_codes, head_b = self._queue(m, codes, under_way)
+        m.d.comb += sparse.mask.eq(Cat(*(code[0] for code in unpack(head_codes, 3))))
+        now_codes, now_b = Signal.like(head_codes), Signal.like(head_b)
+        with m.If(self.taken):
+            m.d.sync += [now_codes.eq(head_codes), now_b.eq(head_b)]
+        with m.If(sparse.busy & ~sparse.empty):
+            m.d.comb += self.code.eq(Array(unpack(now_codes, 3))[sparse.index])
+        words = unpack(now_b, self.elements * self.width)
+        m.d.comb += self.b.eq(Array(words)[sparse.index])
+        return m
+
+    def _walk(self, m: Module, count: Signal, under_way: Signal) -> tuple[Signal, Signal]:
+        """Walk all groups once a pass, from bank `column` on; return the address and the pass."""
+        address, active = Signal.like(self.groups), Signal()
+        left, fetch_pass = Signal.like(self.groups), Signal(range(max(self.passes, 2)))
+        first_bank = Mux(self.last_bank < self.column, 0, self.column)
+        first_address = Mux(self.last_bank < self.column, 0, self.column * (self.chunk + 1))
+        m.d.comb += self.request.eq(active & (count + under_way < self.fifo))
+        with m.If(self.start):
+            m.d.sync += [
+                active.eq(1),
+                fetch_pass.eq(0),
+                left.eq(self.groups),
+                self.bank.eq(first_bank),
+                address.eq(first_address),
+                self.row.eq(0),
+            ]
+        with m.Elif(self.grant):
+            wrap = address == self.groups
+            m.d.sync += [
+                address.eq(Mux(wrap, 0, address + 1)),
+                self.row.eq(Mux(wrap | (self.row == self.chunk), 0, self.row + 1)),
+                left.eq(Mux(left == 0, self.groups, left - 1)),
+            ]
+            with m.If(wrap):
+                m.d.sync += self.bank.eq(0)
+            with m.Elif(self.row == self.chunk):
+                m.d.sync += self.bank.eq(self.bank + 1)
+            with m.If(left == 0):
+                m.d.sync += fetch_pass.eq(fetch_pass + 1)
+                with m.If(fetch_pass == self.passes - 1):
+                    m.d.sync += active.eq(0)
+        return address, fetch_pass
+
+    def _encoded(self, m: Module, address: Signal, fetch_pass: Signal) -> list[Signal]:
+        """Read a group of A and return its digit codes of the pass, one cycle after the grant."""
+        store = memory.Memory(shape=GROUP * self.width, depth=max(self.depth, 2), init=[])
+        m.submodules.a_store = store
+        write, read = store.write_port(), store.read_port()
+        m.d.comb += [
+            write.en.eq(self.load_a),
+            write.addr.eq(self.load_address),
+            write.data.eq(self.load_value),
+            read.en.eq(1),
+            read.addr.eq(address),
+        ]
+        reading = Signal.like(fetch_pass)
+        m.d.sync += reading.eq(fetch_pass)
+        picked = []
+        for i, value in enumerate(unpack(read.data, self.width)):
+            code = Signal(3, name=f"digit_{i}")
+            m.d.comb += code.eq(Array(ent_codes(m, value)[::-1])[reading])
+            picked.append(code)
+        return picked
+
+    def _count_groups(self, m: Module, free: Signal) -> None:
+        """Count the groups taken of the open pass, done when all are and the last one ends."""
+        taken = Signal(range(self.depth + 2))
+        m.d.comb += self.pass_done.eq(free & (taken == self.groups + 1))
+        with m.If(self.start):
+            m.d.sync += taken.eq(self.groups + 1)  # nothing is open: the pass before is done
+        with m.Elif(self.opening):
+            m.d.sync += taken.eq(self.taken)
+        with m.Else():
+            m.d.sync += taken.eq(taken + self.taken)
+
+    def _queue(self, m: Module, codes: list[Signal], arriving: Signal) -> tuple[Signal, Signal]:
+        """Keep arriving groups in order; return the codes and Bs at the head."""
+        bits = 3 * GROUP
+        slots = [Signal(bits + len(self.b_group), name=f"fifo_{i}") for i in range(self.fifo)]
+        to, at = Signal(range(max(self.fifo, 2))), Signal(range(max(self.fifo, 2)))
+        last = self.fifo - 1
+        for i, slot in enumerate(slots):
+            with m.If(arriving & (to == i)):
+                m.d.sync += slot.eq(Cat(*codes, self.b_group))
+        with m.If(self.start):
+            m.d.sync += [to.eq(0), at.eq(0)]
+        with m.Else():
+            with m.If(arriving):
+                m.d.sync += to.eq(Mux(to == last, 0, to + 1))
+            with m.If(self.taken):
+                m.d.sync += at.eq(Mux(at == last, 0, at + 1))
+        head = Signal(bits + len(self.b_group))
+        m.d.comb += head.eq(Array(slots)[at])
+        return head[:bits], head[bits:]

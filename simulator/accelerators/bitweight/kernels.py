@@ -1,0 +1,146 @@
+"""Compiled step counts of the sparse engines, from the digits of the operands.
+
+`steps` of a group at a digit position is max(1, non-zero digits): what `rtl.bitweight.lane` takes.
+Positions run from the highest to the lowest. Exact kernels; the wrappers are in `columns`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Steps = NDArray[np.uint8]
+
+GROUP = 4
+FAR = 1 << 62
+
+
+@njit(cache=True, parallel=True)
+def group_steps(values: NDArray[Any], masks: NDArray[np.uint16], passes: int, groups: int) -> Steps:
+    """Return (rows, passes, groups): steps of each group of four values of a row at each position.
+
+    `masks` is the table of non-zero digits by value mod its size; groups past the row's end are
+    zero and take one step.
+    """
+    rows, length = values.shape
+    wrap = masks.size - 1
+    steps = np.ones((rows, passes, groups), np.uint8)
+    for row in prange(rows):
+        for group in range((length + GROUP - 1) // GROUP):
+            counts = 0  # one byte for each of up to eight positions
+            for k in range(group * GROUP, min((group + 1) * GROUP, length)):
+                counts += _spread(np.int64(masks[values[row, k] & wrap]), passes)
+            for position in range(passes):
+                count = (counts >> 8 * position) & 0xFF
+                steps[row, passes - 1 - position, group] = max(count, 1)
+    return steps
+
+
+@njit(cache=True)
+def _spread(mask: int, passes: int) -> int:
+    """Move bit i of a mask to bit 8 i."""
+    spread = 0
+    for i in range(passes):
+        spread |= ((mask >> i) & 1) << (8 * i)
+    return spread
+
+
+@njit(cache=True, parallel=True)
+def row_steps(steps: Steps, lanes: int) -> Ints:
+    """Return for each row the sum over positions of the largest sum over a lane's groups."""
+    rows, passes, groups = steps.shape
+    total = np.zeros(rows, np.int64)
+    for row in prange(rows):
+        for p in range(passes):
+            longest = 0
+            for lane in range(lanes):
+                own = 0
+                for group in range(lane, groups, lanes):
+                    own += steps[row, p, group]
+                longest = max(longest, own)
+            total[row] += longest
+    return total
+
+
+@njit(cache=True, parallel=True)
+def tile_ends(
+    steps: Steps, columns: int, lanes: int, chunk: int, banks: int, fifo: int, drain: int
+) -> Ints:
+    """Return for each tile of `columns` rows the cycle of its last step, banks and all."""
+    rows = steps.shape[0]
+    tiles = (rows + columns - 1) // columns
+    ends = np.zeros(tiles, np.int64)
+    for tile in prange(tiles):
+        own = steps[tile * columns : min((tile + 1) * columns, rows)]
+        ends[tile] = _tile_end(own, lanes, chunk, banks, fifo, drain)
+    return ends
+
+
+@njit(cache=True)
+def _tile_end(steps: Steps, lanes: int, chunk: int, banks: int, fifo: int, drain: int) -> int:
+    """Step one tile cycle by cycle; every decision reads the registers of the cycle's start.
+
+    `chunk` groups of a lane lie in a bank; `banks` is the number of banks, 0 if none conflict.
+    """
+    columns, passes, all_groups = steps.shape
+    groups = all_groups // lanes
+    count = columns * lanes
+    queued = np.zeros(count, np.int64)
+    under_way = np.zeros(count, np.int64)
+    left = np.zeros(count, np.int64)  # steps left of the group at work
+    popped = np.full(count, groups, np.int64)
+    fetched = np.zeros(count, np.int64)
+    address = np.zeros(count, np.int64)
+    opened = np.zeros(columns, np.int64)
+    held = np.full(columns, drain - 1, np.int64)
+    finished = np.zeros(columns, np.bool_)
+    bank_taken = np.full(max(banks, 1) * lanes, -1, np.int64)
+    walk = np.zeros(count, np.int64)  # address of the next group to be popped
+    used = (groups + chunk - 1) // chunk
+    for i in range(count):
+        first = i // lanes if i // lanes < min(used, max(banks, 1)) else 0
+        address[i] = walk[i] = first * chunk if banks > 0 else 0
+    remaining = columns
+    now = -1
+    while remaining > 0:
+        now += 1
+        for c in range(columns):
+            low, high = c * lanes, (c + 1) * lanes
+            done, waiting = True, False
+            for i in range(low, high):
+                done &= left[i] <= 1 and popped[i] == groups
+                waiting |= queued[i] > 0
+            if done and opened[c] == passes and not finished[c]:
+                finished[c] = True
+                remaining -= 1
+            opening = done and held[c] >= drain - 1 and opened[c] < passes and waiting
+            if opening:
+                opened[c] += 1
+            held[c] = held[c] + 1 if done and not opening else 0
+            for i in range(low, high):
+                asks = fetched[i] < groups * passes and queued[i] + under_way[i] < fifo
+                granted = asks
+                if asks and banks > 0:
+                    bank = address[i] // chunk * lanes + i - low
+                    granted = bank_taken[bank] != now
+                    if granted:
+                        bank_taken[bank] = now
+                free, more = left[i] <= 1, popped[i] < groups
+                taken = free and queued[i] > 0 and (opening or more)
+                queued[i] += under_way[i] - taken
+                under_way[i] = granted
+                if granted:
+                    fetched[i] += 1
+                    address[i] = address[i] + 1 if address[i] + 1 < groups else 0
+                left[i] = max(left[i] - 1, 0)
+                if opening:
+                    popped[i] = 0
+                if taken:
+                    left[i] = steps[c, opened[c] - 1, walk[i] * lanes + i - low]
+                    walk[i] = walk[i] + 1 if walk[i] + 1 < groups else 0
+                    popped[i] += 1
+    return now
