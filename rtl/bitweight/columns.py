@@ -5,10 +5,11 @@ and hold one column of the result each. A *group* is four neighbouring terms of 
 non-zero digits of one position of a group, one a cycle. OPT4C has one lane a column, OPT4E four:
 lane l takes groups l, l + 4, ... and all lanes add to the same sums.
 
-Memories: every lane has its own groups of A; B lies in banks of `chunk` groups a lane in turn. A
-bank has a part for each lane, which serves one column a cycle. Column c starts in bank c (bank
-offset), so that columns in step never meet. A lane whose bank serves a lower column waits; its
-FIFO hides that.
+Memories: every lane has its own groups of A; B lies in banks, each with a part for each lane that
+serves one column a cycle. As published, a bank holds `chunk` neighbouring groups of a lane and
+column c starts in bank c (bank offset), so that columns in step never meet. Columns that drift
+apart do meet and then crowd; with `interleaved`, neighbouring groups lie in neighbouring banks, and
+a collision is over in one cycle. A lane whose bank serves a lower column waits; its FIFO hides it.
 
 Cycle t of a tile is the t-th after `start` (from 0):
 
@@ -50,7 +51,8 @@ class ColumnArray(wiring.Component):
     load_a, load_column, load_address, load_value : write four terms of A of one lane
     (column x lanes + lane); group g is address g // lanes of lane g % lanes.
     load_b, load_bank, load_row, load_group : write a group of B: four rows of `elements` values.
-    Address a of lane l is row a % chunk of bank a // chunk, part l: load_bank = bank x lanes + l.
+    Address a of lane l is row a % chunk of bank a // chunk (interleaved: row a // banks of bank
+    a % banks), part l: load_bank = bank x lanes + l.
     groups, chunk : groups per lane, and per lane and bank, less one; last_bank : banks in use less
     one. Constant while a tile runs; groups a lane = ceil(K / 4 / lanes), the rest zero.
     start : begin a tile. ready : all steps are done. results : C, column after column.
@@ -68,6 +70,7 @@ class ColumnArray(wiring.Component):
         fifo: int = 4,
         simd: int = 1,
         segmented: bool = False,
+        interleaved: bool = False,
     ) -> None:
         banks = columns if banks is None else banks
         for name, value, least in (
@@ -83,7 +86,7 @@ class ColumnArray(wiring.Component):
             raise InputError(f"lanes must be 1, 2 or 4, not {lanes}")
         self.columns, self.elements, self.lanes, self.width = columns, elements, lanes, width
         self.banks, self.depth, self.fifo = banks, depth, fifo
-        self.simd, self.segmented = min(simd, elements), segmented
+        self.simd, self.segmented, self.interleaved = min(simd, elements), segmented, interleaved
         self.drain = -(-elements // self.simd)
         self.passes = width // 2
         group = 4 * elements * width
@@ -125,7 +128,8 @@ class ColumnArray(wiring.Component):
             depth=self.depth,
             fifo=self.fifo,
             banks=self.banks,
-            column=min(index // self.lanes, self.banks - 1),
+            column=index // self.lanes if index // self.lanes < self.banks else 0,
+            interleaved=self.interleaved,
         )
         m.submodules[f"lane_{index}"] = lane
         m.d.comb += [

@@ -16,7 +16,8 @@ GROUP = 4
 class Lane(wiring.Component):
     """Fetches groups of A and B, encodes them, and presents one non-zero digit with its Bs a cycle.
 
-    `column` is the bank in which the lane starts, if it is in use. See `rtl.bitweight.columns` for
+    `column` is the bank in which the lane starts, if it is in use. Neighbouring groups lie in the
+    same bank, or in neighbouring banks if `interleaved`. See `rtl.bitweight.columns` for
     the timing.
 
     Members
@@ -32,10 +33,19 @@ class Lane(wiring.Component):
     """
 
     def __init__(
-        self, *, width: int, elements: int, depth: int, fifo: int, banks: int, column: int
+        self,
+        *,
+        width: int,
+        elements: int,
+        depth: int,
+        fifo: int,
+        banks: int,
+        column: int,
+        interleaved: bool,
     ) -> None:
         self.width, self.elements, self.depth = width, elements, depth
         self.fifo, self.banks, self.column = fifo, banks, column
+        self.interleaved = interleaved
         self.passes = width // 2
         super().__init__(
             {
@@ -97,7 +107,8 @@ class Lane(wiring.Component):
         address, active = Signal.like(self.groups), Signal()
         left, fetch_pass = Signal.like(self.groups), Signal(range(max(self.passes, 2)))
         first_bank = Mux(self.last_bank < self.column, 0, self.column)
-        first_address = Mux(self.last_bank < self.column, 0, self.column * (self.chunk + 1))
+        stride = 1 if self.interleaved else self.chunk + 1
+        first_address = Mux(self.last_bank < self.column, 0, self.column * stride)
         m.d.comb += self.request.eq(active & (count + under_way < self.fifo))
         with m.If(self.start):
             m.d.sync += [
@@ -110,15 +121,17 @@ class Lane(wiring.Component):
             ]
         with m.Elif(self.grant):
             wrap = address == self.groups
+            last_bank, last_row = self.bank == self.last_bank, self.row == self.chunk
+            if self.interleaved:
+                next_bank, bank_ends, next_row, row_ends = 1, last_bank, last_bank, 0
+            else:
+                next_bank, bank_ends, next_row, row_ends = last_row, 0, 1, last_row
             m.d.sync += [
                 address.eq(Mux(wrap, 0, address + 1)),
-                self.row.eq(Mux(wrap | (self.row == self.chunk), 0, self.row + 1)),
                 left.eq(Mux(left == 0, self.groups, left - 1)),
+                self.bank.eq(Mux(wrap | bank_ends, 0, self.bank + next_bank)),
+                self.row.eq(Mux(wrap | row_ends, 0, self.row + next_row)),
             ]
-            with m.If(wrap):
-                m.d.sync += self.bank.eq(0)
-            with m.Elif(self.row == self.chunk):
-                m.d.sync += self.bank.eq(self.bank + 1)
             with m.If(left == 0):
                 m.d.sync += fetch_pass.eq(fetch_pass + 1)
                 with m.If(fetch_pass == self.passes - 1):

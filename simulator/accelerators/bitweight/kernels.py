@@ -84,7 +84,8 @@ def tile_ends(
 def _tile_end(steps: Steps, lanes: int, chunk: int, banks: int, fifo: int, drain: int) -> int:
     """Step one tile cycle by cycle; every decision reads the registers of the cycle's start.
 
-    `chunk` groups of a lane lie in a bank; `banks` is the number of banks, 0 if none conflict.
+    `chunk` neighbouring groups of a lane lie in a bank, or, if it is 0, neighbouring groups lie in
+    neighbouring banks; `banks` is the number of banks in use, 0 if none conflict.
     """
     columns, passes, all_groups = steps.shape
     groups = all_groups // lanes
@@ -100,10 +101,9 @@ def _tile_end(steps: Steps, lanes: int, chunk: int, banks: int, fifo: int, drain
     finished = np.zeros(columns, np.bool_)
     bank_taken = np.full(max(banks, 1) * lanes, -1, np.int64)
     walk = np.zeros(count, np.int64)  # address of the next group to be popped
-    used = (groups + chunk - 1) // chunk
     for i in range(count):
-        first = i // lanes if i // lanes < min(used, max(banks, 1)) else 0
-        address[i] = walk[i] = first * chunk if banks > 0 else 0
+        first = i // lanes if i // lanes < banks else 0
+        address[i] = walk[i] = first * max(chunk, 1)
     remaining = columns
     now = -1
     while remaining > 0:
@@ -125,7 +125,8 @@ def _tile_end(steps: Steps, lanes: int, chunk: int, banks: int, fifo: int, drain
                 asks = fetched[i] < groups * passes and queued[i] + under_way[i] < fifo
                 granted = asks
                 if asks and banks > 0:
-                    bank = address[i] // chunk * lanes + i - low
+                    bank = address[i] // chunk if chunk > 0 else address[i] % banks
+                    bank = bank * lanes + i - low
                     granted = bank_taken[bank] != now
                     if granted:
                         bank_taken[bank] = now
