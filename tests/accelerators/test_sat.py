@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow import nm
+from dataflow.pregeneration import on_the_fly_bytes, pregenerated_bytes
 from simulator.accelerators import sat
 from simulator.accelerators.sat import stepped, timing
 from workloads import (
@@ -186,6 +187,22 @@ def test_pregenerated_selection_hides_behind_the_update() -> None:
 def test_pregenerated_copies_are_written_once() -> None:
     rows = run(step(update(), selection())).frame()
     assert rows.dram_bytes[1] == 32_000 // 8 * 2 * (16 + 3) // 8
+
+
+@pytest.mark.parametrize("pattern", [NM(2, 4), NM(2, 8), NM(2, 16)])
+def test_pregeneration_changes_the_traffic_by_its_formula(pattern) -> None:
+    weights = 512 * 512
+    sparse = Operand(tensor="W", elements=weights, pattern=pattern)
+    work = step(
+        product(64, 512, 512, right=sparse),
+        product(64, 512, 512, right=sparse, name="bp", pass_=Pass.BP),
+        update(weights),
+        selection(weights, pattern=pattern),
+        selection(weights, pattern=pattern, name="bp.select", pass_=Pass.BP),
+    )
+    saved = run(work, pregeneration=False).dram_bytes - run(work).dram_bytes
+    on_the_fly = on_the_fly_bytes(weights, value_bits=16)
+    assert saved == on_the_fly - pregenerated_bytes(weights, pattern, value_bits=16)
 
 
 def test_vector_work_is_bound_by_lanes_or_by_memory() -> None:

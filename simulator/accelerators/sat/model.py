@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.stationarity import FREE, OUTPUT_STATIONARY, WEIGHT_STATIONARY
 from simulator import energy
 from simulator.accelerators.sat.config import Config
-from simulator.accelerators.sat.kernel import (
-    FREE,
-    OUTPUT_STATIONARY,
-    RESULTS,
-    WEIGHT_STATIONARY,
-    evaluate,
-    matmul_table,
-)
+from simulator.accelerators.sat.kernel import RESULTS, evaluate, matmul_table
 from simulator.report import Report
 from workloads.columns import Columns, columns
 from workloads.errors import InputError
