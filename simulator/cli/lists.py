@@ -45,8 +45,8 @@ def methods(as_json: Json = False) -> None:
     """List the sparsity methods that --method knows."""
     from workloads import methods
 
-    rows = [{"method": name, "summary": text} for name, text in methods.descriptions().items()]
-    _show("Methods: NAME:N:M, such as bdwp:2:8", rows, as_json)
+    rows = [_method_row(name) for name in methods.names()]
+    _show("Methods; any N:M may be given, 2:8 is an example", rows, as_json)
 
 
 def explain(
@@ -69,8 +69,9 @@ def _show(title: str, rows: Sequence[dict[str, Any]], as_json: bool) -> None:
         return
     from simulator.cli import tables
 
-    columns = list(rows[0])
-    texts = [[str(row[name]) for name in columns] for row in rows]
+    numbers = {name for name, value in rows[0].items() if type(value) is int}
+    columns = [f">{name}" if name in numbers else name for name in rows[0]]
+    texts = [[f"{v:,}" if type(v) is int else str(v) for v in row.values()] for row in rows]
     tables.console().print(tables.table(title, columns, texts))
 
 
@@ -99,10 +100,24 @@ def _options(model: Any) -> list[dict[str, Any]]:
 def _network_row(name: str) -> dict[str, Any]:
     from workloads import networks
 
-    workload = networks.find(name, batch=1)
+    network = networks.find(name)
     return {
         "network": name,
-        "layers": len({op.layer for op in workload.matmuls}),
-        "macs": workload.macs,
-        "source": workload.source,
+        "input": network.input,
+        "batch": network.batch,
+        "parameters": network.parameters,
+        "macs": network.macs,
+        "source": network.source,
+    }
+
+
+def _method_row(name: str) -> dict[str, Any]:
+    from workloads.methods import parse_method
+
+    method = parse_method(name if name == "dense" else f"{name}:2:8")
+    sparse = [f"{r.pass_} {r.tensor}" for _, rules in method.schedule for r in rules]
+    return {
+        "method": method.name,
+        "sparse": ", ".join(dict.fromkeys(sparse)) or "nothing",
+        "source": method.source or "-",
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from simulator.report import Report
+
+
+BAR_AFTER_S = 2.0
+"""Seconds after which a progress bar appears."""
 
 
 def print_json(value: Any) -> None:
@@ -71,18 +77,37 @@ def write_files(contents: dict[Path, bytes]) -> None:
 
 
 def write_pictures(
-    report: Report, dense: Report | None, *, plot: Path | None, report_dir: Path | None
+    reports: Sequence[Report], closest: Report, *, plot: Path | None, report_dir: Path | None
 ) -> None:
-    """Draw the plots and the HTML report that were asked for."""
+    """Draw the plots and the HTML report that were asked for; the first report is the baseline."""
     if plot is not None:
         from simulator import plots
 
-        write_files(plots.render(report, dense, plot))
+        write_files(plots.render(reports, closest, plot))
     if report_dir is not None:
         from simulator import html_report
 
-        page = html_report.render(report, dense)
-        write_files({report_dir / "report.html": page.encode()})
+        write_files({report_dir / "report.html": html_report.render(reports, closest).encode()})
+
+
+def progress(items: Iterable[Any]) -> Iterable[Any]:
+    """Yield the items with a bar on standard error that appears once two seconds have passed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    known = list(items)
+    started = time.monotonic()
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=len(known))
+    try:
+        for item in known:
+            yield item
+            bar.advance(task)
+            if time.monotonic() - started > BAR_AFTER_S:
+                bar.start()
+    finally:
+        bar.stop()
 
 
 def _make_folder(folder: Path) -> None:
