@@ -96,6 +96,34 @@ def test_phases_give_the_gradient_of_the_naive_loops(conv: Conv2d) -> None:
     np.testing.assert_array_equal(dx, naive.conv_backward_data(dy, w, conv))
 
 
+def im2col(x: np.ndarray, conv: Conv2d, group: int) -> np.ndarray:
+    """Rows are output positions, columns kernel x channels of `group`."""
+    width = conv.in_channels // conv.groups
+    out = np.zeros((conv.batch, *conv.out_hw, *conv.kernel, width))
+    for oh, ow, kh, kw in naive.conv_taps(conv):
+        ih, iw = naive.input_position(conv, oh, ow, kh, kw)
+        if naive.inside(conv, ih, iw):
+            out[:, oh, ow, kh, kw] = x[:, ih, iw, group * width : (group + 1) * width]
+    return out.reshape(conv.batch * prod(conv.out_hw), -1)
+
+
+@given(convolutions())
+@settings(max_examples=40, deadline=None)
+def test_forward_products_give_the_convolution_of_the_naive_loops(conv: Conv2d) -> None:
+    rng = np.random.default_rng(2)
+    ci_group, co_group = conv.in_channels // conv.groups, conv.out_channels // conv.groups
+    x = rng.integers(-4, 5, (conv.batch, *conv.in_hw, conv.in_channels)).astype(float)
+    w = rng.integers(-4, 5, (conv.out_channels, ci_group, *conv.kernel)).astype(float)
+    (op,) = lower_conv("c", conv, Pass.FF)
+    y = np.zeros((conv.batch, *conv.out_hw, conv.out_channels))
+    for group in range(op.batch):
+        outs = slice(group * co_group, (group + 1) * co_group)
+        left = im2col(x, conv, group).reshape(op.m, op.k)
+        right = w[outs].transpose(2, 3, 1, 0).reshape(op.k, op.n)
+        y[..., outs] = (left @ right).reshape(conv.batch, *conv.out_hw, op.n)
+    np.testing.assert_array_equal(y, naive.conv_forward(x, w, conv))
+
+
 @given(convolutions())
 @settings(max_examples=100, deadline=None)
 def test_forward_and_weight_gradient_have_the_macs_of_the_convolution(conv: Conv2d) -> None:
