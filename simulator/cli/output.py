@@ -48,7 +48,7 @@ def check_targets(
         raise InputError(f"--plot must be a folder or end in .png or .svg, not {plot.name!r}")
     for folder in (report_dir, plot if plot is not None and not plot.suffix else None):
         if folder is not None:
-            _make_folder(folder)
+            make_folder(folder)
 
 
 def write_tables(report: Report, *, csv: Path | None, parquet: Path | None) -> None:
@@ -110,7 +110,8 @@ def progress(items: Iterable[Any]) -> Iterable[Any]:
         bar.stop()
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; raise `InputError` if the system refuses."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
