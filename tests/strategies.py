@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 from hypothesis import strategies as st
 
 from workloads import (
@@ -21,7 +23,9 @@ from workloads import (
     VectorOp,
     Workload,
 )
+from workloads.lowering import lower_conv, lower_linear
 from workloads.operations import DTYPE_BITS
+from workloads.scalesim import ScaleSimConfig
 
 counts = st.integers(1, 2**40)
 small = st.integers(1, 9)
@@ -66,13 +70,14 @@ operands = st.builds(
 
 
 @st.composite
-def convolutions(draw: st.DrawFn) -> Conv2d:
-    """Convolutions of every geometry whose padded input holds the kernel."""
+def convolutions(draw: st.DrawFn, most: int = 9) -> Conv2d:
+    """Convolutions of every geometry whose padded input holds the kernel; sizes up to `most`."""
+    small = st.integers(1, most)
     groups = draw(small)
     kernel, stride, dilation = (draw(st.tuples(small, small)) for _ in range(3))
     padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
     reach = [d * (k - 1) + 1 - 2 * p for d, k, p in zip(dilation, kernel, padding, strict=True)]
-    height, width = (max(1, least) + draw(st.integers(0, 9)) for least in reach)
+    height, width = (max(1, least) + draw(st.integers(0, most)) for least in reach)
     return Conv2d(
         batch=draw(small),
         in_channels=groups * draw(small),
@@ -138,3 +143,64 @@ workloads = st.builds(
     source=names,
     notes=st.lists(names, max_size=3).map(tuple),
 )
+
+layer_names = st.text("abcABC_0123 ", min_size=1, max_size=8).map(str.strip).filter(bool)
+sizes = st.integers(1, 5000)
+topology_patterns = st.one_of(
+    st.just(DENSE), st.sampled_from([NM(1, 4), NM(2, 4), NM(2, 8), NM(3, 5), NM(2, 16)])
+)
+
+
+@st.composite
+def gemm_layers(draw: st.DrawFn) -> MatMul:
+    """Forward products that a SCALE-Sim topology can hold."""
+    shape = (draw(sizes), draw(sizes), draw(sizes))
+    (product,) = lower_linear(draw(layer_names), *shape, Pass.FF)
+    return _with_pattern(product, draw(topology_patterns))
+
+
+@st.composite
+def conv_layers(draw: st.DrawFn) -> MatMul:
+    """Forward convolutions that a SCALE-Sim topology can hold."""
+    few = st.integers(1, 7)
+    kernel, stride = draw(st.tuples(few, few)), draw(few)
+    channels, filters, depthwise = draw(few), draw(few), draw(st.booleans())
+    groups = channels if depthwise else 1
+    conv = Conv2d(
+        batch=1,
+        in_channels=channels,
+        out_channels=filters * groups,
+        in_hw=(kernel[0] + draw(st.integers(0, 20)), kernel[1] + draw(st.integers(0, 20))),
+        kernel=kernel,
+        stride=(stride, stride),
+        padding=draw(st.tuples(st.integers(0, 3), st.integers(0, 3))),
+        groups=groups,
+    )
+    (product,) = lower_conv(draw(layer_names), conv, Pass.FF)
+    return _with_pattern(product, draw(topology_patterns))
+
+
+def _with_pattern(product: MatMul, pattern: object) -> MatMul:
+    right = replace(product.right, pattern=pattern)
+    return replace(product, right=right)
+
+
+printable = st.text(
+    st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=9
+)
+_DRAWN = {int: st.integers(1, 10**12), bool: st.booleans(), str: printable}
+
+
+@st.composite
+def scale_sim_configurations(draw: st.DrawFn) -> ScaleSimConfig:
+    """Configurations with every field drawn."""
+    values: dict[str, object] = {}
+    for item in fields(ScaleSimConfig):
+        kind = {"int": int, "bool": bool, "str": str}.get(str(item.type))
+        values[item.name] = draw(_DRAWN[kind]) if kind else tuple(draw(st.lists(sizes, min_size=1)))
+    values["dataflow"] = draw(st.sampled_from(["os", "ws", "is"]))
+    values["interface_bandwidth"] = draw(st.sampled_from(["CALC", "USER"]))
+    height = draw(sizes)
+    values["array_height"] = height
+    values["block_size"] = draw(st.integers(1, height))
+    return ScaleSimConfig(**values)  # type: ignore[arg-type]

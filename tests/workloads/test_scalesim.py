@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.strategies import conv_layers, gemm_layers, scale_sim_configurations
 from workloads import DENSE, NM, Block, Conv2d, InputError, MatMul, Pass, Workload, gemm, networks
 from workloads.lowering import lower_attention, lower_conv, lower_linear
 from workloads.methods import bdwp, sdgp
@@ -25,43 +26,6 @@ GEMM_HEADING = "Layer, M, N, K,\n"
 same_directory = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
 )
-names = st.text("abcABC_0123 ", min_size=1, max_size=8).map(str.strip).filter(bool)
-sizes = st.integers(1, 5000)
-nm_patterns = st.one_of(
-    st.just(DENSE), st.sampled_from([NM(1, 4), NM(2, 4), NM(2, 8), NM(3, 5), NM(2, 16)])
-)
-
-
-@st.composite
-def gemm_layers(draw: st.DrawFn) -> MatMul:
-    shape = (draw(sizes), draw(sizes), draw(sizes))
-    (product,) = lower_linear(draw(names), *shape, Pass.FF)
-    return with_pattern(product, draw(nm_patterns))
-
-
-@st.composite
-def conv_layers(draw: st.DrawFn) -> MatMul:
-    few = st.integers(1, 7)
-    kernel, stride = draw(st.tuples(few, few)), draw(few)
-    channels, filters, depthwise = draw(few), draw(few), draw(st.booleans())
-    groups = channels if depthwise else 1
-    conv = Conv2d(
-        batch=1,
-        in_channels=channels,
-        out_channels=filters * groups,
-        in_hw=(kernel[0] + draw(st.integers(0, 20)), kernel[1] + draw(st.integers(0, 20))),
-        kernel=kernel,
-        stride=(stride, stride),
-        padding=draw(st.tuples(st.integers(0, 3), st.integers(0, 3))),
-        groups=groups,
-    )
-    (product,) = lower_conv(draw(names), conv, Pass.FF)
-    return with_pattern(product, draw(nm_patterns))
-
-
-def with_pattern(product: MatMul, pattern: object) -> MatMul:
-    right = dataclasses.replace(product.right, pattern=pattern)
-    return dataclasses.replace(product, right=right)
 
 
 def layers_with_own_names(products: list[MatMul]) -> Workload:
@@ -337,26 +301,8 @@ def test_a_configuration_is_read_with_defaults_for_what_it_leaves_out(tmp_path: 
     assert config.filter_offset == 10_000_000
 
 
-texts = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=9)
-DRAWN = {int: st.integers(1, 10**12), bool: st.booleans(), str: texts}
-
-
-@st.composite
-def configurations(draw: st.DrawFn) -> ScaleSimConfig:
-    values: dict[str, object] = {}
-    for item in dataclasses.fields(ScaleSimConfig):
-        kind = {"int": int, "bool": bool, "str": str}.get(str(item.type))
-        values[item.name] = draw(DRAWN[kind]) if kind else tuple(draw(st.lists(sizes, min_size=1)))
-    values["dataflow"] = draw(st.sampled_from(["os", "ws", "is"]))
-    values["interface_bandwidth"] = draw(st.sampled_from(["CALC", "USER"]))
-    height = draw(sizes)
-    values["array_height"] = height
-    values["block_size"] = draw(st.integers(1, height))
-    return ScaleSimConfig(**values)  # type: ignore[arg-type]
-
-
 @same_directory
-@given(configurations())
+@given(scale_sim_configurations())
 def test_a_configuration_survives_its_file(tmp_path: Path, config: ScaleSimConfig) -> None:
     write_configuration(tmp_path / "scale.cfg", config)
     assert read_configuration(tmp_path / "scale.cfg") == config
