@@ -161,18 +161,25 @@ def _dense(source: Source, plain: Workload) -> Workload:
     return _gemm(source.gemm, None) if source.gemm else plain
 
 
-def _trace(text: str) -> Workload:
-    from workloads.trace import read_trace, shipped
+def trace_path(text: str) -> Path:
+    """Return the file that a text names: a path, or the name of a shipped trace."""
+    from workloads.trace import shipped
 
     path = Path(text)
-    if path.suffix == "" and not path.exists():
-        names = shipped()
-        if text not in names:
-            near = difflib.get_close_matches(text, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(names)}"
-            raise InputError(f"no trace file and no shipped trace is called {text!r}; {hint}")
-        path = names[text]
-    return read_trace(path)
+    if path.suffix or path.exists():
+        return path
+    names = shipped()
+    if text not in names:
+        near = difflib.get_close_matches(text, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(names) or 'none'}"
+        raise InputError(f"no trace file and no shipped trace is called {text!r}; {hint}")
+    return names[text]
+
+
+def _trace(text: str) -> Workload:
+    from workloads.trace import read_trace
+
+    return read_trace(trace_path(text))
 
 
 def _topology(path: Path) -> Workload:

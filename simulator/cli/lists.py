@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print a JSON list and nothing else.")]
+from simulator.cli.options import Json
 
 
 def accelerators(
@@ -19,26 +19,26 @@ def accelerators(
 
     if name is None:
         rows = [{"accelerator": each, "summary": _summary(find(each))} for each in names()]
-        _show("Accelerators", rows, as_json)
+        show("Accelerators", rows, as_json)
         return
     model = find(name)
     fields = _fields(model)
     if as_json:
-        _show("", fields + _options(model), as_json)
+        show("", fields + _options(model), as_json)
         return
     from simulator.cli import tables
 
     tables.console().print(str(model.__doc__), highlight=False, markup=False)
-    _show(f"Config fields of {name}: --set field=value", fields, as_json)
+    show(f"Config fields of {name}: --set field=value", fields, as_json)
     if _options(model):
-        _show(f"Options of sparsight run {name}", _options(model), as_json)
+        show(f"Options of sparsight run {name}", _options(model), as_json)
 
 
 def networks(as_json: Json = False) -> None:
     """List the networks that --network knows."""
     from workloads import networks
 
-    _show("Networks", [_network_row(name) for name in networks.names()], as_json)
+    show("Networks", [_network_row(name) for name in networks.names()], as_json)
 
 
 def methods(as_json: Json = False) -> None:
@@ -46,7 +46,7 @@ def methods(as_json: Json = False) -> None:
     from workloads import methods
 
     rows = [_method_row(name) for name in methods.names()]
-    _show("Methods; any N:M may be given, 2:8 is an example", rows, as_json)
+    show("Methods; any N:M may be given, 2:8 is an example", rows, as_json)
 
 
 def explain(
@@ -58,10 +58,11 @@ def explain(
 
     terms = glossary.GLOSSARY if term is None else {term: glossary.find(term)}
     rows = [{"term": name, "unit": t.unit, "meaning": t.meaning} for name, t in terms.items()]
-    _show("Terms", rows, as_json)
+    show("Terms", rows, as_json)
 
 
-def _show(title: str, rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+def show(title: str, rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Print rows as a table, whole numbers to the right, or as a JSON list."""
     if as_json:
         from simulator.cli import output
 
@@ -69,6 +70,9 @@ def _show(title: str, rows: Sequence[dict[str, Any]], as_json: bool) -> None:
         return
     from simulator.cli import tables
 
+    if not rows:
+        print("none")
+        return
     numbers = {name for name, value in rows[0].items() if type(value) is int}
     columns = [f">{name}" if name in numbers else name for name in rows[0]]
     texts = [[f"{v:,}" if type(v) is int else str(v) for v in row.values()] for row in rows]

@@ -6,7 +6,8 @@ import io
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,15 @@ def progress(items: Iterable[Any]) -> Iterable[Any]:
                 bar.start()
     finally:
         bar.stop()
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on standard error that something of unknown length is going on."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
 
 
 def make_folder(folder: Path) -> None:
