@@ -6,6 +6,7 @@ import csv
 import importlib
 import io
 import json
+import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -32,10 +33,15 @@ JUDGED_COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A published number beside ours."""
+    """A published number beside ours, which is not a number where there is no way to compute it."""
 
     row: Row
     ours: float
+
+    @property
+    def computed(self) -> bool:
+        """Whether ours is a number."""
+        return not math.isnan(self.ours)
 
     @property
     def rel_error(self) -> float:
@@ -71,8 +77,8 @@ class Judged:
             "exhibit": self.row.exhibit,
             "quantity": self.row.quantity,
             "published": self.row.published,
-            "ours": self.ours,
-            "rel_error": self.rel_error,
+            "ours": self.ours if self.computed else None,
+            "rel_error": self.rel_error if self.computed else None,
             "tolerance": self.row.tolerance,
             "verdict": self.verdict,
             "unit": self.row.unit,

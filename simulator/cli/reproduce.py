@@ -73,8 +73,8 @@ def _texts(each: Judged) -> Sequence[str]:
     return (
         row.quantity,
         f"{bound}{_number(row.published)}{unit}",
-        f"{_number(each.ours)}{unit}",
-        f"{100 * each.rel_error:+.2f} %",
+        f"{_number(each.ours)}{unit}" if each.computed else "-",
+        f"{100 * each.rel_error:+.2f} %" if each.computed else "-",
         "not asserted" if row.tolerance is None else f"{100 * row.tolerance:g} %",
         f"[{COLOURS[each.verdict]}]{each.verdict}[/]",
     )
