@@ -195,6 +195,27 @@ def test_flops_of_odd_convolutions_equal_the_counter_of_pytorch() -> None:
     assert (line.conv.in_hw[0], line.conv.kernel, line.conv.stride) == (1, (1, 3), (1, 2))
 
 
+def test_a_transposed_convolution_is_a_convolution_with_ff_and_bp_exchanged() -> None:
+    """Stride 2 and kernel 2: each output sees one tap, so the counter's form is the same work."""
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(8, 6, 2, stride=2)
+    )
+    images = torch.randn(2, 3, 5, 5)
+    workload = capture_training_step(module, images, lambda out: out.square().sum())
+    up = [row for row in rows_of(workload) if row[1] == "2"]
+    positions = 2 * 5 * 5
+    assert Counter(up) == Counter(
+        [
+            *[("FF", "2", 1, positions, 8, 6)] * 4,  # one product for each of 2x2 phases
+            ("BP", "2", 1, positions, 4 * 6, 8),
+            ("WU", "2", 1, 4 * 6, positions, 8),
+        ]
+    )
+    assert flops_as_counted(workload) == counted_flops(lambda: module(images).square().sum())
+    forward = next(op for op in workload.matmuls if op.layer == "2" and op.pass_ is Pass.FF)
+    assert (forward.left.tensor, forward.right.tensor, forward.out.tensor) == ("X", "W", "Y")
+
+
 # The same network from its table
 
 
@@ -416,9 +437,7 @@ def test_a_capture_survives_the_trace_file(tmp_path: Path) -> None:
 
 
 def test_an_operation_that_is_not_known_is_named_in_the_notes() -> None:
-    module = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.ConvTranspose2d(4, 2, 3)
-    )
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.Conv2d(4, 2, 3))
     workload = capture_training_step(module, torch.randn(1, 3, 6, 6), lambda out: out.sum())
     missing = [note for note in workload.notes if note.startswith("NOT in this workload")]
     assert any("upsample_nearest2d ran once in layer '1'" in note for note in missing)

@@ -73,6 +73,7 @@ def _run(module: torch.nn.Module, step: TrainingStep, recorder: Recorder, name: 
                 output = module(*args, **named)
                 stage = "loss"
                 recorder.layers[:] = ["loss"]
+                recorder.running = "loss"
                 loss = _loss(step, output)
             _check_loss(loss, name)
             stage = "backward pass"
@@ -82,7 +83,7 @@ def _run(module: torch.nn.Module, step: TrainingStep, recorder: Recorder, name: 
     except Exception as error:
         raise InputError(
             f"cannot capture {name}: its {stage} must run on these inputs, but raised "
-            f"{brief(error)} (in layer {recorder.layers[-1]!r})"
+            f"{brief(error)} (in layer {recorder.running!r})"
         ) from error
 
 
@@ -182,6 +183,7 @@ def _unique(operations: list[MatMul | VectorOp]) -> tuple[Operation, ...]:
 
 
 def _notes(recorder: Recorder, module: torch.nn.Module, step: TrainingStep) -> Iterator[str]:
+    yield from step.notes
     if step.autocast:
         yield f"The forward pass ran under autocast to {step.autocast}."
     if not module.training:
