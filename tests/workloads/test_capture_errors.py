@@ -78,7 +78,7 @@ def frozen() -> nn.Module:
             lambda _: torch.ones(1, requires_grad=True).sum(),
             "no parameter got a gradient from the loss",
         ),
-        (nn.LayerNorm(8), LABELS, "its step has no matrix product or convolution"),
+        (nn.LayerNorm(8), LABELS, "its step must have a matrix product or convolution that is kn"),
         (Raises(), LABELS, r"its forward pass must run on these inputs, but raised RuntimeError: "
                            r"mat1 .* \(in layer 'second'\)"),
         (Apply(FailsBackward.apply), LABELS, "its backward pass must run .* no gradient here"),

@@ -78,7 +78,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             statistics=self._statistics,
             keep=self._keep,
         )
-        self._record(call, view=_is_view(func))
+        self._record(call, view=_is_view(func) or "inplace_view" in call.tags)
         self._weights.propagate(tensors, results)
         return result
 
