@@ -72,12 +72,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """An accelerator, its config, a workload, and the dense workload to compare it with, if any."""
+    """An accelerator, its config, a workload, and the dense workload to compare it with, if any.
+
+    `remarks` are sentences for the user about how the options were read.
+    """
 
     accelerator: str
     config: Any
     workload: Any
     dense: Workload | None = None
+    remarks: tuple[str, ...] = ()
 
     def simulate(self, workload: Any) -> Report:
         """Schedule and simulate a workload on this accelerator."""
@@ -95,28 +99,29 @@ def read_job(
     known: Sequence[str],
 ) -> Job:
     """Read everything that `run` needs; `extra` are arguments for the accelerator's own options."""
-    model = find(accelerator)
-    own_settings, own = run_options.parse(run_options.chosen_options(model), extra, known=known)
+    model: Any = find(accelerator)
+    own = run_options.parse(run_options.chosen_options(model), extra, known=known)
     values = parse_settings(settings)
-    twice = sorted(own_settings.keys() & values.keys())
+    twice = sorted(own.settings.keys() & values.keys())
     if twice:
         raise InputError(f"{twice[0]} is set by its option and by --set; give it once")
-    config = override(model.Config(), values | own_settings)
-    if own:
+    base, remarks = model.config_from_options(own.base) if own.base else (model.Config(), ())
+    config = override(base, values | own.settings)
+    if own.workload:
         if source.given or method:
             clash = (source.given or ["--method"])[0]
-            raise InputError(f"{clash} cannot be combined with --{next(iter(own))}; give one")
-        return Job(
-            accelerator=accelerator,
-            config=config,
-            workload=model.workload_from_options(own),  # type: ignore[attr-defined]
-        )
+            given = next(iter(own.workload))
+            raise InputError(f"{clash} cannot be combined with --{given}; give one")
+        workload = model.workload_from_options(own.workload)
+        return Job(accelerator=accelerator, config=config, workload=workload, remarks=remarks)
     plain = source.read()
     if method is not None and source.gemm is not None:
         raise InputError("--method applies to whole workloads; with --gemm use --pattern")
     workload = apply_method(method, plain) if method else plain
     dense = _dense(source, plain) if method or source.pattern else None
-    return Job(accelerator=accelerator, config=config, workload=workload, dense=dense)
+    return Job(
+        accelerator=accelerator, config=config, workload=workload, dense=dense, remarks=remarks
+    )
 
 
 def read_configs(accelerators: Sequence[str], settings: Sequence[str]) -> dict[str, Any]:

@@ -96,7 +96,11 @@ def _options(model: Any) -> list[dict[str, Any]]:
     from simulator.run_options import chosen_options
 
     return [
-        {"option": " ".join((o.name, *o.values)), "sets": o.field or "workload", "meaning": o.help}
+        {
+            "option": " ".join((o.name, *o.values)),
+            "sets": o.field or ("config" if o.base else "workload"),
+            "meaning": o.help,
+        }
         for o in chosen_options(model)
     ]
 

@@ -57,6 +57,8 @@ def run(
         extra=context.args,
         known=[name for parameter in context.command.params for name in parameter.opts],
     )
+    for remark in job.remarks:
+        output.say(f"note: {remark}")
     output.check_targets(csv=csv, parquet=parquet, plot=plot, report_dir=report_dir)
     report = job.simulate(job.workload)
     dense = None if job.dense is None else job.simulate(job.dense)
