@@ -16,6 +16,9 @@ from workloads.errors import InputError
 from workloads.operations import Workload, gemm
 from workloads.patterns import parse_pattern
 
+LARGEST_MACS, LARGEST_DIMENSION = 2**50, 2**31
+"""Up to here no count overflows 64 bits, also where an array pads a product."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -44,6 +47,11 @@ class Source:
                 f"FILE.csv, not {' and '.join(self.given) or 'none'}"
             )
         self._check_use(self.given[0])
+        workload = self._read()
+        _check_size(workload)
+        return workload
+
+    def _read(self) -> Workload:
         if self.network is not None:
             return self._network(self.network)
         if self.trace is not None:
@@ -153,6 +161,18 @@ def read_comparable(source: Source, methods: Sequence[str]) -> Workload:
     if methods and source.gemm is not None:
         raise InputError("--methods applies to whole workloads; with --gemm use --pattern")
     return workload
+
+
+def _check_size(workload: Workload) -> None:
+    largest = max((max(op.m, op.k, op.n) for op in workload.matmuls), default=0)
+    if largest > LARGEST_DIMENSION:
+        raise InputError(
+            f"a dimension of {workload.name} is {largest}; at most {LARGEST_DIMENSION} is counted"
+        )
+    if workload.macs > LARGEST_MACS:
+        raise InputError(
+            f"{workload.name} has {workload.macs:.3g} MACs; at most {LARGEST_MACS:.3g} are counted"
+        )
 
 
 def apply_method(text: str, workload: Workload) -> Workload:
