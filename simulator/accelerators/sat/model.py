@@ -164,11 +164,10 @@ def _fill_products(
     fields["cycles"][at] = np.maximum(compute, memory)
     fields["fill_cycles"][at] = fill
     fields["stall_cycles"][at] = np.maximum(memory - compute, 0)
-    fields["bottleneck"][at] = np.select(
-        [memory > compute, 2 * fill > compute, 2 * products["feed_cycles"] > compute],
-        [DRAM, FILL, FEED],
-        ARRAY,
-    )
+    feed = products["feed_cycles"]
+    parts = np.stack([feed, compute - fill - feed, fill])
+    largest = np.array([FEED, ARRAY, FILL])[parts.argmax(axis=0)]
+    fields["bottleneck"][at] = np.where(memory > compute, DRAM, largest)
 
 
 def _fill_vectors(fields: dict[str, NDArray[Any]], table: Columns, config: Config) -> Ints:
