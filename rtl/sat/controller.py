@@ -20,11 +20,12 @@ class Controller(wiring.Component):
 
     An instruction takes a cycle to read, one to decode (`reset`), and one to present the first
     bank address; then its own cycles are counted, from the one in which the first operand is at
-    the array (or at the lanes) to the one that shows the last result (`done`). So the time of a
-    plan is the sum of its instructions' cycles and `OVERHEAD_CYCLES` for each.
+    the array (or at the lanes) to `done`. The next one is read when the units have `settled`. So
+    the time of a plan is the sum of its instructions' cycles, `OVERHEAD_CYCLES` for each, and the
+    tail of each update (`vector.tail_cycles`).
 
     Members: `start`, `count`: run a plan; `idle`; `instruction`, `reset`, `run`: for the units;
-    `done`: from the unit that runs; `total`: cycles of all instructions of this plan;
+    `done`: from the unit that runs; `settled`: nothing is under way; `total`: cycles of all instructions of this plan;
     `elapsed`: cycles since `start`. `counter_address`, `counter`: cycles of one instruction, a
     cycle later. `write_*`: the plan.
     """
@@ -41,6 +42,7 @@ class Controller(wiring.Component):
                 "reset": Out(1),
                 "run": Out(1),
                 "done": In(1),
+                "settled": In(1),
                 "total": Out(32),
                 "elapsed": Out(32),
                 "counter_address": In(address_bits(p.plan_words)),
@@ -78,13 +80,21 @@ class Controller(wiring.Component):
                 m.next = "run"
             with m.State("run"):
                 m.d.comb += self.run.eq(1)
-                with m.If(self.done):
-                    m.d.sync += [pointer.eq(pointer + 1), left.eq(left - 1)]
-                    m.next = "read"
-                    with m.If(left == 1):
-                        m.next = "idle"
+                with m.If(self.done & ~self.settled):
+                    m.next = "settle"
+                with m.Elif(self.done):
+                    self._advance(m, pointer, left)
+            with m.State("settle"), m.If(self.settled):
+                self._advance(m, pointer, left)
         self._count(m, platform, pointer)
         return m
+
+    def _advance(self, m: Module, pointer: Signal, left: Signal) -> None:
+        """Go to the next instruction; the units use this one until now."""
+        m.d.sync += [pointer.eq(pointer + 1), left.eq(left - 1)]
+        m.next = "read"
+        with m.If(left == 1):
+            m.next = "idle"
 
     def _count(self, m: Module, platform: object, pointer: Signal) -> None:
         """Count from the cycle after the first address to `done`, that cycle included."""

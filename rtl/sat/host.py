@@ -17,6 +17,7 @@ from dataflow.tiling import ceil_div
 from rtl.sat.instructions import Opcode
 from rtl.sat.parameters import Parameters
 from workloads.errors import InputError
+from workloads.patterns import NM
 
 Array = NDArray[Any]
 
@@ -125,6 +126,91 @@ def weight_stationary(
         column=strip * cols + np.arange(cols)[:, None],
         shape=(p, q),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """One weight update and re-selection for the vector engine.
+
+    `weights` has shape (K, Q); K is filled up to a multiple of M, Q to a multiple of the lanes.
+    Images of the state banks have shape (lanes, words).
+    """
+
+    shape: tuple[int, int]
+    pattern: NM
+    parameters: Parameters
+
+    @property
+    def rows(self) -> int:
+        """Words of one block of columns: K up to a multiple of M."""
+        return ceil_div(self.shape[0], self.pattern.m) * self.pattern.m
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of columns."""
+        return ceil_div(self.shape[1], self.parameters.lanes)
+
+    @property
+    def instruction(self) -> dict[str, int]:
+        """The fields of the instruction, without bases."""
+        return {
+            "opcode": Opcode.UPDATE,
+            "kept": self.pattern.n,
+            "group": self.pattern.m,
+            "rows": self.rows,
+            "blocks": self.blocks,
+            "results": self.rows * self.blocks,
+        }
+
+    @property
+    def forward_words(self) -> int:
+        """Groups that each forward bank receives."""
+        return self.rows * self.blocks // self.pattern.m
+
+    @property
+    def backward_words(self) -> int:
+        """Groups that each backward bank receives, the last one possibly less."""
+        flights = ceil_div(self.parameters.m, 2)
+        return ceil_div(self.rows * self.blocks, flights) * (self.parameters.m // self.pattern.m)
+
+    def scatter(self, matrix: Array) -> Array:
+        """Return the (lanes, words) image of a (K, Q) matrix."""
+        lanes = self.parameters.lanes
+        filled = _filled(matrix, (self.rows, self.blocks * lanes))
+        return filled.reshape(self.rows, self.blocks, lanes).transpose(2, 1, 0).reshape(lanes, -1)
+
+    def gather(self, image: Array) -> Array:
+        """Return the (K, Q) matrix of a (lanes, words) image."""
+        lanes = self.parameters.lanes
+        matrix = image.reshape(lanes, self.blocks, self.rows).transpose(2, 1, 0)
+        return matrix.reshape(self.rows, -1)[: self.shape[0], : self.shape[1]]
+
+    def forward(self, links: Array) -> Compressed:
+        """Return W with groups along K from the links (lanes, N, forward words)."""
+        lanes, kept = self.parameters.lanes, self.pattern.n
+        groups = links.reshape(lanes, kept, self.blocks, -1).transpose(3, 1, 2, 0)
+        columns = groups.reshape(groups.shape[0], kept, -1)[:, :, : self.shape[1]]
+        return self._compressed(columns, self.shape[0])
+
+    def backward(self, links: Array) -> Compressed:
+        """Return the transposed W, with groups along Q, from (banks, N, backward words) links."""
+        m, kept, size = self.parameters.m, self.pattern.n, self.pattern.m
+        flights, parts = ceil_div(m, 2), m // size
+        slices = self.parameters.lanes // m
+        # bank = flight * slices + slice, word = turn * parts + part; row = turn * flights + flight
+        rows = links.reshape(flights, slices, kept, -1, parts).transpose(3, 0, 1, 4, 2)
+        rows = rows.reshape(-1, slices * parts, kept)[: self.rows * self.blocks]
+        groups = rows.reshape(self.blocks, self.rows, slices * parts, kept).transpose(0, 2, 3, 1)
+        groups = groups.reshape(-1, kept, self.rows)[: ceil_div(self.shape[1], size)]
+        return self._compressed(groups[:, :, : self.shape[0]], self.shape[1])
+
+    def _compressed(self, links: Array, length: int) -> Compressed:
+        return Compressed(
+            values=np.ascontiguousarray((links & 0xFFFF).astype(np.uint16)).view(np.float16),
+            indices=(links >> 16).astype(np.uint8),
+            pattern=self.pattern,
+            length=length,
+        )
 
 
 def pack(values: Array, bits: int) -> Iterator[int]:

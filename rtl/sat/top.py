@@ -11,8 +11,9 @@ from amaranth.lib.wiring import In, Out
 from rtl.export import shared
 from rtl.sat.controller import Controller
 from rtl.sat.engine import MatrixEngine
-from rtl.sat.instructions import instruction_layout
+from rtl.sat.instructions import Opcode, instruction_layout
 from rtl.sat.parameters import Parameters
+from rtl.sat.vector import VectorEngine
 
 ADDRESS_BITS = 20
 BANK_BITS = 10
@@ -27,6 +28,16 @@ class Space(IntEnum):
     RESULT = 3
     START = 4
     COUNTER = 5
+    WEIGHT = 6
+    MOMENTUM = 7
+    GRADIENT = 8
+    SETTING = 9
+    FORWARD = 10
+    BACKWARD = 11
+
+
+READ_FROM_VECTOR = (Space.WEIGHT, Space.MOMENTUM, Space.FORWARD, Space.BACKWARD)
+"""What the vector engine reads, in the order of its `read_what`."""
 
 
 def load_layout(parameters: Parameters) -> data.StructLayout:
@@ -72,20 +83,27 @@ class Sat(wiring.Component):
         """Connect controller, engines and streams."""
         m = Module()
         p = self.parameters
-        controller, engine = Controller(p), MatrixEngine(p)
+        controller, engine, vector = Controller(p), MatrixEngine(p), VectorEngine(p)
         m.submodules.controller = shared(controller, "controller", platform)
         m.submodules.engine = shared(engine, "engine", platform)
+        m.submodules.vector = shared(vector, "vector", platform)
+        updates = controller.instruction.opcode == Opcode.UPDATE
+        for unit, mine in ((engine, ~updates), (vector, updates)):
+            m.d.comb += [
+                unit.instruction.eq(controller.instruction),
+                unit.reset.eq(controller.reset & mine),
+                unit.run.eq(controller.run & mine),
+            ]
         m.d.comb += [
-            engine.instruction.eq(controller.instruction),
-            engine.reset.eq(controller.reset),
-            engine.run.eq(controller.run),
-            controller.done.eq(engine.done),
+            controller.done.eq(Mux(updates, vector.done, engine.done)),
+            controller.settled.eq(~vector.busy),
             self.idle.eq(controller.idle),
             self.total.eq(controller.total),
             self.elapsed.eq(controller.elapsed),
         ]
         self._load(m, controller, engine)
-        self._fetch(m, controller, engine)
+        self._load_vector(m, vector)
+        self._fetch(m, controller, engine, vector)
         return m
 
     def _load(self, m: Module, controller: Controller, engine: MatrixEngine) -> None:
@@ -109,12 +127,44 @@ class Sat(wiring.Component):
                 getattr(engine, f"{side}_write_value").eq(word.value),
             ]
 
-    def _fetch(self, m: Module, controller: Controller, engine: MatrixEngine) -> None:
+    def _load_vector(self, m: Module, vector: VectorEngine) -> None:
+        """Write a word into the vector engine's banks or registers."""
+        word = self.load.payload
+        accepted = self.load.valid & self.load.ready
+        m.d.comb += [
+            vector.write_enable.eq(
+                accepted & (word.space >= Space.WEIGHT) & (word.space <= Space.GRADIENT)
+            ),
+            vector.write_what.eq(word.space - Space.WEIGHT),
+            vector.setting_enable.eq(accepted & (word.space == Space.SETTING)),
+            vector.write_bank.eq(word.bank),
+            vector.write_address.eq(word.address),
+            vector.write_value.eq(word.value),
+        ]
+
+    def _fetch(
+        self, m: Module, controller: Controller, engine: MatrixEngine, vector: VectorEngine
+    ) -> None:
         """Read a word, hold it until it is taken."""
         word = self.fetch.payload
-        reading, held = Signal(), Signal(32)
+        reading, held, value = Signal(), Signal(32), Signal(32)
         space = Signal.like(word.space)
-        value = Mux(space == Space.COUNTER, controller.counter, engine.host_value)
+        with m.Switch(space):
+            with m.Case(Space.COUNTER):
+                m.d.comb += value.eq(controller.counter)
+            with m.Case(Space.RESULT):
+                m.d.comb += value.eq(engine.host_value)
+            with m.Default():
+                m.d.comb += value.eq(vector.read_value)
+        with m.Switch(word.space):
+            for what, space_read in enumerate(READ_FROM_VECTOR):
+                with m.Case(space_read):
+                    m.d.comb += vector.read_what.eq(what)
+        m.d.comb += [
+            vector.read.eq(controller.idle),
+            vector.read_bank.eq(word.bank),
+            vector.read_address.eq(word.address),
+        ]
         m.d.comb += [
             self.fetch.ready.eq(controller.idle & ~reading & ~self.result.valid),
             engine.host_read.eq(controller.idle),
