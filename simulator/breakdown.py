@@ -20,12 +20,21 @@ PASSES = ("FF", "BP", "WU", "UP")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTime:
-    """Cycles of one layer (or of several, summed) by pass, and what bounds most of them."""
+    """Cycles of one layer (or of several, summed) by pass, and what bounds most of them.
+
+    `patterns` are those of its products, without repetition; empty if it has no product.
+    """
 
     layer: str
     cycles_by_pass: dict[str, int]
     patterns: tuple[str, ...]
     bottleneck: str
+
+    @property
+    def pattern(self) -> str:
+        """The sparse patterns, else dense, else a dash if the layer has no product."""
+        sparse = [pattern for pattern in self.patterns if pattern != "dense"]
+        return ", ".join(sparse or self.patterns) or "-"
 
     @property
     def cycles(self) -> int:
@@ -71,7 +80,7 @@ def _layer_time(layer: str, columns: dict[str, list[Any]], chosen: Sequence[int]
     return LayerTime(
         layer=layer,
         cycles_by_pass=dict(by_pass),
-        patterns=tuple(sorted(patterns - {"dense"})),
+        patterns=tuple(sorted(patterns)),
         bottleneck=max(by_bottleneck, key=lambda name: by_bottleneck[name]),
     )
 

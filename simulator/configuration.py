@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -78,15 +79,30 @@ def describe(config_class: type[Any]) -> list[Field]:
 
 
 def _field_documentation(config_class: type[Any]) -> dict[str, str]:
+    """Read the text under each field, or its entry (`name`: text) in the class's docstring."""
+    found = _listed(inspect.getdoc(config_class) or "")
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(config_class))).body
     assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
     for field, text in pairwise(body.body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
             name, value = field.target, text.value
             if isinstance(name, ast.Name) and isinstance(value, ast.Constant):
                 found[name.id] = " ".join(str(value.value).split())
     return found
+
+
+def _listed(documentation: str) -> dict[str, str]:
+    r"""Read entries that begin a line with one or several `name`, and end at the next entry.
+
+    >>> _listed("Sizes.\n\n`rows`, `cols`: PEs;\n  32 is usual.\n`lanes`: one.")
+    {'rows': 'PEs; 32 is usual.', 'cols': 'PEs; 32 is usual.', 'lanes': 'one.'}
+    """
+    entry = re.compile(r"^((?:`\w+`(?:, )?)+): (.*?)(?=^`|\n\n|\Z)", re.MULTILINE | re.DOTALL)
+    return {
+        name: " ".join(text.split())
+        for names, text in entry.findall(documentation)
+        for name in re.findall(r"\w+", names)
+    }
 
 
 def _kind(annotation: Any) -> str:

@@ -42,6 +42,18 @@ def rate(value: float, unit: str) -> str:
     return _scaled(value, unit, _PREFIXES)
 
 
+def plain(value: float) -> str:
+    """Return a tick label: as few digits as it needs, with a prefix.
+
+    >>> plain(0.5), plain(200), plain(2e11)
+    ('0.5', '200', '200 G')
+    """
+    for factor, prefix in _PREFIXES[:-1]:
+        if value >= factor:
+            return f"{value / factor:g} {prefix}"
+    return f"{value:g}"
+
+
 def count(value: int) -> str:
     """Return an exact count with separators.
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from simulator.report import Report
+
+
+BAR_AFTER_S = 2.0
+"""Seconds after which a progress bar appears."""
 
 
 def print_json(value: Any) -> None:
@@ -42,7 +49,7 @@ def check_targets(
         raise InputError(f"--plot must be a folder or end in .png or .svg, not {plot.name!r}")
     for folder in (report_dir, plot if plot is not None and not plot.suffix else None):
         if folder is not None:
-            _make_folder(folder)
+            make_folder(folder)
 
 
 def write_tables(report: Report, *, csv: Path | None, parquet: Path | None) -> None:
@@ -71,21 +78,50 @@ def write_files(contents: dict[Path, bytes]) -> None:
 
 
 def write_pictures(
-    report: Report, dense: Report | None, *, plot: Path | None, report_dir: Path | None
+    reports: Sequence[Report], closest: Report, *, plot: Path | None, report_dir: Path | None
 ) -> None:
-    """Draw the plots and the HTML report that were asked for."""
+    """Draw the plots and the HTML report that were asked for; the first report is the baseline."""
     if plot is not None:
         from simulator import plots
 
-        write_files(plots.render(report, dense, plot))
+        write_files(plots.render(reports, closest, plot))
     if report_dir is not None:
         from simulator import html_report
 
-        page = html_report.render(report, dense)
-        write_files({report_dir / "report.html": page.encode()})
+        write_files({report_dir / "report.html": html_report.render(reports, closest).encode()})
 
 
-def _make_folder(folder: Path) -> None:
+def progress(items: Iterable[Any]) -> Iterable[Any]:
+    """Yield the items with a bar on standard error that appears once two seconds have passed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    known = list(items)
+    started = time.monotonic()
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=len(known))
+    try:
+        for item in known:
+            yield item
+            bar.advance(task)
+            if time.monotonic() - started > BAR_AFTER_S:
+                bar.start()
+    finally:
+        bar.stop()
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on standard error that something of unknown length is going on."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; raise `InputError` if the system refuses."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -39,8 +39,14 @@ def show_report(report: Report, dense: Report | None, *, layers: int) -> None:
     out.print(_layers(report, layers))
     if report.energy_pj:
         out.print(_energy(report, dense))
-    for note in report.notes:
-        out.print(f"[yellow]note[/yellow] {note}", highlight=False)
+    show_notes([report])
+
+
+def show_notes(reports: Sequence[Report]) -> None:
+    """Print the notes of the reports, each sentence once."""
+    out = console()
+    for note in dict.fromkeys(note for report in reports for note in report.notes):
+        out.print(f"note: {note}", style="yellow", highlight=False, markup=False)
 
 
 def _totals(report: Report, dense: Report | None) -> Table:
@@ -83,7 +89,7 @@ def _layers(report: Report, at_most: int) -> Table:
     rows = [
         (
             layer.layer,
-            ", ".join(layer.patterns) or "dense",
+            layer.pattern,
             *(_time(report, layer.cycles_by_pass.get(name, 0)) for name in passes),
             _time(report, layer.cycles),
             quantities.percent(layer.cycles, total),

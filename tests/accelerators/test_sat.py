@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow import nm
+from dataflow.pregeneration import on_the_fly_bytes, pregenerated_bytes
 from simulator.accelerators import sat
 from simulator.accelerators.sat import stepped, timing
 from workloads import (
@@ -188,6 +189,22 @@ def test_pregenerated_copies_are_written_once() -> None:
     assert rows.dram_bytes[1] == 32_000 // 8 * 2 * (16 + 3) // 8
 
 
+@pytest.mark.parametrize("pattern", [NM(2, 4), NM(2, 8), NM(2, 16)])
+def test_pregeneration_changes_the_traffic_by_its_formula(pattern) -> None:
+    weights = 512 * 512
+    sparse = Operand(tensor="W", elements=weights, pattern=pattern)
+    work = step(
+        product(64, 512, 512, right=sparse),
+        product(64, 512, 512, right=sparse, name="bp", pass_=Pass.BP),
+        update(weights),
+        selection(weights, pattern=pattern),
+        selection(weights, pattern=pattern, name="bp.select", pass_=Pass.BP),
+    )
+    saved = run(work, pregeneration=False).dram_bytes - run(work).dram_bytes
+    on_the_fly = on_the_fly_bytes(weights, value_bits=16)
+    assert saved == on_the_fly - pregenerated_bytes(weights, pattern, value_bits=16)
+
+
 def test_vector_work_is_bound_by_lanes_or_by_memory() -> None:
     lanes = update()
     memory = dataclasses.replace(lanes, name="moved", read_bytes=768_000)
@@ -201,6 +218,30 @@ def test_vector_work_is_bound_by_lanes_or_by_memory() -> None:
 def test_fused_work_costs_nothing() -> None:
     relu = dataclasses.replace(update(), name="relu", kind="relu", fused=True)
     assert run(step(gemm(8, 8, 8).matmuls[0], relu)).cycles == run(gemm(8, 8, 8)).cycles
+
+
+def test_fused_traffic_hides_behind_the_operation_it_rides_on() -> None:
+    skip = VectorOp(
+        name="skip",
+        layer="fc",
+        pass_=Pass.FF,
+        kind="add",
+        elements=8,
+        read_bytes=384_000,
+        fused=True,
+    )
+    large, small = product(4096, 4096, 4096), product(8, 8, 8)
+    hidden = run(step(large, skip)).frame()
+    assert hidden.cycles[1] == 0
+    assert hidden.hidden_cycles[1] == 1000  # 384 bytes a cycle
+    assert hidden.dram_bytes[1] == 384_000
+    exposed = run(step(small, skip)).frame()
+    slack = exposed.compute_cycles[0] - exposed.memory_cycles[0]
+    assert exposed.cycles[1] == 1000 - slack > 0
+    twice = run(step(large, skip, dataclasses.replace(skip, name="second"))).frame()
+    assert twice.hidden_cycles.tolist() == [0, 1000, 1000]
+    first = run(step(skip)).frame()
+    assert first.cycles.tolist() == [1000]
 
 
 def test_memory_bound_products_say_so() -> None:

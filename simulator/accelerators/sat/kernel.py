@@ -13,12 +13,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from dataflow.blocking import PSUM_BYTES, blocking
+from dataflow.stationarity import OUTPUT_STATIONARY, choose_stationarity
 from dataflow.tiling import ceil_div, output_tiles, reduction_groups, rows_per_block
 from simulator.accelerators.sat.timing import os_cycles, ws_cycles
 
 Ints = NDArray[np.int64]
-
-OUTPUT_STATIONARY, WEIGHT_STATIONARY, FREE = 0, 1, 2
 
 RESULTS = (
     "stationarity",
@@ -138,9 +137,7 @@ def evaluate(
         ws_time = ws_cycles(
             p, groups, kept, q, batch, rows, cols, interleave, mul_latency, add_latency, block
         )
-        held = choice[i]
-        if held == FREE:
-            held = WEIGHT_STATIONARY if ws_time < os_time else OUTPUT_STATIONARY
+        held = choose_stationarity(choice[i], os_time, ws_time)
         tiles = batch * output_tiles(p, q, rows, cols)
         strips = batch * ceil_div(q, cols) * k_tiles
         if held == OUTPUT_STATIONARY:

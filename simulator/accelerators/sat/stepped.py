@@ -38,6 +38,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from dataflow.interleave import slot_cycles
 from dataflow.nm import Compressed
 from dataflow.tiling import ceil_div
 from workloads.errors import InputError
@@ -160,7 +161,7 @@ def _output_stationary(
 ) -> int:
     kept, q = values.shape[1], values.shape[2]
     steps = left.shape[1] * kept
-    slots = max(interleave, add_latency)
+    slots = slot_cycles(interleave, add_latency)
     q_tiles = ceil_div(q, cols)
     tiles = ceil_div(left.shape[0], rows) * q_tiles
     if period < steps * slots:
@@ -300,7 +301,7 @@ def _weight_stationary(
 ) -> int:
     p, groups, _ = left.shape
     kept, q = values.shape[1], values.shape[2]
-    slots = max(interleave, add_latency)
+    slots = slot_cycles(interleave, add_latency)
     hop = (kept - 1) * slots + add_latency
     k_tiles, blocks = ceil_div(groups, rows), ceil_div(p, block_rows)
     tiles = ceil_div(q, cols) * blocks * k_tiles

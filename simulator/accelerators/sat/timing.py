@@ -41,13 +41,14 @@ from __future__ import annotations
 
 from numba import njit
 
+from dataflow.interleave import last_turn, slot_cycles, turns
 from dataflow.tiling import ceil_div, output_tiles
 
 
 @njit(cache=True)
 def os_period(steps: int, used: int, rows: int, interleave: int, add_latency: int) -> int:
     """Cycles from the start of `used` interleaved tiles to the start of the next ones."""
-    slots = max(interleave, add_latency)
+    slots = slot_cycles(interleave, add_latency)
     return max(steps * slots, rows * used + rows + used - 2)
 
 
@@ -69,13 +70,13 @@ def os_cycles(
     >>> os_cycles(32, 32, 1, 32, 1, 32, 32, 1, 0, 1)   # 31 + 31 + 31 + 1 and 32 to drain
     126
     """
-    slots = max(interleave, add_latency)
+    slots = slot_cycles(interleave, add_latency)
     steps = groups * kept
     tiles = batch * output_tiles(p, q, rows, cols)
-    turns = ceil_div(tiles, interleave)
-    last = tiles - (turns - 1) * interleave
+    last = last_turn(tiles, interleave)
+    period = os_period(steps, interleave, rows, interleave, add_latency)
     tail = (steps - 1) * slots + last + rows + cols - 3 + mul_latency + add_latency + rows * last
-    return (turns - 1) * os_period(steps, interleave, rows, interleave, add_latency) + tail
+    return (turns(tiles, interleave) - 1) * period + tail
 
 
 @njit(cache=True)
@@ -83,13 +84,13 @@ def ws_stream(p: int, kept: int, interleave: int, add_latency: int) -> int:
     """Cycles in which `p` rows pass one PE."""
     if kept == 1:
         return p
-    return ceil_div(p, interleave) * kept * max(interleave, add_latency)
+    return turns(p, interleave) * kept * slot_cycles(interleave, add_latency)
 
 
 @njit(cache=True)
 def ws_period(p: int, k_tiles: int, kept: int, rows: int, interleave: int, add_latency: int) -> int:
     """Cycles from the start of one weight tile to the start of the next one."""
-    hop = (kept - 1) * max(interleave, add_latency) + add_latency
+    hop = (kept - 1) * slot_cycles(interleave, add_latency) + add_latency
     period = max(ws_stream(p, kept, interleave, add_latency), (rows - 1) * hop + kept * rows)
     if k_tiles > 1:
         period = max(period, rows * hop + 1)
@@ -115,7 +116,7 @@ def ws_cycles(
     >>> ws_cycles(100, 32, 1, 32, 1, 32, 32, 1, 0, 1, 100)   # 32 weights, then 99 + 32 + 31 + 1
     195
     """
-    slots = max(interleave, add_latency)
+    slots = slot_cycles(interleave, add_latency)
     hop = (kept - 1) * slots + add_latency
     k_tiles = ceil_div(groups, rows)
     strips = batch * ceil_div(q, cols) * k_tiles
@@ -125,8 +126,8 @@ def ws_cycles(
     short = ws_period(last_rows, k_tiles, kept, rows, interleave, add_latency)
     last_start = last_rows - 1
     if kept > 1:
-        turn = ceil_div(last_rows, interleave) - 1
-        last_start = turn * kept * slots + last_rows - turn * interleave - 1
+        turn = turns(last_rows, interleave) - 1
+        last_start = turn * kept * slots + last_turn(last_rows, interleave) - 1
     return (
         kept * rows
         + strips * ((blocks - 1) * full + short)
