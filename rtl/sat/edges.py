@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.export import shared
 from rtl.float.parts import delayed
+from rtl.sat.bank import Bank
 from rtl.sat.instructions import address_bits
 from rtl.sat.issue import north_word, sum_word, west_word
 from rtl.sat.parameters import Parameters
@@ -57,15 +58,14 @@ class WestEdge(wiring.Component):
         for r in range(p.rows):
             if r:
                 word = self._hop(m, word, r)
-            memory = Memory(shape=p.window, depth=p.operand_words, init=[])
-            m.submodules[f"bank_{r}"] = memory
-            write, read = memory.write_port(), memory.read_port()
+            bank = Bank(words=p.operand_words, bits=p.window.size)
+            m.submodules[f"bank_{r}"] = shared(bank, bank.name, platform)
             m.d.comb += [
-                write.en.eq(self.write_enable & (self.write_bank == r)),
-                write.addr.eq(self.write_address),
-                write.data.eq(self.write_value),
-                read.addr.eq(word.address),
-                self.window[r].eq(read.data),
+                bank.write_enable.eq(self.write_enable & (self.write_bank == r)),
+                bank.write_address.eq(self.write_address),
+                bank.write_value.eq(self.write_value),
+                bank.read_address.eq(word.address),
+                self.window[r].eq(bank.read_value),
             ]
             m.d.sync += self.control[r].eq(word.control)
         m.d.comb += [self.swapping.eq(word.control.swap), self.last_result.eq(word.result)]
@@ -110,15 +110,14 @@ class NorthEdge(wiring.Component):
         m = Module()
         p = self.parameters
         for c, word in enumerate(_columns(m, self.word, north_word(p), p.cols)):
-            memory = Memory(shape=p.link, depth=p.operand_words, init=[])
-            m.submodules[f"bank_{c}"] = memory
-            write, read = memory.write_port(), memory.read_port()
+            bank = Bank(words=p.operand_words, bits=p.link.size)
+            m.submodules[f"bank_{c}"] = shared(bank, bank.name, platform)
             m.d.comb += [
-                write.en.eq(self.write_enable & (self.write_bank == c)),
-                write.addr.eq(self.write_address),
-                write.data.eq(self.write_value),
-                read.addr.eq(word.address),
-                self.link[c].eq(read.data),
+                bank.write_enable.eq(self.write_enable & (self.write_bank == c)),
+                bank.write_address.eq(self.write_address),
+                bank.write_value.eq(self.write_value),
+                bank.read_address.eq(word.address),
+                self.link[c].eq(bank.read_value),
             ]
             m.d.sync += self.shift[c].eq(word.shift)
         return m
@@ -165,24 +164,22 @@ class ResultBanks(wiring.Component):
         address = self.first_address
         values = []
         for c, word in enumerate(reads):
-            memory = Memory(shape=32, depth=p.result_words, init=[])
-            m.submodules[f"bank_{c}"] = memory
-            write = memory.write_port()
-            read = memory.read_port(transparent_for=(write,))
+            bank = Bank(words=p.result_words, bits=32, transparent=True)
+            m.submodules[f"bank_{c}"] = shared(bank, bank.name, platform)
             was_read = Signal(name=f"was_read_{c}")
             m.d.sync += was_read.eq(word.read)
             m.d.comb += [
-                write.en.eq(self.result_valid[c]),
-                write.addr.eq(address),
-                write.data.eq(self.result[c]),
-                read.addr.eq(Mux(self.host_read, self.host_address, word.address)),
-                self.sum_north[c].eq(Mux(was_read, read.data, 0)),
+                bank.write_enable.eq(self.result_valid[c]),
+                bank.write_address.eq(address),
+                bank.write_value.eq(self.result[c]),
+                bank.read_address.eq(Mux(self.host_read, self.host_address, word.address)),
+                self.sum_north[c].eq(Mux(was_read, bank.read_value, 0)),
             ]
             address = delayed(m, address, 1, name=f"address_{c}")
-            values.append(read.data)
-        bank = Signal.like(self.host_bank)
-        m.d.sync += bank.eq(self.host_bank)
-        m.d.comb += self.host_value.eq(Cat(values).word_select(bank, 32))
+            values.append(bank.read_value)
+        chosen = Signal.like(self.host_bank)
+        m.d.sync += chosen.eq(self.host_bank)
+        m.d.comb += self.host_value.eq(Cat(values).word_select(chosen, 32))
         return m
 
 

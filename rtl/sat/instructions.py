@@ -32,7 +32,9 @@ def instruction_layout(parameters: Parameters) -> data.StructLayout:
     `q_tiles`. Weight stationary: `rows` P in `blocks` blocks of `block_rows`, the last of
     `last_rows` with `last_period`; `k_tiles` and `q_tiles` (strips of C columns).
 
-    Update: `rows` x `columns` weights, `kept` N and `group` M of both selections.
+    Update: `rows` K of `blocks` blocks of columns, one a lane, from `weight_base` on; `results` is
+    their product. `kept` N and `group` M of both selections, stored from `forward_base` and
+    `backward_base` on.
     """
     counts = (
         "groups",
@@ -41,7 +43,6 @@ def instruction_layout(parameters: Parameters) -> data.StructLayout:
         "q_tiles",
         "k_tiles",
         "rows",
-        "columns",
         "blocks",
         "block_rows",
         "last_rows",
@@ -54,6 +55,9 @@ def instruction_layout(parameters: Parameters) -> data.StructLayout:
             "west_base": address_bits(parameters.operand_words),
             "north_base": address_bits(parameters.operand_words),
             "result_base": address_bits(parameters.result_words),
+            "weight_base": address_bits(parameters.weight_words),
+            "forward_base": address_bits(parameters.weight_words),
+            "backward_base": address_bits(parameters.weight_words),
             **dict.fromkeys(counts, COUNT_BITS),
             "results": TIME_BITS,
             "period": TIME_BITS,

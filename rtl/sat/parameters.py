@@ -52,6 +52,10 @@ class Parameters:
             _at_least(2, getattr(self, name), name)
         if self.n > self.m:
             raise InputError(f"n must be at most m, not n={self.n} and m={self.m}")
+        if self.lanes % self.m:
+            raise InputError(
+                f"lanes must be a multiple of m, not lanes={self.lanes} and m={self.m}"
+            )
         if self.data_type not in ("fp16", "int8"):
             raise InputError(f"data_type must be fp16 or int8, not {self.data_type!r}")
 
