@@ -56,6 +56,18 @@ GLOSSARY: dict[str, Term] = {
     "utilisation": Term(
         "fraction", "Useful MACs over cycles x peak MACs per cycle; at most 1 by construction."
     ),
+    "steps": Term(
+        "steps",
+        "Digit steps of all columns of a sparse engine: non-zero digits, and one for each group of "
+        "four operands that has none at a position.",
+    ),
+    "digits_per_operand": Term(
+        "digits", "Mean non-zero digits of the left operands in the engine's encoding (EN-T)."
+    ),
+    "column_utilisation": Term(
+        "fraction", "Steps over those that all columns would take if each were the slowest."
+    ),
+    "area_um2": Term("um2", "Area of the array's logic in the library it was synthesised with."),
     "bottleneck": Term("-", "What bounds the operation's time, by name."),
     "stationarity": Term(
         "-", "Operand that stays in the array: os outputs, ws weights, is inputs."

@@ -33,7 +33,7 @@ def group_steps(values: NDArray[Any], masks: NDArray[np.uint16], passes: int, gr
         for group in range((length + GROUP - 1) // GROUP):
             counts = 0  # one byte for each of up to eight positions
             for k in range(group * GROUP, min((group + 1) * GROUP, length)):
-                counts += _spread(np.int64(masks[values[row, k] & wrap]), passes)
+                counts += _spread(int(masks[values[row, k] & wrap]), passes)
             for position in range(passes):
                 count = (counts >> 8 * position) & 0xFF
                 steps[row, passes - 1 - position, group] = max(count, 1)

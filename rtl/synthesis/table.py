@@ -1,0 +1,152 @@
+"""The table of synthesis results: measured once, kept as CSV with provenance, read as data.
+
+A row is found again by the hash of Verilog text and library, so that a change of either shows.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtl.export import verilog_text
+from rtl.synthesis.designs import DESIGNS, Design
+from rtl.synthesis.flow import Mapped, find_library, netlist_key, synthesise, tool_versions
+from rtl.synthesis.liberty import read_library
+from workloads.files import write_whole
+
+SHIPPED = Path(__file__).parents[2] / "simulator" / "published" / "synthesis.csv"
+CYCLES = 2000
+COLUMNS = (
+    "design",
+    "parameters",
+    "library",
+    "area",
+    "flops",
+    "min_period_ns",
+    "energy_per_op_pj",
+    "settled_energy_pj",
+    "ops_per_cycle",
+    "cycles",
+    "tools",
+    "netlist",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One synthesised design: area in the library's unit (um2), period in ns, energy in pJ.
+
+    `energy_per_op_pj` is per multiply-accumulate (read-outs for the SIMD lane), glitches included;
+    `settled_energy_pj` counts only the transitions that a circuit without glitches would make.
+    """
+
+    design: str
+    parameters: str
+    library: str
+    area: float
+    flops: int
+    min_period_ns: float
+    energy_per_op_pj: float
+    settled_energy_pj: float
+    ops_per_cycle: float
+    cycles: int
+    tools: str
+    netlist: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row; `energy_per_op_j` is the stable key of the command line."""
+        row = {name: getattr(self, name) for name in COLUMNS}
+        return row | {"energy_per_op_j": self.energy_per_op_pj * 1e-12}
+
+
+def measure(
+    design: Design, *, library: Path | None = None, cycles: int = CYCLES, **changes: int
+) -> Result:
+    """Synthesise a design with some parameters changed and measure its energy."""
+    from rtl.synthesis import gates
+
+    path = find_library(library)
+    component = design.component(**changes)
+    verilog = verilog_text(component, name=design.name)
+    mapped = synthesise(verilog, top=design.name, library=path, fuse=design.fuse)
+    energy, settled, rate = float("nan"), float("nan"), float("nan")
+    if design.stimulus is not None:
+        stimulus, operations = design.stimulus(component, cycles)
+        cells = read_library(path)
+        activity = gates.simulate(gates.build(mapped, cells), stimulus)
+        assert activity.settle_ps <= 1000 * mapped.min_period_ns + 1000, "slower than its timing"
+        energy, rate = activity.energy_pj / operations, operations / cycles
+        share = activity.settled_toggles / max(activity.toggles, 1)
+        dynamic = activity.switching_pj + activity.internal_pj
+        settled = (dynamic * share + activity.clock_pj) / operations
+    return _result(design, changes, path, mapped, (energy, settled, rate), cycles, verilog)
+
+
+def _result(
+    design: Design,
+    changes: dict[str, int],
+    library: Path,
+    mapped: Mapped,
+    measured: tuple[float, float, float],
+    cycles: int,
+    verilog: str,
+) -> Result:
+    parameters = {**design.parameters, **changes}
+    return Result(
+        design=design.name,
+        parameters=" ".join(f"{name}={value}" for name, value in parameters.items()),
+        library=library.stem,
+        area=mapped.area,
+        flops=mapped.flops,
+        min_period_ns=mapped.min_period_ns,
+        energy_per_op_pj=round(measured[0], 4),
+        settled_energy_pj=round(measured[1], 4),
+        ops_per_cycle=round(measured[2], 6),
+        cycles=cycles,
+        tools=tool_versions(),
+        netlist=netlist_key(verilog, library, fuse=design.fuse),
+    )
+
+
+def shipped_jobs() -> list[tuple[Design, dict[str, int]]]:
+    """Return what the shipped table holds: every design, and sweeps of width and sum width."""
+    jobs: list[tuple[Design, dict[str, int]]] = [(design, {}) for design in DESIGNS.values()]
+    for name in ("mac", "opt1", "opt1_offset"):
+        jobs += [(DESIGNS[name], {"acc_width": bits}) for bits in (16, 24, 40, 48)]
+    for width in (4, 16):
+        for name in ("mac", "opt1"):
+            jobs.append((DESIGNS[name], {"width": width, "acc_width": 4 * width}))
+        for name in ("opt4c", "opt4e", "opt4c_seg", "opt4e_seg"):
+            jobs.append((DESIGNS[name], {"width": width, "acc_width": width + 18}))
+    return jobs
+
+
+def write(path: Path, results: Iterable[Result]) -> None:
+    """Write the table, whole or not at all."""
+    sink = io.StringIO()
+    writer = csv.DictWriter(sink, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(result.as_dict() for result in results)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole({path: sink.getvalue().encode()})
+
+
+def main() -> None:
+    """Measure every shipped design and write the table: `python -m rtl.synthesis.table`."""
+    results = []
+    for design, changes in shipped_jobs():
+        results.append(measure(design, **changes))
+        print(
+            f"{design.name:16s} {results[-1].parameters:34s} area {results[-1].area:9.0f} "
+            f"{results[-1].min_period_ns:6.3f} ns {results[-1].energy_per_op_pj:8.2f} pJ",
+            flush=True,
+        )
+        write(SHIPPED, results)
+
+
+if __name__ == "__main__":
+    main()

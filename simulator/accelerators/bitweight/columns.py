@@ -1,0 +1,82 @@
+"""Steps of the sparse engines from values: the wrappers of the compiled kernels."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflow.digits.tables import mask_table
+from simulator.accelerators.bitweight import laws
+from simulator.accelerators.bitweight.config import Config
+
+GROUP = 4
+
+
+class Steps(NamedTuple):
+    """Digit steps of one product: of all rows, of the slowest of each tile, and last cycles."""
+
+    total: int
+    slowest: int
+    tile_ends: int
+    tiles: int
+    columns: int
+
+    @property
+    def column_utilisation(self) -> float:
+        """Mean over maximum steps of the columns that have a row, over all tiles."""
+        return self.total / self.slowest if self.slowest else 1.0
+
+
+def groups(k: int, lanes: int) -> int:
+    """Return the groups of four along K, a multiple of the lanes."""
+    return lanes * -(-k // (GROUP * lanes))
+
+
+def exact(config: Config, left: NDArray[Any]) -> Steps:
+    """Return the steps of all tiles of rows of `left` (M, K), for one tile of columns of C.
+
+    Integers of `config.width` bits; the caller has checked them.
+    """
+    from simulator.accelerators.bitweight import kernels
+
+    rows, k = left.shape
+    storage = np.int8 if config.width <= 8 else np.int16
+    values = np.ascontiguousarray(left, storage)
+    count = groups(k, config.lanes)
+    steps = kernels.group_steps(values, mask_table("ent", config.width), config.passes, count)
+    per_row = kernels.row_steps(steps, config.lanes)
+    starts = np.arange(0, rows, config.rows)
+    slowest = np.maximum.reduceat(per_row, starts)
+    if config.banks:
+        per_lane = count // config.lanes
+        chunk = -(-per_lane // config.banks)
+        used = min(config.banks, per_lane) if config.interleaved else -(-per_lane // chunk)
+        ends = kernels.tile_ends(
+            steps,
+            config.rows,
+            config.lanes,
+            0 if config.interleaved else chunk,
+            used,
+            config.fifo,
+            config.drain_cycles,
+        )
+    else:
+        ends = slowest + laws.last_step(0, passes=config.passes, drain=config.drain_cycles)
+    active = np.minimum(rows - starts, config.rows)
+    return Steps(
+        total=int(per_row.sum()),
+        slowest=int((slowest * active).sum()),
+        tile_ends=int(ends.sum()),
+        tiles=len(starts),
+        columns=rows,
+    )
+
+
+def constant(config: Config, m: int, k: int) -> Steps:
+    """Return the steps of OPT2: ceil(K / 4) a pass, whatever the digits."""
+    per_row = config.passes * -(-k // GROUP)
+    tiles = -(-m // config.rows)
+    end = laws.last_step(per_row, passes=config.passes, drain=config.drain_cycles)
+    return Steps(m * per_row, m * per_row, tiles * end, tiles, m)

@@ -1,0 +1,211 @@
+"""The parameters of a bit-weight array."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from dataflow.digits import check_width
+from simulator.accelerators.bitweight.synthesis import Row, find
+from simulator.configuration import check_positive
+from workloads.errors import InputError
+
+Engine = Literal[
+    "mac",
+    "opt1",
+    "opt1_offset",
+    "opt2",
+    "opt3",
+    "opt4c",
+    "opt4e",
+    "opt4c_seg",
+    "opt4e_seg",
+    "laconic",
+    "bitlet",
+]
+ENGINES: tuple[Engine, ...] = (
+    "mac",
+    "opt1",
+    "opt1_offset",
+    "opt2",
+    "opt3",
+    "opt4c",
+    "opt4e",
+    "opt4c_seg",
+    "opt4e_seg",
+    "laconic",
+    "bitlet",
+)
+DENSE = ("mac", "opt1", "opt1_offset")
+SPARSE = ("opt3", "opt4c", "opt4e", "opt4c_seg", "opt4e_seg")
+BIT_SLICE = ("laconic", "bitlet")
+ARRAYS = ("os", "ws", "matrix", "cube", "tree")
+MARGIN = 1.1
+"""The clock period is the mapped netlist's minimum plus 10 %, the margin that the paper states."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """An array of one engine, its buffers and its read-out."""
+
+    engine: Engine = "opt4c"
+    """Processing element: MAC baseline, an engine of the paper, a variant, a bit-slice design."""
+
+    array: Literal["os", "ws", "matrix", "cube", "tree"] = "os"
+    """Arrangement of the engines mac, opt1 and opt1_offset; the others have their own."""
+
+    rows: int = 32
+    """Rows of the left operand at once: the columns of a sparse engine; K of ws, cube and tree."""
+
+    cols: int = 32
+    """Columns of the right operand at once: the elements that share a digit stream."""
+
+    width: int = 8
+    """Bits of an operand, even, 4 to 16. INT8 in the paper."""
+
+    sum_bits: int = 0
+    """Bits of a sum of one bit weight; 0: width + 18, the paper's 26 for INT8."""
+
+    simd_lanes: int = 4
+    """Read-out adders for each row: sums leave in cols / simd_lanes additions. Not given."""
+
+    fifo: int = 4
+    """Groups that a lane prefetches; at least 3 keep it busy. Not given."""
+
+    banks: int = 0
+    """Banks of the right operand; 0: no conflicts, as in the paper's own cycle counts."""
+
+    interleaved: bool = False
+    """Neighbouring groups in neighbouring banks (beyond the paper), or K / banks in each bank."""
+
+    operand_std: float = 24.4
+    """Standard deviation of unknown left operands, in units of the last place at INT8; the paper's
+    normal matrices have 2.22 non-zero digits, which is this deviation."""
+
+    clock_hz: float = 0.0
+    """Clock in Hz; 0: that of the synthesised elements and encoders plus a margin of 10 %."""
+
+    left_buffer_bytes: int = 1 << 20
+    """Buffer of the left operand, both halves. Not given."""
+
+    right_buffer_bytes: int = 1 << 20
+    """Buffer of the right operand, both halves. Not given."""
+
+    out_buffer_bytes: int = 1 << 20
+    """Buffer of the results, both halves. Not given."""
+
+    dram_bytes_per_s: float = 76.8e9
+    """Off-chip bandwidth: four channels of DDR4-2400, as the other accelerators here."""
+
+    vector_lanes: int = 32
+    """Elements of vector work per cycle. Not given."""
+
+    def __post_init__(self) -> None:
+        check_width(self.width)
+        check_positive(
+            self,
+            "rows",
+            "cols",
+            "simd_lanes",
+            "fifo",
+            "operand_std",
+            "left_buffer_bytes",
+            "right_buffer_bytes",
+            "out_buffer_bytes",
+            "dram_bytes_per_s",
+            "vector_lanes",
+        )
+        for name, value, choices in (
+            ("engine", self.engine, ENGINES),
+            ("array", self.array, ARRAYS),
+        ):
+            if value not in choices:
+                raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        for name, most in (("rows", 4096), ("cols", 4096), ("fifo", 4096), ("simd_lanes", 4096)):
+            if getattr(self, name) > most:
+                raise InputError(f"{name} must be at most {most}, not {getattr(self, name)}")
+        for name, whole in (("sum_bits", 64), ("banks", 4096)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 0 <= value <= whole:
+                raise InputError(f"{name} must be a whole number from 0 to {whole}, not {value!r}")
+        if not 0 <= self.clock_hz < math.inf:
+            raise InputError(f"clock_hz must be zero or a positive number, not {self.clock_hz!r}")
+        if self.fifo < 3:
+            raise InputError(f"fifo must be at least 3 groups, not {self.fifo}")
+        if self.engine in DENSE and self.array == "cube" and self.rows != self.cols:
+            raise InputError(f"a cube needs rows = cols, not {self.rows} and {self.cols}")
+        if self.sum_bits and self.sum_bits < self.width + 2:
+            raise InputError(
+                f"sum_bits must be at least width + 2 = {self.width + 2}, not {self.sum_bits}"
+            )
+
+    @property
+    def lanes(self) -> int:
+        """Digits that an element adds a step, each of other terms."""
+        return 4 if self.engine in ("opt4e", "opt4e_seg") else 1
+
+    @property
+    def passes(self) -> int:
+        """Digit positions of an operand."""
+        return self.width // 2
+
+    @property
+    def accumulator_bits(self) -> int:
+        """Bits of a sum of one bit weight."""
+        return self.sum_bits or self.width + 18
+
+    @property
+    def largest_k(self) -> int:
+        """Longest reduction whose sums always fit; the dense engines wrap at 32 bits alike."""
+        if self.engine in (*SPARSE, "opt2"):
+            return ((1 << (self.accumulator_bits - 1)) - 1) >> self.width
+        return ((1 << 31) - 1) >> (2 * self.width - 2)
+
+    @property
+    def elements(self) -> int:
+        """Processing elements of the array."""
+        if self.engine in DENSE and self.array == "cube":
+            return self.rows * self.cols * self.cols
+        return self.rows * self.cols
+
+    @property
+    def peak_macs_per_cycle(self) -> int:
+        """Multiply-accumulates a cycle at most: a group of four costs at least one step a pass."""
+        if self.engine in BIT_SLICE:
+            return self.elements * 64
+        if self.engine in DENSE:
+            return self.elements
+        return -(-self.elements * self.lanes * 4 // self.passes)
+
+    @property
+    def element(self) -> Row:
+        """The synthesised element of this engine."""
+        return find("mac" if self.engine in BIT_SLICE else self.engine, self.width)
+
+    @property
+    def period_ns(self) -> float:
+        """Clock period: the slowest of element and shared encoder, plus the margin."""
+        if self.clock_hz:
+            return 1e9 / self.clock_hz
+        parts = [self.element.min_period_ns]
+        if self.engine in SPARSE and self.engine != "opt3":
+            parts.append(find("column_front", 8).min_period_ns)
+        return MARGIN * max(parts)
+
+    @property
+    def drain_cycles(self) -> int:
+        """Cycles in which a column's sums are read; an addition takes several if it is slower."""
+        turns = -(-self.cols // min(self.simd_lanes, self.cols))
+        slow = math.ceil(MARGIN * find("simd_lane", 8).min_period_ns / self.period_ns)
+        return turns * max(slow, 1)
+
+    @property
+    def area_um2(self) -> float:
+        """Area of elements, shared encoders and read-out in the open library; buffers not."""
+        area = self.elements * self.element.area
+        if self.engine in SPARSE and self.engine != "opt3":
+            area += self.rows * self.lanes * find("column_front", 8).area
+        if self.engine not in ("mac", *BIT_SLICE):
+            area += self.rows * min(self.simd_lanes, self.cols) * find("simd_lane", 8).area
+        return area

@@ -1,0 +1,106 @@
+"""Operands with values: what the exact mode takes its digits from, and their product."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflow.digits import check_values
+from simulator.accelerators.bitweight.config import Config
+from workloads.errors import InputError
+from workloads.operations import Workload, gemm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operands:
+    """One product with known values: `left` (M, K), whose digits are skipped, `right` (K, N)."""
+
+    left: NDArray[Any]
+    right: NDArray[Any]
+    name: str = "gemm"
+
+    def __post_init__(self) -> None:
+        for what, array in (("left", self.left), ("right", self.right)):
+            if array.ndim != 2 or not array.size:
+                raise InputError(
+                    f"{what} operand must be a matrix with at least one value, "
+                    f"not of shape {array.shape}"
+                )
+        if self.left.shape[1] != self.right.shape[0]:
+            raise InputError(
+                f"operands must have the same K: left is {self.left.shape}, "
+                f"right is {self.right.shape}"
+            )
+
+    @property
+    def workload(self) -> Workload:
+        """The product as a workload without values."""
+        (m, k), n = self.left.shape, self.right.shape[1]
+        return gemm(m, k, n, dtype="int8", name=self.name)
+
+    def check(self, width: int) -> None:
+        """Raise `InputError` unless both operands are integers of `width` bits."""
+        check_values(self.left, width, what="left operand")
+        check_values(self.right, width, what="right operand")
+
+    def __eq__(self, other: object) -> bool:
+        """Compare values."""
+        return (
+            isinstance(other, Operands)
+            and self.name == other.name
+            and np.array_equal(self.left, other.left)
+            and np.array_equal(self.right, other.right)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> Operands:
+    """Read the two matrices of `--operands`."""
+    left, right = options["operands"]
+    return Operands(left=_read(Path(left)), right=_read(Path(right)), name=Path(left).stem)
+
+
+def _read(path: Path) -> NDArray[Any]:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or 'no .npy file'}") from None
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path} must be one array as a .npy file: {error}") from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise InputError(f"{path} must hold one array (.npy), not several (.npz)")
+    return array
+
+
+def check_reduction(config: Config, k: int, name: str) -> None:
+    """Raise `InputError` if a sum over `k` terms could leave the accumulator."""
+    if k > config.largest_k:
+        raise InputError(
+            f"K={k} of {name} may overflow the sums of {config.engine}: K must be at most "
+            f"{config.largest_k} for {config.width} bits"
+        )
+
+
+def compute(config: Config, operands: Operands) -> NDArray[np.int64]:
+    """Return left x right as the hardware does: by digits, exact because K is bounded.
+
+    The sum of each bit weight fits `accumulator_bits`; the weights are added in 32 bits, or in 64
+    where operands are wider than 8 bits.
+    """
+    from dataflow.digits import encode
+
+    operands.check(config.width)
+    check_reduction(config, operands.left.shape[1], operands.name)
+    digits = encode(operands.left, "ent", config.width).astype(np.int64)
+    right = operands.right.astype(np.int64)
+    total = np.zeros((digits.shape[0], right.shape[1]), np.int64)
+    for position in reversed(range(config.passes)):
+        total = 4 * total + digits[..., position] @ right
+    return total
