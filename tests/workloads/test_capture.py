@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,6 +196,27 @@ def test_flops_of_odd_convolutions_equal_the_counter_of_pytorch() -> None:
     assert (line.conv.in_hw[0], line.conv.kernel, line.conv.stride) == (1, (1, 3), (1, 2))
 
 
+def test_a_transposed_convolution_is_a_convolution_with_ff_and_bp_exchanged() -> None:
+    """Stride 2 and kernel 2: each output sees one tap, so the counter's form is the same work."""
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(8, 6, 2, stride=2)
+    )
+    images = torch.randn(2, 3, 5, 5)
+    workload = capture_training_step(module, images, lambda out: out.square().sum())
+    up = [row for row in rows_of(workload) if row[1] == "2"]
+    positions = 2 * 5 * 5
+    assert Counter(up) == Counter(
+        [
+            *[("FF", "2", 1, positions, 8, 6)] * 4,  # one product for each of 2x2 phases
+            ("BP", "2", 1, positions, 4 * 6, 8),
+            ("WU", "2", 1, 4 * 6, positions, 8),
+        ]
+    )
+    assert flops_as_counted(workload) == counted_flops(lambda: module(images).square().sum())
+    forward = next(op for op in workload.matmuls if op.layer == "2" and op.pass_ is Pass.FF)
+    assert (forward.left.tensor, forward.right.tensor, forward.out.tensor) == ("X", "W", "Y")
+
+
 # The same network from its table
 
 
@@ -333,6 +355,83 @@ def test_masked_weights_are_still_weights() -> None:
     assert {op.pass_ for op in workload.matmuls if op.layer == "0"} == {Pass.FF, Pass.WU}
 
 
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_a_recurrent_layer_is_one_product_a_time_step(kind: type[nn.Module], gates: int) -> None:
+    batch, steps, features, hidden = 4, 6, 8, 5
+    workload = capture_training_step(
+        kind(features, hidden), torch.randn(steps, batch, features), lambda out: out[0].sum()
+    )
+    rows = Counter((p, layer, m, k, n) for p, layer, _, m, k, n in rows_of(workload))
+    width = gates * hidden
+    assert rows == {
+        ("FF", "weight_ih_l0", steps * batch, features, width): 1,
+        ("WU", "weight_ih_l0", features, steps * batch, width): 1,
+        ("FF", "weight_hh_l0", batch, hidden, width): steps,
+        ("BP", "weight_hh_l0", batch, width, hidden): steps - 1,  # nobody trains the first state
+        ("WU", "weight_hh_l0", hidden, batch, width): steps,
+    }
+
+
+def test_weights_kept_as_buffers_are_weights_that_nobody_trains() -> None:
+    class Buffered(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(8, 8)
+            self.register_buffer("fixed", torch.randn(8, 5))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.first(x) @ self.fixed
+
+    workload = capture_training_step(Buffered(), torch.randn(4, 8), lambda out: out.sum())
+    fixed = [row for row in rows_of(workload) if row[1] == "fixed"]
+    assert fixed == [("FF", "fixed", 1, 4, 8, 5), ("BP", "fixed", 1, 4, 5, 8)]
+
+
+def test_batched_experts_have_one_product_each() -> None:
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(8, 8)
+            self.experts = nn.Parameter(torch.randn(3, 8, 16))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.einsum("ebd,edf->ebf", self.first(x), self.experts)
+
+    workload = capture_training_step(Experts(), torch.randn(3, 5, 8), lambda out: out.sum())
+    assert Counter(row for row in rows_of(workload) if row[1] == "experts") == Counter(
+        [
+            ("FF", "experts", 3, 5, 8, 16),
+            ("BP", "experts", 3, 5, 16, 8),
+            ("WU", "experts", 3, 8, 5, 16),
+        ]
+    )
+
+
+def test_the_products_of_a_function_with_its_own_gradient_are_told_apart() -> None:
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(x, w)
+            return x @ w.t()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            x, w = ctx.saved_tensors
+            return gradient @ w, gradient.t() @ x
+
+    class Custom(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return Product.apply(self.first(x), self.second.weight)
+
+    workload = capture_training_step(Custom(), torch.randn(8, 8), lambda out: out.sum())
+    second = [op for op in workload.matmuls if op.layer == "second"]
+    assert [op.pass_ for op in second] == [Pass.FF, Pass.BP, Pass.WU]
+
+
 def test_the_multi_head_attention_of_pytorch_is_told_apart() -> None:
     layer = nn.MultiheadAttention(16, 2, batch_first=True)
     x = torch.randn(3, 5, 16, requires_grad=True)
@@ -416,9 +515,7 @@ def test_a_capture_survives_the_trace_file(tmp_path: Path) -> None:
 
 
 def test_an_operation_that_is_not_known_is_named_in_the_notes() -> None:
-    module = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.ConvTranspose2d(4, 2, 3)
-    )
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.Conv2d(4, 2, 3))
     workload = capture_training_step(module, torch.randn(1, 3, 6, 6), lambda out: out.sum())
     missing = [note for note in workload.notes if note.startswith("NOT in this workload")]
     assert any("upsample_nearest2d ran once in layer '1'" in note for note in missing)
