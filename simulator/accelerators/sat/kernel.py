@@ -160,10 +160,9 @@ def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
     out_bits = 32 if table[13, i] == 1 else sizes.value_bits
 
     dense_bytes = ceil_div(dense_elements * sizes.value_bits, 8)
-    least_bytes = packed_bytes(packed_elements, n, m, sizes.value_bits)
-    right_bytes = least_bytes
-    if not sizes.compact_weights:
-        right_bytes = ceil_div(packed_elements * sizes.value_bits, 8)
+    compact_bytes = packed_bytes(packed_elements, n, m, sizes.value_bits)
+    plain_bytes = ceil_div(packed_elements * sizes.value_bits, 8)
+    right_bytes = compact_bytes if sizes.compact_weights else plain_bytes
     out_bytes = ceil_div(table[8, i] * out_bits, 8)
     fetched, chunks = blocking(
         p,
@@ -202,7 +201,7 @@ def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
         batch * p * q * kept_length(k, k_run, n, m),
         issued,
         dram_bytes,
-        dense_bytes + least_bytes + out_bytes,
+        dense_bytes + min(compact_bytes, plain_bytes) + out_bytes,
         sram + dram_bytes,
         steady - ceil_div(steady * n, kept),
         n,
