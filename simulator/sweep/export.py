@@ -1,0 +1,147 @@
+"""A store's points as a DataFrame, and as Parquet or CSV files, a block of rows at a time."""
+
+from __future__ import annotations
+
+import csv
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simulator.sweep.definition import METRICS, WHOLE_METRICS
+from simulator.sweep.space import field_kind, field_names
+from simulator.sweep.store import Store
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+ROWS = 50_000
+HIDDEN = ("case",)
+"""Columns of the store that a table does not show: network and batch say the same."""
+
+
+def column_kinds(store: Store) -> dict[str, type]:
+    """Return int, float, bool or str for every column of the table, in order."""
+    kinds: dict[str, type] = {"point": int, "batch": int, "feasible": bool}
+    kinds |= dict.fromkeys(("accelerator", "network", "method", "error"), str)
+    kinds |= {name: int if name in WHOLE_METRICS else float for name in METRICS}
+    kinds |= dict.fromkeys(store.definition.quantities, float)
+    for name in store.definition.fields:
+        owners = [a for a in store.definition.accelerators if name in field_names(a)]
+        kinds[name] = field_kind(owners[0], name)
+    return {name: kinds[name] for name in store.columns if name not in HIDDEN}
+
+
+def frame(store: Store, where: str = "", values: tuple[Any, ...] = ()) -> pd.DataFrame:
+    """Return the points as a DataFrame, texts as categories, in order of design and case.
+
+    Whole numbers and truths with gaps (fields of another accelerator, results of a point that
+    failed) are pandas' nullable ones.
+    """
+    import pandas as pd
+
+    kinds = column_kinds(store)
+    parts = [_part(kinds, rows) for rows in _blocks(store, list(kinds), where, values)]
+    if not parts:
+        return _part(kinds, [])
+    return pd.concat(parts, ignore_index=True).astype(
+        {name: "category" for name, kind in kinds.items() if kind is str}
+    )
+
+
+def _part(kinds: dict[str, type], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    import pandas as pd
+
+    dtypes = {int: "Int64", float: "float64", bool: "boolean", str: "object", object: "object"}
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(kinds)
+    texts: dict[Any, Any] = {}
+    return pd.DataFrame(
+        {
+            name: pd.array(
+                [texts.setdefault(v, v) for v in column] if kind is str else _read(column, kind),
+                dtype=dtypes[kind],  # type: ignore[call-overload]
+            )
+            for (name, kind), column in zip(kinds.items(), columns, strict=True)
+        }
+    )
+
+
+def _read(column: tuple[Any, ...], kind: type) -> list[Any]:
+    if kind is bool:
+        return [None if value is None else bool(value) for value in column]
+    return [float("nan") if value is None and kind is float else value for value in column]
+
+
+def write_csv(store: Store, path: Path) -> None:
+    """Write the points as CSV, whole or not at all."""
+    kinds = column_kinds(store)
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "x", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(kinds)
+            for rows in _blocks(store, list(kinds)):
+                writer.writerows(rows)
+            file.flush()
+            os.fsync(file.fileno())
+
+    _whole(path, write)
+
+
+def write_parquet(store: Store, path: Path) -> None:
+    """Write the points as Parquet with the study in its metadata, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = column_kinds(store)
+    schema = _schema(kinds).with_metadata({"sparsight_study": store.definition.as_json()})
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, schema) as writer:
+            for rows in _blocks(store, list(kinds)):
+                columns = zip(*rows, strict=True)
+                arrays = [
+                    pa.array(_typed(column, kind), type=kind_type)
+                    for column, kind, kind_type in zip(
+                        columns, kinds.values(), schema.types, strict=True
+                    )
+                ]
+                writer.write_table(pa.table(arrays, schema=schema))
+
+    _whole(path, write)
+
+
+def _schema(kinds: dict[str, type]) -> pa.Schema:
+    import pyarrow as pa
+
+    types = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    return pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
+
+
+def _typed(column: tuple[Any, ...], kind: type) -> list[Any]:
+    cast = {int: int, float: float, bool: bool}.get(kind, str)
+    return [None if value is None else cast(value) for value in column]
+
+
+def _blocks(
+    store: Store, columns: list[str], where: str = "", values: tuple[Any, ...] = ()
+) -> Iterator[list[tuple[Any, ...]]]:
+    rows = store.rows(columns, where, values)
+    while block := list(islice(rows, ROWS)):
+        yield block
+
+
+def _whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Write to a temporary name beside `path` and take its place; raise `InputError` if refused."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
