@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from simulator.sweep.definition import METRICS, WHOLE_METRICS
 from simulator.sweep.space import field_kind, field_names
 from simulator.sweep.store import Store
@@ -56,24 +58,23 @@ def frame(store: Store, where: str = "", values: tuple[Any, ...] = ()) -> pd.Dat
 def _part(kinds: dict[str, type], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     import pandas as pd
 
-    dtypes = {int: "Int64", float: "float64", bool: "boolean", str: "object", object: "object"}
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(kinds)
-    texts: dict[Any, Any] = {}
-    return pd.DataFrame(
-        {
-            name: pd.array(
-                [texts.setdefault(v, v) for v in column] if kind is str else _read(column, kind),
-                dtype=dtypes[kind],  # type: ignore[call-overload]
-            )
-            for (name, kind), column in zip(kinds.items(), columns, strict=True)
-        }
-    )
+    pairs = zip(kinds.items(), columns, strict=True)
+    return pd.DataFrame({name: _column(values, kind) for (name, kind), values in pairs})
 
 
-def _read(column: tuple[Any, ...], kind: type) -> list[Any]:
-    if kind is bool:
-        return [None if value is None else bool(value) for value in column]
-    return [float("nan") if value is None and kind is float else value for value in column]
+def _column(values: tuple[Any, ...], kind: type) -> Any:
+    import pandas as pd
+
+    if kind in (str, object):
+        same: dict[Any, Any] = {}
+        return pd.Series([same.setdefault(value, value) for value in values], dtype=object)
+    if kind is float:
+        return np.array(values, np.float64)  # None becomes NaN
+    if None in values:
+        known = [value if value is None else kind(value) for value in values]
+        return pd.array(known, dtype="Int64" if kind is int else "boolean")
+    return np.array(values, np.int64 if kind is int else np.bool_)
 
 
 def write_csv(store: Store, path: Path) -> None:
