@@ -205,7 +205,9 @@ def test_a_capture_is_written_with_the_command_that_makes_it(target: Path, tmp_p
     path = tmp_path / "net.trace"
     workload = capture_to_file(f"{target}:step", path, keep_tensors=("linear.W", "*.X"))
     assert read_trace(path) == workload
-    assert read_info(path).command == f"sparsight capture {target}:step -o net.trace"
+    assert read_info(path).command == (
+        f"sparsight capture {target}:step --keep linear.W --keep '*.X' -o net.trace"
+    )
     assert [read_tensors(path)[name].shape for name in read_tensors(path)] == [(4, 8)]
 
 

@@ -29,5 +29,15 @@ operations, control, leakage.
 
 from simulator.accelerators.systolic.config import NEVER_SLOWER_WITH, Config
 from simulator.accelerators.systolic.model import Plan, ProductPlan, schedule, simulate
+from simulator.accelerators.systolic.scalesim import RUN_OPTIONS, config_from_options
 
-__all__ = ["NEVER_SLOWER_WITH", "Config", "Plan", "ProductPlan", "schedule", "simulate"]
+__all__ = [
+    "NEVER_SLOWER_WITH",
+    "RUN_OPTIONS",
+    "Config",
+    "Plan",
+    "ProductPlan",
+    "config_from_options",
+    "schedule",
+    "simulate",
+]

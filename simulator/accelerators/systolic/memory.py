@@ -1,13 +1,15 @@
 """Off-chip traffic of one product with finite buffers: what stays on the chip is not read again.
 
 Each of the three buffers (left operand, right operand, results) is double-buffered: one half feeds
-the array while the other half is filled, so a half is what reuse can count on. For
-output-stationary tiles either operand may be the one that stays: a block of its stripes is held
+the array while the other half is filled, so a half is what reuse can count on.
+
+For output-stationary tiles either operand may be the one that stays: a block of its stripes is held
 while the other operand streams past, once per block. A tile of outputs is finished before the next
-begins, so an operand of which not one stripe fits is read again for every tile. For weight- and input-stationary tiles the
-stationary operand is read once; partial sums either stay in the result buffer, which bounds how
-many strips share one pass over the streamed operand, or spill, which costs a write and a read of
-all sums for each further tile of k.
+begins, so an operand of which not one stripe fits is read again for every tile.
+
+For weight- and input-stationary tiles the stationary operand is read once; partial sums either stay
+in the result buffer, which bounds how many strips share one pass over the streamed operand, or
+spill, which costs a write and a read of all sums for each further tile of k.
 """
 
 from __future__ import annotations
