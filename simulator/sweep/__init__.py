@@ -6,6 +6,6 @@ Modules, in the order in which a study passes through them: `definition` (what i
 `export`, `pareto` and `report` (what to do with it). `Study` ties them together.
 """
 
-from simulator.sweep.study import Outcome, Study, pareto
+from simulator.sweep.study import Outcome, Study
 
-__all__ = ["Outcome", "Study", "pareto"]
+__all__ = ["Outcome", "Study"]

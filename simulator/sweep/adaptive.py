@@ -90,8 +90,7 @@ class _Search:
         chances = FRUITLESS_ASKS
         while self.next < self.end and chances:
             trials = [
-                self.study.ask(self.distributions)
-                for _ in range(self.definition.search.population)
+                self.study.ask(self.distributions) for _ in range(self.definition.search.population)
             ]
             positions = np.array([_position(self.space, trial) for trial in trials])
             columns = self.space.decode(positions)

@@ -176,7 +176,9 @@ class Definition:
         known = [*self._field_names, *METHOD_NAMES, *METRICS]
         for name, quantity in self._quantities.items():
             if name in (*known, *RESERVED):
-                raise InputError(f"quantities.{name} is already the name of a column; choose another")
+                raise InputError(
+                    f"quantities.{name} is already the name of a column; choose another"
+                )
             check_names(quantity, known, f"quantities.{name}")
             known.append(name)
         for place, constraint in enumerate(self._constraints):

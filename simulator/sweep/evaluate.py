@@ -70,8 +70,7 @@ def evaluate(task: Task) -> Results:
     """Run every design of a task on every case; a point that fails leaves its error."""
     shape = (len(task.methods), len(task.cases))
     metrics: dict[str, NDArray[Any]] = {
-        name: np.zeros(shape, np.int64 if name in WHOLE_METRICS else np.float64)
-        for name in METRICS
+        name: np.zeros(shape, np.int64 if name in WHOLE_METRICS else np.float64) for name in METRICS
     }
     errors: dict[tuple[int, int], str] = {}
     for method in np.unique(task.methods).tolist():

@@ -32,7 +32,9 @@ class InProcess(Executor):
 
 
 @contextmanager
-def executor(workers: int | None = None, cluster: str | None = None) -> Iterator[tuple[Executor, int]]:
+def executor(
+    workers: int | None = None, cluster: str | None = None
+) -> Iterator[tuple[Executor, int]]:
     """Yield an executor and the number of tasks that it runs at once.
 
     `workers` processes of this machine (None: one for each core that this process may use, 1: no
@@ -75,11 +77,13 @@ def _start_worker() -> None:
 @contextmanager
 def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
     try:
-        from distributed import Client
+        import distributed
     except ImportError:
         raise InputError("--cluster needs Dask: pip install 'sparsight[cluster]'") from None
     try:
-        client = Client(address, timeout=CLUSTER_SECONDS, set_as_default=False)
+        client: Any = distributed.Client(  # type: ignore[no-untyped-call]
+            address, timeout=CLUSTER_SECONDS, set_as_default=False
+        )
     except (OSError, ValueError) as error:
         raise InputError(
             f"no Dask scheduler answers at {address!r} ({type(error).__name__}); "

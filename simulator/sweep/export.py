@@ -55,6 +55,19 @@ def frame(store: Store, where: str = "", values: tuple[Any, ...] = ()) -> pd.Dat
     )
 
 
+def front(store: Store) -> pd.DataFrame:
+    """Return the points that no other point of their workload beats, read a block at a time."""
+    import pandas as pd
+
+    from simulator.sweep.pareto import frame_front
+
+    kinds = column_kinds(store)
+    kept = _part(kinds, [])
+    for rows in _blocks(store, list(kinds)):
+        kept = frame_front(pd.concat([kept, _part(kinds, rows)]), store.definition.signs)
+    return kept.reset_index(drop=True)
+
+
 def _part(kinds: dict[str, type], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     import pandas as pd
 

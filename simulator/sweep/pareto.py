@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def front(values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -41,3 +47,19 @@ def _front_of_two(
     equal = (first == first[group]) & (second == second[group]) if len(order) else better
     on_front[order[better | equal]] = True
     return on_front
+
+
+def frame_front(table: pd.DataFrame, signs: Mapping[str, int]) -> pd.DataFrame:
+    """Return the feasible points that no other point of the same network and batch dominates.
+
+    `signs` maps a column to 1 to minimise it or -1 to maximise it. Sorted by network, batch and the
+    first objective.
+    """
+    usable = table[table.feasible.fillna(False)] if "feasible" in table else table
+    keep = np.zeros(len(usable), bool)
+    objectives = list(signs)
+    groups = usable.groupby(["network", "batch"], observed=True, sort=False).indices
+    for places in groups.values():
+        rows = usable.iloc[places][objectives].to_numpy(np.float64, na_value=np.nan)
+        keep[places] = front(rows * np.array(list(signs.values())))
+    return usable[keep].sort_values(["network", "batch", objectives[0]], kind="stable")

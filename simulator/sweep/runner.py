@@ -29,7 +29,9 @@ COMPLETE, INTERRUPTED, TOO_MANY_FAILURES = "complete", "interrupted", "too many 
 class Stage(Protocol):
     """Blocks that can be evaluated in any order; `numbers` of a study never repeat."""
 
-    numbers: Sequence[int]
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The numbers of the blocks."""
 
     def block(self, number: int) -> tuple[str, Designs]:
         """Return the accelerator and the designs of a block."""
@@ -185,4 +187,3 @@ def _until_interrupted(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-

@@ -7,6 +7,7 @@ keep one whole number a design (which draw it came from).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -70,7 +71,7 @@ class Listed:
     """The designs of a table, `size` rows a block."""
 
     space: Space
-    table: dict[str, list[Any]]
+    table: Mapping[str, Sequence[Any]]
     size: int
 
     @property
@@ -186,7 +187,7 @@ def samples(definition: Definition, block_sizes: dict[str, int]) -> list[Sample]
     for space in definition.spaces:
         size = block_sizes[space.accelerator]
         if definition.designs:
-            sample: Sample = Listed(space, dict(definition.designs), size)
+            sample: Sample = Listed(space, definition.designs, size)
         elif search.kind == "grid":
             if space.continuous:
                 raise InputError(

@@ -251,7 +251,7 @@ def _nm(method: str) -> tuple[int, int]:
 
 
 def checked_values(space: Space) -> Iterable[tuple[str, list[Any]]]:
-    """Yield the field and the values of every free dimension: its levels, or the ends of a range."""
+    """Yield every free field with its levels, or with the ends of its range."""
     for dimension in space.dimensions:
         if dimension.name != METHOD:
             levels = dimension.levels

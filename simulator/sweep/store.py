@@ -146,7 +146,8 @@ class Store:
 
     def counts(self) -> tuple[int, int]:
         """Return how many points there are, and how many of them failed."""
-        return next(self._read("SELECT count(*), count(error) FROM results"))
+        points, failures = next(self._read("SELECT count(*), count(error) FROM results"))
+        return points, failures
 
     def rows(
         self, columns: Sequence[str] | None = None, where: str = "", values: Sequence[Any] = ()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from simulator.sweep import execute, export, stages
 from simulator.sweep.definition import VERSION, Definition, from_values, read_file
-from simulator.sweep.pareto import front
+from simulator.sweep.pareto import frame_front
 from simulator.sweep.progress import Progress, Silent
 from simulator.sweep.runner import COMPLETE, Limits, Loop, run_stages
 from simulator.sweep.store import Store, open_store
@@ -123,35 +120,20 @@ class Study:
         points, failures = store.counts()
         limits = Limits(max_failures=max_failures, failures=failures)
         given = nullcontext((executor, _width(executor))) if executor is not None else None
-        with given or execute.executor(workers, cluster) as (found, width):
+        with given if given is not None else execute.executor(workers, cluster) as (found, width):
             store.start_run()
             shown = Progress(self.definition.name, points, failures) if progress else None
             with shown or nullcontext():
-                loop = Loop(
-                    self.definition, store, found, width, limits, shown or Silent()
-                )
+                loop = Loop(self.definition, store, found, width, limits, shown or Silent())
                 reason = run_stages(loop, stages.stages(self.definition, store))
-        self.outcome = Outcome(reason=reason, **dict(zip(("points", "failures"), store.counts())))
+        self.outcome = Outcome(
+            reason=reason, **dict(zip(("points", "failures"), store.counts(), strict=True))
+        )
         return self.outcome
 
     def pareto(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the points of a result table that no other point of their workload beats."""
-        return pareto(table, self.definition.signs)
-
-
-def pareto(table: pd.DataFrame, signs: Mapping[str, int]) -> pd.DataFrame:
-    """Return the feasible points that no other point of the same network and batch dominates.
-
-    `signs` maps a column to 1 to minimise it or -1 to maximise it. Sorted by network, batch and the
-    first objective.
-    """
-    usable = table[table.feasible.fillna(False)] if "feasible" in table else table
-    keep = np.zeros(len(usable), bool)
-    objectives = list(signs)
-    for _, places in usable.groupby(["network", "batch"], observed=True, sort=False).indices.items():
-        rows = usable.iloc[places][objectives].to_numpy(np.float64, na_value=np.nan)
-        keep[places] = front(rows * np.array(list(signs.values())))
-    return usable[keep].sort_values(["network", "batch", objectives[0]], kind="stable")
+        return frame_front(table, self.definition.signs)
 
 
 def _width(executor: Executor) -> int:
@@ -162,6 +144,3 @@ def _width(executor: Executor) -> int:
 def store_path(study: Path) -> Path:
     """Return where the command line keeps the results of a study file: beside it, `.sqlite`."""
     return study.with_suffix(".sqlite")
-
-
-__all__: Sequence[str] = ["Outcome", "Study", "pareto", "store_path"]
