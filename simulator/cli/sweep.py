@@ -89,7 +89,7 @@ def sweep(
         if report is not None:
             from simulator.sweep.report import render
 
-            output.write_files({report: render(made, opened).encode()})
+            output.write_files({report: render(made.definition, opened).encode()})
     if not outcome.complete:
         raise typer.Exit(130 if outcome.reason == "interrupted" else 1)
 
@@ -97,7 +97,9 @@ def sweep(
 def _rows(front: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the points of the front with plain values; what is missing is None."""
     named = front.drop(columns=["error"]).astype(object)
-    return list(named.where(named.notna(), None).to_dict(orient="records"))
+    columns = {str(name): named[name].where(named[name].notna(), None) for name in named}
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _show(summary: dict[str, Any], front: pd.DataFrame) -> None:
