@@ -17,6 +17,9 @@ from workloads.errors import InputError
 
 C = TypeVar("C")
 
+SENSIBLE = (1e-3, 1e18)
+"""Least and largest number that `check_positive` takes."""
+
 
 def parse_settings(settings: Iterable[str]) -> dict[str, str]:
     """Split `field=value` texts into a dictionary.
@@ -112,11 +115,13 @@ def _kind(annotation: Any) -> str:
 
 
 def check_positive(config: Any, *names: str) -> None:
-    """Raise `InputError` unless the named fields are positive, finite, and whole if annotated int.
+    """Raise `InputError` unless the named fields are positive, and whole if annotated int.
 
-    For a config's `__post_init__`, so that a wrong value is refused wherever it comes from.
+    For a config's `__post_init__`, so that a wrong value is refused wherever it comes from. Numbers
+    outside `SENSIBLE` are refused too: no hardware is so small or large, and sums would overflow.
     """
     types = get_type_hints(type(config))
+    least, most = SENSIBLE
     for name in names:
         value = getattr(config, name)
         whole = types[name] is int
@@ -124,6 +129,8 @@ def check_positive(config: Any, *names: str) -> None:
         if not number or not 0 < value < float("inf"):
             wanted = "a positive whole number" if whole else "a positive number"
             raise InputError(f"{name} must be {wanted}, not {value!r}")
+        if not least <= value <= most:
+            raise InputError(f"{name} must be between {least:g} and {most:g}, not {value!r}")
 
 
 def _read(name: str, text: str, kind: Any) -> Any:

@@ -141,8 +141,8 @@ def markdown() -> str:
         [
             "# Columns and keys of every output",
             "",
-            "Written by `sparsight explain --markdown`. `sparsight explain NAME` says the same, and",
-            "explains config fields too.",
+            "Written by `sparsight explain --markdown`. `sparsight explain NAME` says the same",
+            "of one name, and explains config fields too.",
             "",
             "| name | unit | meaning |",
             "| --- | --- | --- |",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from simulator.cli.options import Json
+from workloads.errors import InputError
 
 
 def accelerators(
@@ -60,6 +61,8 @@ def explain(
     from simulator import glossary
 
     if markdown:
+        if term is not None or as_json:
+            raise InputError("--markdown prints all terms as a page; give it alone")
         print(glossary.markdown())
         return
     if term is None or term in glossary.GLOSSARY:
