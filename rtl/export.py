@@ -41,7 +41,8 @@ class VerilogExport:
     def text(self, component: wiring.Component) -> str:
         """Return the Verilog of `component` with all the modules it instantiates."""
         top = _convert(component, self._prefix, self)
-        return "\n".join([*self._modules.values(), top])
+        text = "\n".join([*self._modules.values(), top])
+        return _start_combinational_blocks(_loop_over_zeros(text))
 
 
 def shared(component: wiring.Component, name: str, platform: object) -> Elaboratable:
@@ -62,6 +63,31 @@ def verilog_text(component: wiring.Component, *, name: str) -> str:
     if not re.fullmatch(r"[a-zA-Z_]\w*", name):
         raise InputError(f"module name must be a Verilog identifier, not {name!r}")
     return VerilogExport(name).text(component)
+
+
+def _loop_over_zeros(text: str) -> str:
+    """Replace a line per zeroed memory word, which slows compilers down, by one loop."""
+
+    def loop(block: re.Match[str]) -> str:
+        name, words = block["name"], block[0].count(";\n")
+        return (
+            f"  integer {name}_word;\n"
+            f"  initial for ({name}_word = 0; {name}_word < {words}; "
+            f"{name}_word = {name}_word + 1)\n    {name}[{name}_word] = 0;\n"
+        )
+
+    zeros = r"  initial begin\n(?:    (?P<name>\w+)\[\d+\] = \d+'[dh]0+;\n)+  end\n"
+    return re.sub(zeros, loop, text)
+
+
+def _start_combinational_blocks(text: str) -> str:
+    """Let every `always @*` run once at time 0, also in Icarus Verilog 11.
+
+    Yosys writes a dummy register into each block, whose initial value is to start it; Icarus sets
+    that value before the block waits for it. A non-blocking assignment comes after all waits.
+    """
+    dummy = r"  reg (\\\$auto\$verilog_backend\S+) += 0;\n"
+    return re.sub(dummy, r"  reg \1 ;\n  initial \1 <= 0;\n", text)
 
 
 def _convert(component: wiring.Component, name: str, platform: VerilogExport) -> str:

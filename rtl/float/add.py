@@ -69,8 +69,10 @@ class Float32Add(wiring.Component):
 
     def _order(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
         """Put the larger magnitude first; find NaN and infinity."""
-        large, small = Signal(32), Signal(32)
-        special, special_value = Signal(), Signal(32)
+        large = Signal(32)
+        small = Signal(32)
+        special = Signal()
+        special_value = Signal(32)
         a, b = decode(self.a, FP32), decode(self.b, FP32)
         swap = self.b[:31] > self.a[:31]
         invalid = a.is_infinite & b.is_infinite & (a.sign ^ b.sign)
@@ -86,9 +88,12 @@ class Float32Add(wiring.Component):
 
     def _normalise(self, m: Module, exponent: Signal, summed: Signal) -> Signal:
         """Shift the leading one into place, as far as the exponent allows, and round."""
-        zeros, shift = Signal(5), Signal(5)
+        zeros = Signal(5)
+        shift = Signal(5)
         normal = Signal(28)
-        kept, rounded, result = Signal(31), Signal(31), Signal(31)
+        kept = Signal(31)
+        rounded = Signal(31)
+        result = Signal(31)
         field = Signal(8)
         m.d.comb += [
             zeros.eq(leading_zeros(summed)),

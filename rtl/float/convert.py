@@ -32,7 +32,8 @@ class Float32To16(wiring.Component):
         m = Module()
         cuts = Cuts(m, latency=self.latency, places=2)
         wide = decode(self.wide, FP32)
-        exponent, below = Signal(signed(10)), Signal(8)
+        exponent = Signal(signed(10))
+        below = Signal(8)
         m.d.comb += [
             exponent.eq(wide.exponent - (FP32.bias - FP16.bias)),
             below.eq(Mux(exponent < 1, 1 - exponent, 0)),
@@ -64,7 +65,9 @@ class Float16To32(wiring.Component):
         """Build the datapath."""
         m = Module()
         half = decode(self.half, FP16)
-        zeros, normal, field = Signal(4), Signal(11), Signal(8)
+        zeros = Signal(4)
+        normal = Signal(11)
+        field = Signal(8)
         m.d.comb += [
             zeros.eq(leading_zeros(half.significand)),
             normal.eq(half.significand << zeros),

@@ -53,7 +53,9 @@ class Float16Multiply(wiring.Component):
             special=special,
             special_value=special_value,
         )
-        zeros, normal, field = Signal(5), Signal(22), Signal(8)
+        zeros = Signal(5)
+        normal = Signal(22)
+        field = Signal(8)
         # bit 21 of the product weighs 2^(exponents - 2 * 15 + 1)
         m.d.comb += [
             zeros.eq(leading_zeros(multiplied)),
@@ -123,7 +125,10 @@ def _normalise(m: Module, multiplied: Value, exponents: Value) -> tuple[Value, V
 
     A product below the smallest normal number is shifted right instead, field 0.
     """
-    zeros, top, normal, field = Signal(6), Signal(signed(11)), Signal(48), Signal(9)
+    zeros = Signal(6)
+    top = Signal(signed(11))
+    normal = Signal(48)
+    field = Signal(9)
     left = Signal(6)
     right = Signal(10)
     m.d.comb += [

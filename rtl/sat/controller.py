@@ -59,7 +59,8 @@ class Controller(wiring.Component):
         p = self.parameters
         plan = Bank(words=p.plan_words, bits=self._layout.size)
         m.submodules.plan = shared(plan, plan.name, platform)
-        pointer, left = Signal(address_bits(p.plan_words)), Signal.like(self.count)
+        pointer = Signal(address_bits(p.plan_words))
+        left = Signal.like(self.count)
         m.d.comb += [
             plan.write_enable.eq(self.write_enable),
             plan.write_address.eq(self.write_address),
@@ -100,7 +101,8 @@ class Controller(wiring.Component):
         """Count from the cycle after the first address to `done`, that cycle included."""
         counters = Bank(words=self.parameters.plan_words, bits=32)
         m.submodules.counters = shared(counters, counters.name, platform)
-        cycles, counting = Signal(32), Signal()
+        cycles = Signal(32)
+        counting = Signal()
         m.d.sync += counting.eq(self.run & ~self.done)
         with m.If(self.reset):
             m.d.sync += cycles.eq(0)

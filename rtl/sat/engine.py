@@ -100,7 +100,8 @@ class MatrixEngine(wiring.Component):
                 unit.run.eq(self.run & mine),
             ]
         m.d.comb += weight.swapping.eq(west.swapping)
-        west_choice, north_choice = Signal(west_word(p)), Signal(north_word(p))
+        west_choice = Signal(west_word(p))
+        north_choice = Signal(north_word(p))
         with m.If(held):
             m.d.comb += [
                 west_choice.eq(weight.west),

@@ -57,11 +57,15 @@ class OutputStationaryIssue(wiring.Component):
         """Build the counters."""
         m = Module()
         p, op = self.parameters, self.instruction
-        offset, remaining = Signal(TIME_BITS), Signal(COUNT_BITS)
-        turn, step = Signal(range(p.slots)), Signal(COUNT_BITS)
-        kept, group = Signal.like(op.kept), Signal(COUNT_BITS)
+        offset = Signal(TIME_BITS)
+        remaining = Signal(COUNT_BITS)
+        turn = Signal(range(p.slots))
+        step = Signal(COUNT_BITS)
+        kept = Signal.like(op.kept)
+        group = Signal(COUNT_BITS)
         used_less_one = Signal(p.used_bits)
-        valid, stepping = Signal(), Signal()
+        valid = Signal()
+        stepping = Signal()
         m.d.comb += [
             used_less_one.eq(Mux(remaining >= p.interleave, p.interleave - 1, remaining - 1)),
             stepping.eq(self.run & (remaining != 0) & (step != op.steps)),
@@ -98,8 +102,10 @@ class OutputStationaryIssue(wiring.Component):
     ) -> tuple[Signal, Signal]:
         """Return the bank addresses where this turn's tile begins; walk to new ones in step 0."""
         p, op = self.parameters, self.instruction
-        west, north = Signal.like(op.west_base), Signal.like(op.north_base)
-        next_west, next_north = Signal.like(west), Signal.like(north)
+        west = Signal.like(op.west_base)
+        north = Signal.like(op.north_base)
+        next_west = Signal.like(west)
+        next_north = Signal.like(north)
         q_tile = Signal(COUNT_BITS)
         kept_west = Array(Signal.like(west, name=f"west_{i}") for i in range(p.interleave))
         kept_north = Array(Signal.like(north, name=f"north_{i}") for i in range(p.interleave))
@@ -161,11 +167,19 @@ class WeightStationaryIssue(wiring.Component):
         m = Module()
         self._weights(m)
         p, op = self.parameters, self.instruction
-        wait, offset = Signal(range(p.rows * p.n + 1)), Signal(TIME_BITS)
-        turn, kept, row = Signal(range(p.slots)), Signal.like(op.kept), Signal(COUNT_BITS)
-        k_tile, block, strip = Signal(COUNT_BITS), Signal(COUNT_BITS), Signal(COUNT_BITS)
-        streaming, valid, last_block = Signal(), Signal(), Signal()
-        height, this_row = Signal(COUNT_BITS), Signal(COUNT_BITS)
+        wait = Signal(range(p.rows * p.n + 1))
+        offset = Signal(TIME_BITS)
+        turn = Signal(range(p.slots))
+        kept = Signal.like(op.kept)
+        row = Signal(COUNT_BITS)
+        k_tile = Signal(COUNT_BITS)
+        block = Signal(COUNT_BITS)
+        strip = Signal(COUNT_BITS)
+        streaming = Signal()
+        valid = Signal()
+        last_block = Signal()
+        height = Signal(COUNT_BITS)
+        this_row = Signal(COUNT_BITS)
         single = op.kept == 1
         m.d.comb += [
             last_block.eq(block == op.blocks - 1),
@@ -218,7 +232,8 @@ class WeightStationaryIssue(wiring.Component):
     ) -> tuple[Signal, Signal]:
         """Return where the streamed rows and the sums of this tile begin in their banks."""
         op = self.instruction
-        west, block_west = Signal.like(op.west_base), Signal.like(op.west_base)
+        west = Signal.like(op.west_base)
+        block_west = Signal.like(op.west_base)
         sums = Signal.like(op.result_base)
         following = Signal.like(op.west_base)
         m.d.comb += following.eq(Mux(last_block, op.west_base, block_west + op.block_rows))
@@ -241,10 +256,16 @@ class WeightStationaryIssue(wiring.Component):
     def _weights(self, m: Module) -> None:
         """Issue R N weights after `reset` and whenever `swapping`, while tiles remain."""
         p, op = self.parameters, self.instruction
-        count, address = Signal(range(p.rows * p.n + 1)), Signal.like(op.north_base)
+        count = Signal(range(p.rows * p.n + 1))
+        address = Signal.like(op.north_base)
         strip_base = Signal.like(address)
-        k_tile, block, strip = Signal(COUNT_BITS), Signal(COUNT_BITS), Signal(COUNT_BITS)
-        fresh, begins, active, ends = Signal(), Signal(), Signal(), Signal()
+        k_tile = Signal(COUNT_BITS)
+        block = Signal(COUNT_BITS)
+        strip = Signal(COUNT_BITS)
+        fresh = Signal()
+        begins = Signal()
+        active = Signal()
+        ends = Signal()
         left = Signal.like(count)
         m.d.comb += [
             begins.eq(self.run & (fresh | self.swapping) & (strip != op.q_tiles)),

