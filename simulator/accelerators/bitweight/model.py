@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from dataflow.digits import normal_pmf
-from dataflow.digits.statistics import mean_digits
 from dataflow.digits.tables import nonzero_counts
 from simulator.accelerators.bitweight import baselines, columns, laws, statistical
 from simulator.accelerators.bitweight.columns import Steps
@@ -105,8 +103,7 @@ def _digits(config: Config, plan: Plan) -> float:
     """Return the mean non-zero EN-T digits of the left operands, measured or expected."""
     if plan.operands is not None:
         return float(nonzero_counts(plan.operands.left, "ent", config.width).mean())
-    std = config.operand_std * 2.0 ** (config.width - 8)
-    return mean_digits(normal_pmf(std, config.width), "ent", config.width)
+    return statistical.operand_digits(config.operand_std, config.width)
 
 
 def _notes(config: Config, plan: Plan) -> tuple[str, ...]:

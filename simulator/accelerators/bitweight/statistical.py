@@ -22,6 +22,7 @@ from simulator.accelerators.bitweight.columns import GROUP, Steps, groups
 from simulator.accelerators.bitweight.config import Config
 
 Floats = NDArray[np.float64]
+Spectrum = NDArray[np.complex128]
 
 
 @lru_cache(maxsize=256)
@@ -32,6 +33,12 @@ def operand_probabilities(operand_std: float, width: int) -> tuple[float, ...]:
     """
     pmf = normal_pmf(operand_std * 2.0 ** (width - 8), width)
     return tuple(position_probabilities(pmf, "ent", width).tolist())
+
+
+@lru_cache(maxsize=256)
+def operand_digits(operand_std: float, width: int) -> float:
+    """Return the expected non-zero EN-T digits of an operand."""
+    return sum(operand_probabilities(operand_std, width))
 
 
 def group_pmf(p: float, size: int) -> Floats:
@@ -58,7 +65,7 @@ def lane_sizes(k: int, lanes: int) -> list[tuple[int, int, int]]:
 class Window(NamedTuple):
     """A distribution over whole numbers: `pmf[i]` is the probability of low + i.
 
-    What lies more than `SIGMAS` deviations from the mean is below 1e-15 and left out.
+    What lies more than `SIGMAS` deviations from the mean is below 1e-14 and left out.
     """
 
     low: int
@@ -76,7 +83,7 @@ class Window(NamedTuple):
         return float(self.pmf @ values**2)
 
 
-SIGMAS = 9
+SIGMAS = 8
 
 
 def _window(mean: float, variance: float) -> tuple[int, int]:
@@ -85,7 +92,7 @@ def _window(mean: float, variance: float) -> tuple[int, int]:
     return max(math.floor(mean) - half, 0), 1 << (2 * half + 1).bit_length()
 
 
-def _unwrap(spectrum: NDArray[np.complex128], low: int, size: int) -> Window:
+def _unwrap(spectrum: Spectrum, low: int, size: int) -> Window:
     """Return the distribution whose transform, of any length taken mod `size`, is given."""
     values = np.clip(np.roll(np.fft.irfft(spectrum, size), -(low % size)), 0.0, None)
     return Window(low, values / values.sum())
@@ -111,15 +118,27 @@ def _slowest_lane(p: float, k: int, lanes: int) -> Window:
     mean = float(whole @ steps)
     variance = float(whole @ (steps - mean) ** 2)
     most = max(full for full, _, _ in lanes_held)
-    low, size = _window(most * mean, (most + 1) * max(variance, 1.0) + GROUP**2)
+    low, size = _window(most * mean, most * variance + GROUP)
     turn = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size)
-    below = np.ones(size)
-    for full, partial, empty in lanes_held:
-        spectrum = np.fft.rfft(whole, size) ** full * turn**empty
-        if partial:
-            spectrum = spectrum * np.fft.rfft(group_pmf(p, partial), size)
-        below *= np.minimum(np.cumsum(_unwrap(spectrum, low, size).pmf), 1.0)
+    one = np.fft.rfft(whole, size)
+    each = [_lane(one, turn, held, p, low, size) for held in lanes_held]
+    if lanes == 1:
+        return each[0]
+    below = np.prod([np.minimum(np.cumsum(lane.pmf), 1.0) for lane in each], axis=0)
     return Window(low, np.diff(below, prepend=0.0))
+
+
+def _lane(
+    one: Spectrum, turn: Spectrum, held: tuple[int, int, int], p: float, low: int, size: int
+) -> Window:
+    """Return the distribution of a lane that holds full, partial and empty groups."""
+    full, partial, empty = held
+    spectrum = one**full
+    if empty:
+        spectrum = spectrum * turn**empty
+    if partial:
+        spectrum = spectrum * np.fft.rfft(group_pmf(p, partial), size)
+    return _unwrap(spectrum, low, size)
 
 
 def expected_largest(drawn: Window, count: int) -> float:
