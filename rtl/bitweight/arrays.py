@@ -8,7 +8,7 @@ OutputStationary       PE (i, j) final at edge i + j + K + 1; R x C, one k a cyc
 Matrix                 PE (i, j) final at edge K + 1: operands are broadcast, nothing is skewed
 WeightStationary       R cycles of weight load; row m, column j at edge m + j + R + 1
 Cube                   product q, element (x, z) at edge q + x + z + N + 1
-Tree                   step t (from 0), tile j at edge t + j + 3
+Tree                   step t (from 0), tile j at edge t + j + 4 (mac) or t + j + 3 (opt2)
 =====================  =================================================================
 
 All sums are modulo 2^acc_width. Styles are those of `rtl.bitweight.dense`; carry-save styles have a
@@ -36,6 +36,7 @@ from rtl.bitweight.parts import (
     multiple,
     offset,
     sign_extend,
+    validated,
 )
 from rtl.export import shared
 from workloads.errors import InputError
@@ -59,6 +60,7 @@ def _check_size(**sizes: int) -> None:
 class _Grid(wiring.Component):
     """R x C accumulators that share the ports of both arrangements below."""
 
+    @validated
     def __init__(
         self, *, rows: int, cols: int, width: int = 8, acc_width: int = 32, style: str = "mac"
     ) -> None:
@@ -141,6 +143,7 @@ class PassingElement(wiring.Component):
     `load` is set.
     """
 
+    @validated
     def __init__(self, *, width: int, acc_width: int, style: str, holds: bool) -> None:
         self.width, self.acc_width, self.style, self.holds = width, acc_width, style, holds
         members = {
@@ -181,6 +184,7 @@ class WeightStationary(wiring.Component):
     after column j - 1.
     """
 
+    @validated
     def __init__(
         self, *, rows: int, cols: int, width: int = 8, acc_width: int = 32, style: str = "mac"
     ) -> None:
@@ -242,6 +246,7 @@ class Cube(wiring.Component):
     `a` is A[x, y] with x slowest, `b` is B[y, z] with y slowest, `total` C[x, z] with x slowest.
     """
 
+    @validated
     def __init__(
         self, *, size: int, width: int = 8, acc_width: int = 32, style: str = "mac"
     ) -> None:
@@ -288,10 +293,10 @@ TREE_STYLES = ("mac", "opt2")
 class TreeTile(wiring.Component):
     """KP products a cycle, added to one sum; `first` starts a sum.
 
-    What is presented in cycle t is in the result from cycle t + 3. Style mac: the rows of all
-    products in one compressor tree, one addition to a registered sum of products, one to
-    accumulate. Style opt2: the rows of equal weight are compressed and registered, then added in
-    carry-save form to a sum of that weight. The weights
+    Style mac: multipliers with registered products, their sum in one compressor tree and one
+    addition, registered, and an accumulator: what is presented in cycle t is in the result from
+    cycle t + 4. Style opt2: the rows of equal weight are compressed and registered, then added in
+    carry-save form to a sum of that weight, from cycle t + 3. The weights
     meet at read-out: `total` and `carry` hold w / 2 sums of `low_width` bits, lowest weight first,
     each too large by steps x `step_offset`.
 
@@ -299,6 +304,7 @@ class TreeTile(wiring.Component):
     room for lanes x 2^(width + 1), its sum for 2^17 - 1 terms.
     """
 
+    @validated
     def __init__(
         self,
         *,
@@ -339,7 +345,7 @@ class TreeTile(wiring.Component):
         if self.style == "opt2":
             self._by_weight(m, pairs, first)
         else:
-            self._merged(m, pairs, first)
+            self._products(m, pairs, first)
         return m
 
     @property
@@ -384,14 +390,20 @@ class TreeTile(wiring.Component):
         m.d.sync += [kept[0].eq(total), kept[1].eq(carry)]
         return kept
 
-    def _merged(self, m: Module, pairs: list[tuple[Value, Value]], first: Value) -> None:
-        bits = 2 * self.width + (self.lanes - 1).bit_length()
-        rows = [row for a, b in pairs for row in offset_rows(m, a, b, bits)]
-        left, right = compress(m, rows, width=bits)
-        products = Signal(bits, name="products")
-        m.d.sync += products.eq(left + right)
-        keep = (~first).replicate(self.acc_width)
-        m.d.sync += self.total.eq((self.total & keep) + sign_extend(products, self.acc_width))
+    def _products(self, m: Module, pairs: list[tuple[Value, Value]], first: Value) -> None:
+        bits = 2 * self.width
+        total_bits = bits + (self.lanes - 1).bit_length()
+        products = []
+        for i, (a, b) in enumerate(pairs):
+            left, right = compress(m, offset_rows(m, a, b, bits), width=bits)
+            product = Signal(bits, name=f"product_{i}")
+            m.d.sync += product.eq(left + right)
+            products.append(sign_extend(product, total_bits))
+        left, right = compress(m, products, width=total_bits)
+        together = Signal(total_bits, name="together")
+        m.d.sync += together.eq(left + right)
+        keep = (~delayed(m, first, 1, "first_sum")).replicate(self.acc_width)
+        m.d.sync += self.total.eq((self.total & keep) + sign_extend(together, self.acc_width))
 
 
 class Tree(wiring.Component):
@@ -400,6 +412,7 @@ class Tree(wiring.Component):
     Tile j has its own operands in `b`, presented with the row of A; the array delays them.
     """
 
+    @validated
     def __init__(
         self, *, lanes: int, cols: int, width: int = 8, acc_width: int = 32, style: str = "mac"
     ) -> None:

@@ -37,6 +37,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.bitweight.arrays import delayed
 from rtl.bitweight.lane import Lane
+from rtl.bitweight.parts import validated
 from rtl.bitweight.simd import SimdUnit
 from rtl.bitweight.sparse import StepAccumulator
 from rtl.export import shared
@@ -58,6 +59,7 @@ class ColumnArray(wiring.Component):
     start : begin a tile. ready : all steps are done. results : C, column after column.
     """
 
+    @validated
     def __init__(
         self,
         *,

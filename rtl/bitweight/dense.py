@@ -32,6 +32,7 @@ from rtl.bitweight.parts import (
     multiple,
     offset,
     sign_extend,
+    validated,
 )
 from workloads.errors import InputError
 
@@ -149,6 +150,7 @@ class Accumulator(wiring.Component):
     cycle late, for the neighbours in a systolic array.
     """
 
+    @validated
     def __init__(
         self,
         *,

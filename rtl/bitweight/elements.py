@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.bitweight.dense import unpack
 from rtl.bitweight.encoders import SparseEncoder, ent_codes
+from rtl.bitweight.parts import validated
 from rtl.bitweight.sparse import StepAccumulator, default_acc_width
 
 GROUP = 4
@@ -21,6 +22,7 @@ class ColumnFront(wiring.Component):
     One front end serves a whole column (OPT4C) or one lane of it (OPT4E).
     """
 
+    @validated
     def __init__(self, *, width: int = 8) -> None:
         self.width = width
         super().__init__(
@@ -69,6 +71,7 @@ class Opt3Element(wiring.Component):
     sum holds the group two cycles after the last one. `ready` : a group may be presented now.
     """
 
+    @validated
     def __init__(self, *, width: int = 8, acc_width: int | None = None) -> None:
         self.width = width
         self.acc_width = default_acc_width(width) if acc_width is None else acc_width

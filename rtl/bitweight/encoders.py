@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.parts import booth_codes, check_operands, held
+from rtl.bitweight.parts import booth_codes, check_operands, held, validated
 from workloads.errors import InputError
 
 SCHEMES = ("booth", "ent")
@@ -18,6 +18,7 @@ class Encoder(wiring.Component):
     Combinational: no latency. Scheme "booth" or "ent", whose sign is folded into each digit.
     """
 
+    @validated
     def __init__(self, *, width: int = 8, scheme: str = "ent") -> None:
         check_operands(width, 64)
         if scheme not in SCHEMES:
@@ -64,6 +65,7 @@ class SparseEncoder(wiring.Component):
     next load comes with the last step.
     """
 
+    @validated
     def __init__(self, *, lanes: int = 4) -> None:
         if not 2 <= lanes <= 16:
             raise InputError(f"lanes of a sparse encoder must lie in 2 to 16, not {lanes}")

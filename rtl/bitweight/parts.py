@@ -7,7 +7,9 @@ multiple, inverted if negative, and one more bit of weight one to complete the n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
@@ -15,6 +17,20 @@ from workloads.errors import InputError
 
 Row = Value
 Pair = tuple[Value, Value]
+
+
+def validated(init: Callable[..., None]) -> Callable[..., None]:
+    """Let a constructor refuse its parameters without Amaranth's warning of an unused component."""
+
+    @functools.wraps(init)
+    def checked(self: Any, *args: Any, **parameters: Any) -> None:
+        try:
+            init(self, *args, **parameters)
+        except InputError:
+            self._MustUse__used = True
+            raise
+
+    return checked
 
 
 def held(m: Module, value: Value, name: str) -> Signal:

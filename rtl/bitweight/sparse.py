@@ -27,6 +27,7 @@ from rtl.bitweight.parts import (
     multiple,
     offset,
     sign_extend,
+    validated,
 )
 from workloads.errors import InputError
 
@@ -61,6 +62,7 @@ class StepAccumulator(wiring.Component):
     total, carry : their sum, less steps x `step_offset`, is the sum of digit x B.
     """
 
+    @validated
     def __init__(
         self,
         *,

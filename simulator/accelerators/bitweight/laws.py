@@ -11,11 +11,11 @@ os        M/R x N/C                              K                            en
 matrix    M/R x N/C                              K                            end + 1
 ws        K/R x N/C                              R + (M + R + c - 1)          its own end
 cube      M/S x N/S x K/S                        1                            end + r + c + S - 2
-tree      M x N/C x K/R                          1                            end + c + 1
+tree      M x N/C x K/R                          1                            end + c + 2 *
 ========  =====================================  ===========================  ==================
 
 (quotients rounded up; r and c are the rows and columns of the tile that holds results; end is the
-number of steps up to and including the tile's last.)
+number of steps up to and including the tile's last. *: one less with carry-save sums.)
 
 Sparse engines: a tile's last step is in cycle S + 2 + (passes - 1)(drain - 1), the next tile starts
 drain cycles later, and the last results are final drain + 3 cycles after the last step.
@@ -30,8 +30,20 @@ FILL = 2
 """Cycles from the first request of a tile to the load of its first group."""
 
 
-def dense(array: str, m: int, k: int, n: int, *, rows: int, cols: int, least: int = 1) -> int:
+def dense(
+    array: str,
+    m: int,
+    k: int,
+    n: int,
+    *,
+    rows: int,
+    cols: int,
+    least: int = 1,
+    carry_save: bool = False,
+) -> int:
     """Return the clock edges of one product; `least` bounds a tile's cycles from below.
+
+    `carry_save` matters to the tree only, which then saves a stage.
 
     >>> dense("os", 32, 100, 32, rows=32, cols=32)  # M + N + K - 1
     163
@@ -54,7 +66,7 @@ def dense(array: str, m: int, k: int, n: int, *, rows: int, cols: int, least: in
             return _last(down, across, rows, cols, last_m, last_n, deep) + rows - 1
         case _:
             deep = -(-k // rows)
-            return _last(1, across, 1, cols, 1, last_n, m * deep) + 1
+            return _last(1, across, 1, cols, 1, last_n, m * deep) + 2 - carry_save
 
 
 def _last(

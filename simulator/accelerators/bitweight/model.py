@@ -199,7 +199,14 @@ def _dense_cycles(config: Config, op: MatMul) -> int:
     pair = config.engine != "mac"
     least = config.drain_cycles if pair else 1
     edges = laws.dense(
-        config.array, op.m, op.k, op.n, rows=config.rows, cols=config.cols, least=least
+        config.array,
+        op.m,
+        op.k,
+        op.n,
+        rows=config.rows,
+        cols=config.cols,
+        least=least,
+        carry_save=pair,
     )
     return edges + laws.READ_OUT * pair
 
