@@ -8,7 +8,7 @@ terms. Sparse designs get the digits of such operands, EN-T encoded, in the orde
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dataflow.digits import encode, value_range
 from rtl.bitweight import arrays
+from rtl.bitweight.bitslice import TermPairs
 from rtl.bitweight.dense import Accumulator, pack
 from rtl.bitweight.elements import ColumnFront, Opt3Element
 from rtl.bitweight.simd import SimdUnit
@@ -45,14 +46,18 @@ class Design:
     stimulus: Callable[[wiring.Component, int], Made] | None = None
     fuse: bool = False
 
-    def component(self, **changes: int) -> wiring.Component:
-        """Make the component with some parameters changed; raise `InputError` for others."""
-        unknown = sorted(changes.keys() - self.parameters.keys())
+    def check(self, changes: Iterable[str]) -> None:
+        """Raise `InputError` unless all names are parameters of the design."""
+        unknown = sorted(set(changes) - self.parameters.keys())
         if unknown:
             raise InputError(
                 f"design {self.name} has no parameter {unknown[0]!r}; it has "
                 f"{', '.join(self.parameters)}"
             )
+
+    def component(self, **changes: int) -> wiring.Component:
+        """Make the component with some parameters changed; raise `InputError` for others."""
+        self.check(changes)
         return self.make(**{**self.parameters, **changes})
 
 
@@ -225,6 +230,38 @@ def front_stimulus(front: Any, cycles: int) -> Made:
     return {"values": values, "position": position, "load": load}, macs
 
 
+def term_stimulus(element: Any, cycles: int) -> Made:
+    """Laconic: every lane walks the pairs of non-zero Booth digits; all wait for the slowest."""
+    rng = np.random.default_rng(1)
+    words: list[int] = []
+    groups, per_sum = 0, TERMS // element.lanes
+    first: list[bool] = []
+    while len(words) < cycles:
+        a, b = normal(rng, (2, element.lanes), element.width)
+        streams = [term_pairs(int(x), int(y), element) for x, y in zip(a, b, strict=True)]
+        for step in range(max(1, *map(len, streams))):
+            lanes = [stream[step] if step < len(stream) else 0 for stream in streams]
+            words.append(pack(lanes, element.lane_bits))
+            first.append(step == 0 and groups % per_sum == 0)
+        groups += 1
+    macs = groups * element.lanes * cycles / len(words)
+    return {"terms": np.array(words[:cycles], object), "first": np.array(first[:cycles])}, macs
+
+
+def term_pairs(a: int, b: int, element: Any) -> list[int]:
+    """Return the lane's word for every pair of non-zero digits of a and b."""
+    digits = [encode([value], "booth", element.width)[0].tolist() for value in (a, b)]
+    terms = [
+        [(2 * i + (abs(digit) == 2), digit < 0) for i, digit in enumerate(own) if digit]
+        for own in digits
+    ]
+    return [
+        1 | (x_sign != y_sign) << 1 | pack([x, y], element.exponent_bits) << 2
+        for x, x_sign in terms[0]
+        for y, y_sign in terms[1]
+    ]
+
+
 def simd_stimulus(unit: Any, cycles: int) -> Made:
     """A pair of random sums a cycle; its operations are read-outs, not multiplications."""
     rng = np.random.default_rng(1)
@@ -350,6 +387,13 @@ DESIGNS = {
             make=_steps(lanes=4, segmented=True),
             parameters=SPARSE,
             stimulus=step_stimulus,
+        ),
+        Design(
+            name="laconic",
+            summary="Laconic-like: 16 pairs, one pair of power-of-two terms a lane and cycle",
+            make=TermPairs,
+            parameters={"lanes": 16, **DENSE},
+            stimulus=term_stimulus,
         ),
         Design(
             name="column_front",

@@ -1,11 +1,15 @@
 """Event-driven simulation of a mapped netlist with Liberty delays, and what its toggles cost.
 
 Two values, inertial delays: a pulse shorter than the delay of the gate that would make it does not
-appear. Delays are those of the tables at each net's own load and at transitions propagated from the
-flip-flops (mean of rise and fall), so that glitches arise where arrival times differ. Energy is, per
-transition of a net, C V^2 / 2 of its load, plus the internal energy that the table gives for the
-arc that caused it; per input pin, what the table gives for its own transition; per flip-flop and
-cycle, both edges of the clock. Wires, the clock tree and leakage are not counted.
+appear. Delays are those of the tables at each net's own load and at transitions propagated from
+the flip-flops (mean of rise and fall), so that glitches arise where arrival times differ.
+
+Energy is, per transition of a net, C V^2 / 2 of its load, plus the internal energy that the table
+gives for the arc that caused it; per input pin, what the table gives for its own transition; per
+flip-flop and cycle, both edges of the clock. Wires, the clock tree and leakage are not counted.
+OpenSTA 2.0 states the same switching power on equal activity, but charges every transition the
+rise and the fall energy, of every input of a gate weighted by one half or less: its internal power
+is twice ours for gates of one or two inputs, and more for larger ones.
 
 The flip-flops start at zero. Inputs change `INPUT_DELAY_PS` after the clock edge.
 """
@@ -209,7 +213,7 @@ class _Builder:
         )
 
     def _ports(self, direction: str) -> dict[str, Ints]:
-        """Return the nets of each port; split ports name[3] are joined again. Outputs get a load."""
+        """Return the nets of each port, split ports joined again; outputs get a load."""
         joined: dict[str, dict[int, int]] = defaultdict(dict)
         for name, port in self.module["ports"].items():
             if port["direction"] != direction:

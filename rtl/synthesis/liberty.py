@@ -102,7 +102,7 @@ class Group:
 
 @lru_cache(maxsize=4)
 def read_library(path: Path) -> Library:
-    """Read a Liberty file; raise `InputError` if it is none or lacks the cells that mapping needs."""
+    """Read a Liberty file; raise `InputError` if it is none or lacks cells that mapping needs."""
     try:
         text = path.read_text(errors="replace")
     except OSError as error:

@@ -18,7 +18,9 @@ from rtl.synthesis.flow import Mapped, find_library, netlist_key, synthesise, to
 from rtl.synthesis.liberty import read_library
 from workloads.files import write_whole
 
-SHIPPED = Path(__file__).parents[2] / "simulator" / "published" / "synthesis.csv"
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "simulator" / "published" / "synthesis.csv"
+RECORDED = ROOT / "sim_results" / "synthesis" / "osu018.csv"
 CYCLES = 2000
 COLUMNS = (
     "design",
@@ -103,9 +105,9 @@ def _result(
         area=mapped.area,
         flops=mapped.flops,
         min_period_ns=mapped.min_period_ns,
-        energy_per_op_pj=round(measured[0], 4),
-        settled_energy_pj=round(measured[1], 4),
-        ops_per_cycle=round(measured[2], 6),
+        energy_per_op_pj=round(float(measured[0]), 4),
+        settled_energy_pj=round(float(measured[1]), 4),
+        ops_per_cycle=round(float(measured[2]), 6),
         cycles=cycles,
         tools=tool_versions(),
         netlist=netlist_key(verilog, library, fuse=design.fuse),
@@ -146,6 +148,7 @@ def main() -> None:
             flush=True,
         )
         write(SHIPPED, results)
+        write(RECORDED, results)
 
 
 if __name__ == "__main__":

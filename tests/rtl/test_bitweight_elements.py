@@ -8,6 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflow.digits import encode, value_range
+from rtl.bitweight.bitslice import TermPairs
 from rtl.bitweight.dense import STYLES, Accumulator, dot_value, pack, step_offset
 from rtl.bitweight.elements import ColumnFront, Opt3Element
 from rtl.bitweight.encoders import Encoder, SparseEncoder
@@ -15,7 +16,7 @@ from rtl.bitweight.parts import compress, levels
 from rtl.bitweight.simd import SimdUnit
 from rtl.bitweight.sparse import StepAccumulator, largest_reduction
 from rtl.export import shared
-from rtl.synthesis.designs import digit_code
+from rtl.synthesis.designs import digit_code, term_pairs
 from tests.cosim.simulators import build_batch, emit
 from tests.rtl.bitweight_words import play, settle, signed
 from workloads.errors import InputError
@@ -323,6 +324,20 @@ def test_a_column_front_emits_the_digits_of_its_groups() -> None:
             "position": [position] * cycles,
         }
         assert play(ColumnFront(), inputs, ["code"])["code"][3:] == expected
+
+
+def test_the_laconic_like_element_is_exact() -> None:
+    element = TermPairs(lanes=4)
+    rng = np.random.default_rng(8)
+    a, b = operands(rng, 8, (100, 4)), operands(rng, 8, (100, 4))
+    words = []
+    for row, other in zip(a, b, strict=True):
+        streams = [term_pairs(int(x), int(y), element) for x, y in zip(row, other, strict=True)]
+        for step in range(max(map(len, streams))):
+            lanes = [stream[step] if step < len(stream) else 0 for stream in streams]
+            words.append(pack(lanes, element.lane_bits))
+    inputs = {"terms": [*words, 0, 0, 0], "first": [1] + [0] * (len(words) + 2)}
+    assert signed(play(element, inputs, ["total"])["total"][-1], 32) == int((a * b).sum())
 
 
 def test_the_simd_unit_adds_weights_from_the_highest_down() -> None:

@@ -1,0 +1,1 @@
+"""Area, clock and energy of designs with open tools and an open cell library."""
