@@ -1,7 +1,8 @@
 """Time and traffic of every matrix product of a workload in one compiled pass.
 
 `evaluate` is called by `schedule` (with a free choice of stationarity) and by `simulate` (with the
-plan's choice); both therefore agree. It validates nothing: `sat.Config` and `workloads` have.
+plan's choice); both therefore agree. It validates nothing: `sat.Config`, `workloads` and `limits`
+have.
 """
 
 from __future__ import annotations
@@ -101,8 +102,10 @@ def evaluate(
 
         dense_bytes = ceil_div(dense_elements * value_bits, 8)
         plain_bytes = ceil_div(packed_elements * value_bits, 8)
-        least_bytes = packed_bytes(packed_elements, n, m, value_bits)
-        right_bytes = least_bytes if compact_weights else plain_bytes
+        right_bytes = plain_bytes
+        if compact_weights:
+            right_bytes = packed_bytes(packed_elements, n, m, value_bits)
+        least_bytes = min(plain_bytes, packed_bytes(packed_elements, n, m, value_bits))
         out_bytes = ceil_div(table[8, i] * out_bits, 8)
         fetched, chunks = blocking(
             p,

@@ -12,6 +12,7 @@ from dataflow.stationarity import FREE, OUTPUT_STATIONARY, WEIGHT_STATIONARY
 from simulator import energy
 from simulator.accelerators.sat.config import Config
 from simulator.accelerators.sat.kernel import RESULTS, evaluate, matmul_table
+from simulator.accelerators.sat.limits import check_products, check_vectors
 from simulator.report import Report
 from workloads.columns import Columns, columns
 from workloads.errors import InputError
@@ -78,6 +79,7 @@ def simulate(config: Config, plan: Plan) -> Report:
     """
     workload = plan.workload
     table = columns(workload)
+    check_vectors(config, table)
     choice = np.array([CODES[held] for held in plan.stationarity], np.int64)
     products = dict(zip(RESULTS, _evaluate(config, table, choice), strict=True))
     fields = _empty_fields(len(workload))
@@ -100,8 +102,10 @@ def simulate(config: Config, plan: Plan) -> Report:
 
 
 def _evaluate(config: Config, table: Columns, choice: Ints) -> Ints:
+    products = matmul_table(table.matmuls)
+    check_products(config, table, products)
     result: Ints = evaluate(
-        matmul_table(table.matmuls),
+        products,
         choice,
         config.rows,
         config.cols,
