@@ -1,0 +1,41 @@
+"""Sparse matrices: one checked CSR type, seeded generators, readers, and a shipped real graph.
+
+>>> import numpy as np
+>>> matrix = banded(4, 1)
+>>> matrix.shape, matrix.nnz
+((4, 4), 10)
+>>> rmat(6, 4, (0.5, 0.1, 0.1, 0.3), rng=np.random.default_rng(1)).shape
+(64, 64)
+"""
+
+from workloads.matrices.csr import Csr
+from workloads.matrices.files import read_matrix, write_matrix
+from workloads.matrices.generators import (
+    GRAPH500,
+    MILD,
+    banded,
+    block_sparse,
+    power_law,
+    pruned_layer,
+    rmat,
+    uniform,
+)
+from workloads.matrices.product import SparseMatMul, sampled_operands, sparse_product, training_gemm
+
+__all__ = [
+    "GRAPH500",
+    "MILD",
+    "Csr",
+    "SparseMatMul",
+    "banded",
+    "block_sparse",
+    "power_law",
+    "pruned_layer",
+    "read_matrix",
+    "rmat",
+    "sampled_operands",
+    "sparse_product",
+    "training_gemm",
+    "uniform",
+    "write_matrix",
+]
