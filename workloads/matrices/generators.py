@@ -64,9 +64,7 @@ def uniform(rows: int, columns: int, per_row: int, *, rng: np.random.Generator) 
     return _from_places((rows, columns), row, column, rng, f"uniform-{rows}-{per_row}")
 
 
-def power_law(
-    size: int, per_row: int, *, exponent: float = 2.1, rng: np.random.Generator
-) -> Csr:
+def power_law(size: int, per_row: int, *, exponent: float = 2.1, rng: np.random.Generator) -> Csr:
     """Draw row lengths from a Pareto law with the mean `per_row`, columns with the same weights."""
     _positive(size, "size of a power-law matrix")
     _positive(per_row, "entries per row")
@@ -93,9 +91,7 @@ def block_sparse(
     return _from_places((rows, columns), row, column, rng, f"block-{block}-{density:g}")
 
 
-def pruned_layer(
-    outputs: int, inputs: int, density: float, *, rng: np.random.Generator
-) -> Csr:
+def pruned_layer(outputs: int, inputs: int, density: float, *, rng: np.random.Generator) -> Csr:
     """Draw normal weights and keep the largest by magnitude over the whole layer."""
     _positive(outputs, "outputs")
     _positive(inputs, "inputs")

@@ -39,7 +39,9 @@ def parse_graph_tool(content: bytes, *, name: str = "graph") -> Csr:
     places = np.unique(rows.astype(np.int64) * vertices + columns.astype(np.int64))
     ones = np.ones(len(places))
     shape = (vertices, vertices)
-    return Csr.from_coo(shape, places // max(vertices, 1), places % max(vertices, 1), ones, name=name)
+    return Csr.from_coo(
+        shape, places // max(vertices, 1), places % max(vertices, 1), ones, name=name
+    )
 
 
 def _edges(

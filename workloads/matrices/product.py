@@ -64,7 +64,9 @@ def training_gemm(
     """
     weight, kept = np.asarray(weights), np.asarray(mask)
     if weight.shape != kept.shape:
-        raise InputError(f"mask must have the shape {weight.shape} of the weights, not {kept.shape}")
+        raise InputError(
+            f"mask must have the shape {weight.shape} of the weights, not {kept.shape}"
+        )
     left = Csr.from_dense(np.where(kept != 0, weight, 0), name=f"{name}.weight")
     right = Csr.from_dense(activations, name=f"{name}.input")
     return sparse_product(left, right, name=name)
