@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
+import inspect
+import textwrap
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from workloads.errors import InputError
@@ -46,6 +51,63 @@ def override(config: C, values: Mapping[str, str]) -> C:
             raise InputError(f"{type(config).__module__} has no field {name!r}; {hint}")
         changes[name] = _read(name, text, types[name])
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A config field: its type as text, its default, and the sentence under it in the source."""
+
+    name: str
+    kind: str
+    default: Any
+    meaning: str
+
+
+def describe(config_class: type[Any]) -> list[Field]:
+    """Return the fields of a config dataclass with the documentation that follows each of them."""
+    types, meanings = get_type_hints(config_class), _field_documentation(config_class)
+    return [
+        Field(
+            name=field.name,
+            kind=_kind(types[field.name]),
+            default=field.default,
+            meaning=meanings.get(field.name, ""),
+        )
+        for field in dataclasses.fields(config_class)
+    ]
+
+
+def _field_documentation(config_class: type[Any]) -> dict[str, str]:
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(config_class))).body
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, text in pairwise(body.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+            name, value = field.target, text.value
+            if isinstance(name, ast.Name) and isinstance(value, ast.Constant):
+                found[name.id] = " ".join(str(value.value).split())
+    return found
+
+
+def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(str(choice) for choice in get_args(annotation))
+    return str(getattr(annotation, "__name__", annotation))
+
+
+def check_positive(config: Any, *names: str) -> None:
+    """Raise `InputError` unless the named fields are positive, finite, and whole if annotated int.
+
+    For a config's `__post_init__`, so that a wrong value is refused wherever it comes from.
+    """
+    types = get_type_hints(type(config))
+    for name in names:
+        value = getattr(config, name)
+        whole = types[name] is int
+        number = not isinstance(value, bool) and isinstance(value, int if whole else (int, float))
+        if not number or not 0 < value < float("inf"):
+            wanted = "a positive whole number" if whole else "a positive number"
+            raise InputError(f"{name} must be {wanted}, not {value!r}")
 
 
 def _read(name: str, text: str, kind: Any) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
+
+from workloads.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,15 @@ GLOSSARY: dict[str, Term] = {
         "bytes", "Bytes if every stored tensor moved once: the least any schedule can do."
     ),
     "sram_bytes": Term("bytes", "Bytes read from and written to the on-chip buffers."),
+    "fill_cycles": Term(
+        "cycles",
+        "Part of compute_cycles in which the array is not at full rate: fill, drain, interleaving "
+        "with too few tiles, weight loads.",
+    ),
+    "stall_cycles": Term("cycles", "Part of cycles in which the compute array waits for memory."),
+    "hidden_cycles": Term(
+        "cycles", "Work that runs behind another operation and is not counted in cycles."
+    ),
     "utilisation": Term(
         "fraction", "Useful MACs over cycles x peak MACs per cycle; at most 1 by construction."
     ),
@@ -51,4 +63,53 @@ GLOSSARY: dict[str, Term] = {
     "energy_pj": Term("pJ", "Energy of the operation, all components."),
     "seconds": Term("s", "Cycles over the clock."),
     "energy_j": Term("J", "Energy of the whole workload, all components."),
+    "FF": Term("-", "Forward pass: Y = X W, reduced over input channels."),
+    "BP": Term("-", "Backward data: dX = dY W^T, reduced over output channels."),
+    "WU": Term("-", "Backward weight: dW = X^T dY, reduced over the batch and positions."),
+    "UP": Term("-", "Weight update, and selection of the next step's N:M weights."),
+    "accelerator": Term("-", "Name of the accelerator model: sparsight accelerators lists them."),
+    "config": Term("-", "Every field of the accelerator's configuration, as it was used."),
+    "workload": Term("-", "What was computed: network and batch, trace, or shape."),
+    "method": Term(
+        "-", "Sparsity method or pattern that was applied: sparsight methods lists them."
+    ),
+    "operations": Term("-", "The operation table: one entry per operation, in order."),
+    "notes": Term("-", "Sentences about the run, such as which layers stayed dense and why."),
+    "dense_cycles": Term("cycles", "Cycles of the same workload without the method or pattern."),
+    "speedup_over_dense": Term("ratio", "dense_cycles over cycles."),
+    "speedup": Term("ratio", "Time of the first row over the time of this row."),
+    "seconds_FF": Term("s", "Time of the forward pass."),
+    "seconds_BP": Term("s", "Time of backward data."),
+    "seconds_WU": Term("s", "Time of backward weight."),
+    "seconds_UP": Term("s", "Time of the weight update."),
+    "energy_ratio": Term("ratio", "Energy of the first row over the energy of this row."),
+    "exhibit": Term("-", "Published table, figure or claim: paper/exhibit."),
+    "quantity": Term("-", "What the row of the exhibit states."),
+    "published": Term("row's", "The published number."),
+    "ours": Term("row's", "The number that this program computes."),
+    "rel_error": Term("fraction", "ours over published, minus one."),
+    "tolerance": Term("fraction", "Largest accepted size of rel_error."),
+    "verdict": Term(
+        "-",
+        "ok, miss, expected-miss (for the reason given), or recalled (shown, not asserted).",
+    ),
+    "parameters": Term("numbers", "Trained numbers of the network."),
+    "macs": Term("MACs", "Multiply-accumulates of one forward pass of one item."),
+    "input": Term("-", "Shape of one input item of the network."),
+    "network": Term("-", "Name of the network, for --network."),
+    "source": Term("-", "Where the numbers come from."),
+    "sparse": Term("-", "Passes and tensors that the method makes sparse."),
 }
+
+
+def find(name: str) -> Term:
+    """Return the term called `name`; raise `InputError` if there is none.
+
+    >>> find("seconds").unit
+    's'
+    """
+    if name not in GLOSSARY:
+        near = difflib.get_close_matches(name, GLOSSARY, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "sparsight explain lists all terms"
+        raise InputError(f"no output has a column called {name!r}; {hint}")
+    return GLOSSARY[name]

@@ -23,7 +23,7 @@ from functools import cached_property
 from typing import Literal
 
 from workloads.errors import InputError
-from workloads.patterns import DENSE, Pattern
+from workloads.patterns import DENSE, NM, Pattern, parse_pattern
 
 DTYPE_BITS = {
     "fp64": 64,
@@ -52,11 +52,22 @@ class Pass(StrEnum):
 class Statistics:
     """What a capture measured on the values of one tensor; fractions of its elements or energy.
 
-    `nm_energy` maps "N:M" to the share of the sum of squares kept by magnitude selection along K.
+    `nm_energy` maps "N:M" to the share of the sum of squares kept by magnitude selection along K,
+    and is sorted by (M, N). Every number lies in 0 to 1.
     """
 
     zero_fraction: float
     nm_energy: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        _fraction(self.zero_fraction, "zero fraction")
+        energy = dict(self.nm_energy)
+        for pattern, share in energy.items():
+            _fraction(share, f"energy kept by {pattern}")
+        if len(energy) < len(self.nm_energy):
+            raise InputError(f"energy kept must name each N:M once, not {self.nm_energy}")
+        ordered = sorted(energy.items(), key=lambda item: _nm_sizes(item[0])[::-1])
+        object.__setattr__(self, "nm_energy", tuple(ordered))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +228,8 @@ class VectorOp:
     """Work that is linear in its elements: activation, normalisation, softmax, pooling, update.
 
     `lane_operations` is the number of times one element occupies a vector lane. `fused` work rides
-    on the result stream of the matrix product before it: it costs neither time nor traffic.
+    on the result stream of the matrix product before it: it takes no lane time, and moves only the
+    bytes that it states (a second tensor that it reads, such as the skip tensor of a residual).
     """
 
     name: str
@@ -232,6 +244,12 @@ class VectorOp:
 
     def __post_init__(self) -> None:
         _positive(self.elements, f"elements of {self.name}")
+        _positive(self.lane_operations, f"lane_operations of {self.name}")
+        if min(self.read_bytes, self.write_bytes) < 0:
+            raise InputError(
+                f"bytes of {self.name} must not be negative, not {self.read_bytes} read and "
+                f"{self.write_bytes} written"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +358,18 @@ def gemm(
         out=Operand(tensor="Y", elements=m * n, dtype=dtype),
     )
     return Workload(name=f"{name} {m}x{k}x{n}", operations=(product,), source="given shape")
+
+
+def _fraction(value: float, what: str) -> None:
+    if not 0 <= value <= 1:
+        raise InputError(f"{what} must lie between 0 and 1, not {value!r}")
+
+
+def _nm_sizes(text: str) -> tuple[int, int]:
+    pattern = parse_pattern(text)
+    if type(pattern) is not NM or str(pattern) != text:
+        raise InputError(f"energy kept must be of a pattern N:M, not {text!r}")
+    return pattern.n, pattern.m
 
 
 def _positive(value: int, what: str) -> None:

@@ -97,13 +97,15 @@ class TransposableNM(NM):
 
 @dataclass(frozen=True, slots=True)
 class Unstructured:
-    """Non-zeros anywhere; stored as CSR-like values with one index each."""
+    """Non-zeros anywhere; stored as CSR-like values with one index of `index_bits` each."""
 
     fraction: float
     index_bits: int = 16
 
     def __post_init__(self) -> None:
         _check_fraction(self.fraction, "unstructured density")
+        if self.index_bits < 0:
+            raise InputError(f"unstructured index bits must not be negative, not {self.index_bits}")
 
     @property
     def density(self) -> float:
@@ -115,7 +117,8 @@ class Unstructured:
         return math.ceil(elements * self.fraction) * (value_bits + self.index_bits)
 
     def __str__(self) -> str:
-        return f"unstructured:{self.fraction:g}"
+        indices = "" if self.index_bits == 16 else f":{self.index_bits}"
+        return f"unstructured:{_exact(self.fraction)}{indices}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,7 @@ class Block:
         return math.ceil(blocks * self.fraction) * size * value_bits + blocks
 
     def __str__(self) -> str:
-        return f"block:{self.rows}x{self.cols}:{self.fraction:g}"
+        return f"block:{self.rows}x{self.cols}:{_exact(self.fraction)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,7 @@ class Group:
         return math.ceil(groups * self.fraction) * self.size * value_bits + groups
 
     def __str__(self) -> str:
-        return f"group:{self.size}:{self.fraction:g}"
+        return f"group:{self.size}:{_exact(self.fraction)}"
 
 
 DENSE = Dense()
@@ -190,6 +193,8 @@ def parse_pattern(text: str) -> Pattern:
                 return DENSE
             case "unstructured", [fraction]:
                 return Unstructured(float(fraction))
+            case "unstructured", [fraction, index_bits]:
+                return Unstructured(float(fraction), int(index_bits))
             case "block", [shape, fraction]:
                 rows, cols = (int(side) for side in shape.split("x"))
                 return Block(rows, cols, float(fraction))
@@ -204,9 +209,14 @@ def parse_pattern(text: str) -> Pattern:
     except ValueError:
         pass
     raise InputError(
-        f"pattern must be dense, N:M, N:Mt, unstructured:DENSITY, block:ROWSxCOLS:DENSITY or "
-        f"group:SIZE:DENSITY, not {text!r}"
+        f"pattern must be dense, N:M, N:Mt, unstructured:DENSITY[:INDEX_BITS], "
+        f"block:ROWSxCOLS:DENSITY or group:SIZE:DENSITY, not {text!r}"
     )
+
+
+def _exact(fraction: float) -> str:
+    """Write a fraction with the fewest digits that read back as the same number."""
+    return f"{float(fraction)!r}".removesuffix(".0")
 
 
 def _check_fraction(value: float, what: str) -> None:

@@ -1,0 +1,294 @@
+"""Schedule a workload on the N:M training accelerator and add up what the schedule costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflow.stationarity import FREE, OUTPUT_STATIONARY, WEIGHT_STATIONARY
+from simulator import energy
+from simulator.accelerators.sat.config import Config
+from simulator.accelerators.sat.kernel import RESULTS, evaluate, matmul_table
+from simulator.report import Report
+from workloads.columns import Columns, columns
+from workloads.errors import InputError
+from workloads.operations import Workload
+from workloads.patterns import NM, Dense
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Ints = NDArray[np.int64]
+
+CODES = {"os": OUTPUT_STATIONARY, "ws": WEIGHT_STATIONARY}
+STATIONARITY = np.array(["os", "ws", "-"], dtype=object)
+BOTTLENECKS = np.array(["array", "fill and drain", "operand feed", "dram", "vector", "selection"])
+ARRAY, FILL, FEED, DRAM, VECTOR, SELECTION = range(6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Every decision for a workload: what stays in the array, product by product.
+
+    `stationarity` holds "os" or "ws" for each matrix product of `workload.matmuls`, in order.
+    Edit a plan with `dataclasses.replace`.
+    """
+
+    workload: Workload
+    stationarity: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.stationarity) != len(self.workload.matmuls):
+            raise InputError(
+                f"plan must decide on {len(self.workload.matmuls)} products, "
+                f"not on {len(self.stationarity)}"
+            )
+        wrong = [choice for choice in self.stationarity if choice not in CODES]
+        if wrong:
+            raise InputError(f"stationarity in a plan must be os or ws, not {wrong[0]!r}")
+
+    def frame(self) -> pd.DataFrame:
+        """Return the plan as a table, one row per matrix product."""
+        import pandas as pd
+
+        rows = [
+            (op.name, op.pass_.value, op.batch, op.m, op.k, op.n, choice)
+            for op, choice in zip(self.workload.matmuls, self.stationarity, strict=True)
+        ]
+        names = ["name", "pass", "batch", "m", "k", "n", "stationarity"]
+        return pd.DataFrame(rows, columns=names)
+
+
+def schedule(config: Config, workload: Workload) -> Plan:
+    """Choose the stationarity of every product by predicted time, or as the config forces it."""
+    products = len(workload.matmuls)
+    if config.stationarity != "auto":
+        return Plan(workload=workload, stationarity=(config.stationarity,) * products)
+    chosen = _evaluate(config, columns(workload), np.full(products, FREE))[0]
+    return Plan(workload=workload, stationarity=tuple(STATIONARITY[chosen]))
+
+
+def simulate(config: Config, plan: Plan) -> Report:
+    """Return cycles, traffic and energy of `plan`, operation by operation.
+
+    Operations run one after the other; a selection runs behind the update of its layer.
+    """
+    workload = plan.workload
+    table = columns(workload)
+    choice = np.array([CODES[held] for held in plan.stationarity], np.int64)
+    products = dict(zip(RESULTS, _evaluate(config, table, choice), strict=True))
+    fields = _empty_fields(len(workload))
+    _fill_products(fields, table, products)
+    vector_cycles = _fill_vectors(fields, table, config)
+    counts = _fill_selections(fields, table, config, vector_cycles)
+    fields["energy_pj"], components = _energy(config, table, fields, counts)
+    return Report(
+        accelerator="sat",
+        config=config,
+        workload=workload.name,
+        method=workload.method,
+        clock_hz=config.clock_hz,
+        peak_macs_per_cycle=config.peak_macs_per_cycle,
+        columns=_columns(table, products, fields),
+        energy_pj=components,
+        notes=(*workload.notes, *_notes(config, workload, table)),
+    )
+
+
+def _evaluate(config: Config, table: Columns, choice: Ints) -> Ints:
+    result: Ints = evaluate(
+        matmul_table(table.matmuls),
+        choice,
+        config.rows,
+        config.cols,
+        config.interleave,
+        config.mul_latency,
+        config.add_latency,
+        config.value_bits,
+        config.feed_values_per_cycle,
+        config.pregeneration,
+        config.left_buffer_bytes,
+        config.right_buffer_bytes,
+        config.output_buffer_bytes,
+        config.dram_bytes_per_s / config.clock_hz,
+    )
+    return result
+
+
+NUMBERS = (
+    "m",
+    "k",
+    "n",
+    "batch",
+    "cycles",
+    "compute_cycles",
+    "fill_cycles",
+    "memory_cycles",
+    "stall_cycles",
+    "hidden_cycles",
+    "useful_macs",
+    "issued_macs",
+    "dram_bytes",
+    "compulsory_bytes",
+    "sram_bytes",
+    "bottleneck",
+)
+
+
+def _empty_fields(operations: int) -> dict[str, NDArray[Any]]:
+    return {name: np.zeros(operations, np.int64) for name in NUMBERS}
+
+
+def _fill_products(
+    fields: dict[str, NDArray[Any]], table: Columns, products: dict[str, Ints]
+) -> None:
+    """Put the matrix products in their places: time is the longer of array and memory."""
+    at = table.matmuls.order
+    compute, memory = products["compute_cycles"], products["memory_cycles"]
+    fill = compute - products["steady_cycles"]
+    for name in ("m", "k", "n", "batch"):
+        fields[name][at] = getattr(table.matmuls, name)
+    for name in ("useful_macs", "issued_macs", "dram_bytes", "compulsory_bytes", "sram_bytes"):
+        fields[name][at] = products[name]
+    fields["compute_cycles"][at] = compute
+    fields["memory_cycles"][at] = memory
+    fields["cycles"][at] = np.maximum(compute, memory)
+    fields["fill_cycles"][at] = fill
+    fields["stall_cycles"][at] = np.maximum(memory - compute, 0)
+    feed = products["feed_cycles"]
+    parts = np.stack([feed, compute - fill - feed, fill])
+    largest = np.array([FEED, ARRAY, FILL])[parts.argmax(axis=0)]
+    fields["bottleneck"][at] = np.where(memory > compute, DRAM, largest)
+
+
+def _fill_vectors(fields: dict[str, NDArray[Any]], table: Columns, config: Config) -> Ints:
+    """Put the vector work in its places; return the update cycles of each layer."""
+    ops, at = table.vectors, table.vectors.order
+    live = 1 - ops.fused
+    compute = -(-ops.elements * ops.lane_operations // config.vector_lanes) * live
+    traffic = (ops.read_bytes + ops.write_bytes) * live
+    memory = _memory_cycles(traffic, config)
+    fields["compute_cycles"][at] = compute
+    fields["memory_cycles"][at] = memory
+    fields["cycles"][at] = np.maximum(compute, memory)
+    fields["stall_cycles"][at] = np.maximum(memory - compute, 0)
+    fields["dram_bytes"][at] = fields["compulsory_bytes"][at] = traffic
+    fields["sram_bytes"][at] = traffic
+    fields["bottleneck"][at] = np.where(memory > compute, DRAM, VECTOR)
+    updates = ops.is_update * np.maximum(compute, memory)
+    return np.bincount(ops.layer, updates, minlength=table.layers).astype(np.int64)
+
+
+def _fill_selections(
+    fields: dict[str, NDArray[Any]], table: Columns, config: Config, update_cycles: Ints
+) -> Ints:
+    """Put the selections in their places; return the compares of each.
+
+    M cycles a group and lane. Pre-generated selections follow the weights out of the update and
+    only what exceeds the update's cycles is exposed; the compact copy is written once. Other
+    selections run while their tensor is read, before the product that uses them.
+    """
+    ops, at = table.selections, table.selections.order
+    groups = -(-ops.elements // ops.m)
+    needed = -(-groups // config.selection_lanes) * ops.m
+    behind = ops.pregenerable * int(config.pregeneration)
+    index_bits = np.ceil(np.log2(ops.m)).astype(np.int64)
+    written = behind * -(-groups * ops.n * (config.value_bits + index_bits) // 8)
+    memory = _memory_cycles(written, config)
+    busy = np.maximum(needed, memory)
+    slack = update_cycles.copy()
+    hidden = np.zeros_like(busy)
+    for i in np.flatnonzero(behind):
+        hidden[i] = min(busy[i], slack[ops.layer[i]])
+        slack[ops.layer[i]] -= hidden[i]
+    fields["cycles"][at] = busy - hidden
+    fields["hidden_cycles"][at] = hidden
+    fields["compute_cycles"][at] = np.maximum(needed - hidden, 0)
+    fields["memory_cycles"][at] = memory
+    fields["dram_bytes"][at] = fields["compulsory_bytes"][at] = written
+    fields["sram_bytes"][at] = ops.elements * config.value_bits // 8 + written
+    fields["bottleneck"][at] = np.where(memory > needed, DRAM, SELECTION)
+    compares: Ints = ops.elements * ops.n
+    return compares
+
+
+def _memory_cycles(traffic_bytes: Ints, config: Config) -> Ints:
+    per_cycle = config.dram_bytes_per_s / config.clock_hz
+    return np.ceil(traffic_bytes / per_cycle).astype(np.int64)
+
+
+def _energy(
+    config: Config, table: Columns, fields: dict[str, NDArray[Any]], compares: Ints
+) -> tuple[NDArray[np.float64], dict[str, float]]:
+    """Return picojoules by operation and by component, from counted actions.
+
+    A MAC is a multiply of `value_bits` and an fp32 add, issued on padding too. A vector lane
+    operation is taken as an fp32 multiply and add. A selection compares each element with the N
+    kept so far.
+    """
+    buffer = min(config.left_buffer_bytes, config.right_buffer_bytes, config.output_buffer_bytes)
+    multiply = energy.multiply_pj(config.value_bits)
+    arithmetic = fields["issued_macs"] * (multiply + energy.FP32_ADD_PJ)
+    ops = table.vectors
+    lane_pj = energy.FP32_MULTIPLY_PJ + energy.FP32_ADD_PJ
+    vector = np.zeros_like(arithmetic)
+    vector[ops.order] = ops.elements * ops.lane_operations * lane_pj
+    selection = np.zeros_like(arithmetic)
+    selection[table.selections.order] = compares * energy.INT16_COMPARE_PJ
+    buffers = fields["sram_bytes"] * energy.sram_byte_pj(buffer)
+    dram = fields["dram_bytes"] * energy.DRAM_BYTE_PJ
+    components = {
+        "array": arithmetic,
+        "vector engine": vector,
+        "selection": selection,
+        "buffers": buffers,
+        "dram": dram,
+    }
+    total = arithmetic + vector + selection + buffers + dram
+    return total, {name: float(part.sum()) for name, part in components.items()}
+
+
+def _columns(
+    table: Columns, products: dict[str, Ints], fields: dict[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Order the columns for the reader and name the codes."""
+    held = np.full(len(table.names), 2)
+    held[table.matmuls.order] = products["stationarity"]
+    pattern = np.full(len(table.names), "-", dtype=object)
+    sparse = products["group"] > 1
+    pattern[table.matmuls.order] = "dense"
+    pattern[table.matmuls.order[sparse]] = [
+        f"{n}:{m}" for n, m in zip(products["kept"][sparse], products["group"][sparse], strict=True)
+    ]
+    return {
+        "name": table.names,
+        "layer": table.layer_names,
+        "pass": table.passes,
+        "kind": table.kinds,
+        "pattern": pattern,
+        "stationarity": STATIONARITY[held],
+        **fields,
+        "bottleneck": BOTTLENECKS[fields["bottleneck"]],
+    }
+
+
+def _notes(config: Config, workload: Workload, table: Columns) -> tuple[str, ...]:
+    """Say what the accelerator could not use and what it converts."""
+    notes = []
+    unused = {
+        str(operand.pattern)
+        for op in workload.matmuls
+        for operand in (op.left, op.right)
+        if not isinstance(operand.pattern, (Dense, NM))
+    }
+    if unused:
+        notes.append(f"sat only skips N:M groups: {', '.join(sorted(unused))} runs as dense")
+    if table.widest_value_bits > config.value_bits:
+        notes.append(
+            f"operands of {table.widest_value_bits} bits in the workload are stored and multiplied "
+            f"in {config.value_bits} bits"
+        )
+    return tuple(notes)

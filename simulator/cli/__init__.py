@@ -1,0 +1,54 @@
+"""The `sparsight` command: human tables by default, one JSON object with `--json`.
+
+Exit codes: 0 done, 1 a check missed (`reproduce`), 2 the input is wrong, 130 interrupted. Only this
+package prints. Each command is a module of this package; heavy libraries are imported inside the
+functions that need them, so that `sparsight --help` stays fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from workloads.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    from typer import Abort, TyperException
+
+    from simulator.cli.app import app
+
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        code = app(given, prog_name="sparsight", standalone_mode=False)
+        sys.stdout.flush()
+    except InputError as error:
+        return _refuse(str(error))
+    except TyperException as error:
+        return _refuse(f"{error.format_message()} (sparsight --help says more)")
+    except (KeyboardInterrupt, Abort):
+        return _interrupted()
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        _discard_output()
+        return 0
+    except OSError as error:
+        _discard_output()
+        return _refuse(f"cannot write the output: {error.strerror or error}")
+    return _interrupted() if code == 130 else code or 0
+
+
+def _refuse(sentence: str) -> int:
+    print(f"sparsight: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _interrupted() -> int:
+    print("sparsight: interrupted; no file was left half-written", file=sys.stderr)
+    return 130
+
+
+def _discard_output() -> None:
+    """Point standard output at nothing, so that the interpreter's last flush cannot fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,17 @@
+"""The commands of `sparsight`, in the order in which help shows them."""
+
+from __future__ import annotations
+
+import typer
+
+from simulator.cli import compare, lists, run
+
+app = typer.Typer(
+    help="Simulate and co-design accelerators for sparse training.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command(context_settings=run.CONTEXT)(run.run)
+app.command()(compare.compare)
+for command in (lists.networks, lists.accelerators, lists.methods, lists.explain):
+    app.command()(command)

@@ -1,0 +1,190 @@
+"""From command-line options to a workload; options that would be ignored are refused."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from simulator import run_options
+from simulator.accelerators import find
+from simulator.configuration import override, parse_settings
+from simulator.report import Report
+from workloads.errors import InputError
+from workloads.operations import Workload, gemm
+from workloads.patterns import parse_pattern
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What the user asked to compute: exactly one of network, trace, gemm and topology."""
+
+    network: str | None = None
+    batch: int | None = None
+    tokens: int | None = None
+    inference: bool = False
+    trace: str | None = None
+    gemm: str | None = None
+    pattern: str | None = None
+    topology: Path | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """Return the options that name a workload, with their dashes."""
+        names = ("network", "trace", "gemm", "topology")
+        return [f"--{name}" for name in names if getattr(self, name) is not None]
+
+    def read(self) -> Workload:
+        """Return the workload; raise `InputError` for none, several, or an option without use."""
+        if len(self.given) != 1:
+            raise InputError(
+                "name one workload: --network NAME, --trace FILE, --gemm M,K,N or --topology "
+                f"FILE.csv, not {' and '.join(self.given) or 'none'}"
+            )
+        self._check_use(self.given[0])
+        if self.network is not None:
+            return self._network(self.network)
+        if self.trace is not None:
+            return _trace(self.trace)
+        if self.topology is not None:
+            return _topology(self.topology)
+        return _gemm(str(self.gemm), self.pattern)
+
+    def _check_use(self, given: str) -> None:
+        """Refuse options that the given kind of workload would ignore."""
+        for_networks = {"batch": self.batch, "tokens": self.tokens, "inference": self.inference}
+        for name, value in for_networks.items():
+            if value not in (None, False) and given != "--network":
+                raise InputError(f"--{name} applies to --network only; {given} fixes it already")
+        if self.pattern is not None and given != "--gemm":
+            raise InputError(
+                f"--pattern applies to --gemm only; with {given} use --method, such as bdwp:2:8"
+            )
+
+    def _network(self, name: str) -> Workload:
+        from workloads import networks
+
+        network = networks.find(name, batch=self.batch, tokens=self.tokens)
+        return network.inference() if self.inference else network.training_step()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """An accelerator, its config, a workload, and the dense workload to compare it with, if any."""
+
+    accelerator: str
+    config: Any
+    workload: Any
+    dense: Workload | None = None
+
+    def simulate(self, workload: Any) -> Report:
+        """Schedule and simulate a workload on this accelerator."""
+        model = find(self.accelerator)
+        return model.simulate(self.config, model.schedule(self.config, workload))
+
+
+def read_job(
+    accelerator: str,
+    source: Source,
+    *,
+    method: str | None,
+    settings: Sequence[str],
+    extra: Sequence[str],
+    known: Sequence[str],
+) -> Job:
+    """Read everything that `run` needs; `extra` are arguments for the accelerator's own options."""
+    model = find(accelerator)
+    own_settings, own = run_options.parse(run_options.chosen_options(model), extra, known=known)
+    values = parse_settings(settings)
+    twice = sorted(own_settings.keys() & values.keys())
+    if twice:
+        raise InputError(f"{twice[0]} is set by its option and by --set; give it once")
+    config = override(model.Config(), values | own_settings)
+    if own:
+        if source.given or method:
+            clash = (source.given or ["--method"])[0]
+            raise InputError(f"{clash} cannot be combined with --{next(iter(own))}; give one")
+        return Job(
+            accelerator=accelerator,
+            config=config,
+            workload=model.workload_from_options(own),  # type: ignore[attr-defined]
+        )
+    plain = source.read()
+    if method is not None and source.gemm is not None:
+        raise InputError("--method applies to whole workloads; with --gemm use --pattern")
+    workload = apply_method(method, plain) if method else plain
+    dense = _dense(source, plain) if method or source.pattern else None
+    return Job(accelerator=accelerator, config=config, workload=workload, dense=dense)
+
+
+def read_configs(accelerators: Sequence[str], settings: Sequence[str]) -> dict[str, Any]:
+    """Return a config for each accelerator; `name.field=value` sets a field of one of them."""
+    twice = [name for name in accelerators if list(accelerators).count(name) > 1]
+    if twice:
+        raise InputError(f"accelerator {twice[0]} is named twice; name it once")
+    values = parse_settings(settings)
+    shared = {name: value for name, value in values.items() if "." not in name}
+    configs = {}
+    for accelerator in accelerators:
+        own = {
+            name.partition(".")[2]: values.pop(name)
+            for name in list(values)
+            if name.startswith(f"{accelerator}.")
+        }
+        configs[accelerator] = override(find(accelerator).Config(), shared | own)
+    stray = [name for name in values if "." in name]
+    if stray:
+        raise InputError(
+            f"--set {stray[0]} names no accelerator of this comparison: {', '.join(accelerators)}"
+        )
+    return configs
+
+
+def read_comparable(source: Source, methods: Sequence[str]) -> Workload:
+    """Return the workload of a comparison; methods and --gemm exclude each other."""
+    workload = source.read()
+    if methods and source.gemm is not None:
+        raise InputError("--methods applies to whole workloads; with --gemm use --pattern")
+    return workload
+
+
+def apply_method(text: str, workload: Workload) -> Workload:
+    """Assign patterns by the method named in `text`."""
+    from workloads.methods import parse_method
+
+    return parse_method(text)(workload)
+
+
+def _dense(source: Source, plain: Workload) -> Workload:
+    return _gemm(source.gemm, None) if source.gemm else plain
+
+
+def _trace(text: str) -> Workload:
+    from workloads.trace import read_trace, shipped
+
+    path = Path(text)
+    if path.suffix == "" and not path.exists():
+        names = shipped()
+        if text not in names:
+            near = difflib.get_close_matches(text, names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(names)}"
+            raise InputError(f"no trace file and no shipped trace is called {text!r}; {hint}")
+        path = names[text]
+    return read_trace(path)
+
+
+def _topology(path: Path) -> Workload:
+    from workloads.scalesim import read_topology
+
+    return read_topology(path)
+
+
+def _gemm(text: str, pattern: str | None) -> Workload:
+    try:
+        m, k, n = (int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--gemm must be three whole numbers M,K,N, not {text!r}") from None
+    kept = parse_pattern(pattern or "dense")
+    return replace(gemm(m, k, n, pattern=kept), method=str(kept))

@@ -1,0 +1,123 @@
+"""Commands that list what there is: accelerators, networks, methods, and the meaning of terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print a JSON list and nothing else.")]
+
+
+def accelerators(
+    name: Annotated[str | None, typer.Argument(help="Show the fields of this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the accelerators, or the config fields and options of one."""
+    from simulator.accelerators import find, names
+
+    if name is None:
+        rows = [{"accelerator": each, "summary": _summary(find(each))} for each in names()]
+        _show("Accelerators", rows, as_json)
+        return
+    model = find(name)
+    fields = _fields(model)
+    if as_json:
+        _show("", fields + _options(model), as_json)
+        return
+    from simulator.cli import tables
+
+    tables.console().print(str(model.__doc__), highlight=False, markup=False)
+    _show(f"Config fields of {name}: --set field=value", fields, as_json)
+    if _options(model):
+        _show(f"Options of sparsight run {name}", _options(model), as_json)
+
+
+def networks(as_json: Json = False) -> None:
+    """List the networks that --network knows."""
+    from workloads import networks
+
+    _show("Networks", [_network_row(name) for name in networks.names()], as_json)
+
+
+def methods(as_json: Json = False) -> None:
+    """List the sparsity methods that --method knows."""
+    from workloads import methods
+
+    rows = [_method_row(name) for name in methods.names()]
+    _show("Methods; any N:M may be given, 2:8 is an example", rows, as_json)
+
+
+def explain(
+    term: Annotated[str | None, typer.Argument(help="Column or key of any output.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a column or key of an output means, and its unit."""
+    from simulator import glossary
+
+    terms = glossary.GLOSSARY if term is None else {term: glossary.find(term)}
+    rows = [{"term": name, "unit": t.unit, "meaning": t.meaning} for name, t in terms.items()]
+    _show("Terms", rows, as_json)
+
+
+def _show(title: str, rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        from simulator.cli import output
+
+        output.print_json(rows)
+        return
+    from simulator.cli import tables
+
+    numbers = {name for name, value in rows[0].items() if type(value) is int}
+    columns = [f">{name}" if name in numbers else name for name in rows[0]]
+    texts = [[f"{v:,}" if type(v) is int else str(v) for v in row.values()] for row in rows]
+    tables.console().print(tables.table(title, columns, texts))
+
+
+def _summary(module: Any) -> str:
+    return str(module.__doc__ or "").strip().splitlines()[0]
+
+
+def _fields(model: Any) -> list[dict[str, Any]]:
+    from simulator.configuration import describe
+
+    return [
+        {"field": f.name, "type": f.kind, "default": f.default, "meaning": f.meaning}
+        for f in describe(model.Config)
+    ]
+
+
+def _options(model: Any) -> list[dict[str, Any]]:
+    from simulator.run_options import chosen_options
+
+    return [
+        {"option": " ".join((o.name, *o.values)), "sets": o.field or "workload", "meaning": o.help}
+        for o in chosen_options(model)
+    ]
+
+
+def _network_row(name: str) -> dict[str, Any]:
+    from workloads import networks
+
+    network = networks.find(name)
+    return {
+        "network": name,
+        "input": network.input,
+        "batch": network.batch,
+        "parameters": network.parameters,
+        "macs": network.macs,
+        "source": network.source,
+    }
+
+
+def _method_row(name: str) -> dict[str, Any]:
+    from workloads.methods import parse_method
+
+    method = parse_method(name if name == "dense" else f"{name}:2:8")
+    sparse = [f"{r.pass_} {r.tensor}" for _, rules in method.schedule for r in rules]
+    return {
+        "method": method.name,
+        "sparse": ", ".join(dict.fromkeys(sparse)) or "nothing",
+        "source": method.source or "-",
+    }

@@ -1,0 +1,117 @@
+"""What commands print and write: JSON, tables as CSV or Parquet, pictures, the HTML report."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workloads.errors import InputError
+from workloads.files import write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from simulator.report import Report
+
+
+BAR_AFTER_S = 2.0
+"""Seconds after which a progress bar appears."""
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on standard output, and nothing else."""
+    print(json.dumps(value, allow_nan=False, indent=2))
+
+
+def say(sentence: str) -> None:
+    """Tell the user something beside the result, on standard error."""
+    print(sentence, file=sys.stderr)
+
+
+def check_targets(
+    *,
+    csv: Path | None = None,
+    parquet: Path | None = None,
+    plot: Path | None = None,
+    report_dir: Path | None = None,
+) -> None:
+    """Refuse a place that cannot be written before any time is spent; make folders."""
+    for file in (csv, parquet, plot if plot is not None and plot.suffix else None):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise InputError(f"cannot write {file}: there is no folder {file.absolute().parent}")
+    if plot is not None and plot.suffix not in ("", ".png", ".svg"):
+        raise InputError(f"--plot must be a folder or end in .png or .svg, not {plot.name!r}")
+    for folder in (report_dir, plot if plot is not None and not plot.suffix else None):
+        if folder is not None:
+            _make_folder(folder)
+
+
+def write_tables(report: Report, *, csv: Path | None, parquet: Path | None) -> None:
+    """Write the operation table of a report."""
+    if csv is not None or parquet is not None:
+        write_frame(report.frame(), csv=csv, parquet=parquet)
+
+
+def write_frame(frame: pd.DataFrame, *, csv: Path | None, parquet: Path | None) -> None:
+    """Write a table, whole or not at all."""
+    contents: dict[Path, bytes] = {}
+    if csv is not None:
+        contents[csv] = frame.to_csv(index=False).encode()
+    if parquet is not None:
+        sink = io.BytesIO()
+        frame.to_parquet(sink, index=False)
+        contents[parquet] = sink.getvalue()
+    write_files(contents)
+
+
+def write_files(contents: dict[Path, bytes]) -> None:
+    """Write files whole or not at all, and say which."""
+    write_whole(contents)
+    for path in contents:
+        say(f"wrote {path}")
+
+
+def write_pictures(
+    reports: Sequence[Report], closest: Report, *, plot: Path | None, report_dir: Path | None
+) -> None:
+    """Draw the plots and the HTML report that were asked for; the first report is the baseline."""
+    if plot is not None:
+        from simulator import plots
+
+        write_files(plots.render(reports, closest, plot))
+    if report_dir is not None:
+        from simulator import html_report
+
+        write_files({report_dir / "report.html": html_report.render(reports, closest).encode()})
+
+
+def progress(items: Iterable[Any]) -> Iterable[Any]:
+    """Yield the items with a bar on standard error that appears once two seconds have passed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    known = list(items)
+    started = time.monotonic()
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=len(known))
+    try:
+        for item in known:
+            yield item
+            bar.advance(task)
+            if time.monotonic() - started > BAR_AFTER_S:
+                bar.start()
+    finally:
+        bar.stop()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error

@@ -1,0 +1,125 @@
+"""Reports as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from simulator import breakdown, quantities
+from simulator.report import Report
+
+
+def console() -> Console:
+    """Return the console on standard output; wide enough for the tables if it is no terminal."""
+    probe = Console()
+    return probe if probe.is_terminal else Console(width=max(probe.width, 120))
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Make a table; columns whose name starts with `>` are numbers, aligned to the right."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for name in columns:
+        made.add_column(name.removeprefix(">"), justify="right" if name[:1] == ">" else "left")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def show_report(report: Report, dense: Report | None, *, layers: int) -> None:
+    """Print totals, where the time goes, and the layers that take most of it."""
+    out = console()
+    method = "" if report.method == "dense" else f", {report.method}"
+    out.print(f"\n[bold]{report.workload}{method}[/bold] on [bold]{report.accelerator}[/bold]")
+    out.print(_totals(report, dense))
+    if len(breakdown.cycles_by(report, "pass")) > 1:
+        out.print(_passes(report, dense))
+    out.print(_layers(report, layers))
+    if report.energy_pj:
+        out.print(_energy(report, dense))
+    show_notes([report])
+
+
+def show_notes(reports: Sequence[Report]) -> None:
+    """Print the notes of the reports, each sentence once."""
+    out = console()
+    for note in dict.fromkeys(note for report in reports for note in report.notes):
+        out.print(f"note: {note}", style="yellow", highlight=False, markup=False)
+
+
+def _totals(report: Report, dense: Report | None) -> Table:
+    rows = [
+        ("time", quantities.seconds(report.seconds), f"{quantities.count(report.cycles)} cycles"),
+        (
+            "utilisation",
+            quantities.percent(report.utilisation, 1),
+            f"useful MACs over cycles x {quantities.count(report.peak_macs_per_cycle)}",
+        ),
+        ("energy", quantities.joules(report.energy_j), "dynamic"),
+        ("off-chip traffic", quantities.size(report.dram_bytes), "reads and writes"),
+    ]
+    rows += [(name, str(value), "") for name, value in report.extra.items()]
+    if dense is not None:
+        speedup = f"{dense.cycles / report.cycles:.2f}x"
+        rows.append(("speedup", speedup, f"dense takes {quantities.seconds(dense.seconds)}"))
+    made = table("", ("", ">", ""), rows)
+    made.show_header = False
+    return made
+
+
+def _passes(report: Report, dense: Report | None) -> Table:
+    ours, theirs = (breakdown.cycles_by(r, "pass") if r else {} for r in (report, dense))
+    total = sum(ours.values())
+    rows = []
+    for name in sorted({**ours, **theirs}, key=_pass_order):
+        row = [name, _time(report, ours.get(name, 0)), quantities.percent(ours.get(name, 0), total)]
+        if dense is not None:
+            row += [_time(dense, theirs.get(name, 0)), _ratio(theirs.get(name), ours.get(name))]
+        rows.append(row)
+    extra = (">dense", ">speedup") if dense is not None else ()
+    return table("Time by pass", ("pass", ">time", ">share", *extra), rows)
+
+
+def _layers(report: Report, at_most: int) -> Table:
+    layers = breakdown.largest_layers(report, at_most)
+    passes = [name for name in breakdown.PASSES if name in breakdown.cycles_by(report, "pass")]
+    total = sum(layer.cycles for layer in layers)
+    rows = [
+        (
+            layer.layer,
+            layer.pattern,
+            *(_time(report, layer.cycles_by_pass.get(name, 0)) for name in passes),
+            _time(report, layer.cycles),
+            quantities.percent(layer.cycles, total),
+            layer.bottleneck,
+        )
+        for layer in layers
+    ]
+    columns = ("layer", "pattern", *(f">{name}" for name in passes), ">time", ">share", "bound by")
+    return table("Time by layer", columns, rows)
+
+
+def _energy(report: Report, dense: Report | None) -> Table:
+    total = sum(report.energy_pj.values())
+    rows = []
+    for name, value in report.energy_pj.items():
+        row = [name, quantities.joules(value * 1e-12), quantities.percent(value, total)]
+        if dense is not None:
+            row.append(quantities.joules(dense.energy_pj.get(name, 0) * 1e-12))
+        rows.append(row)
+    extra = (">dense",) if dense is not None else ()
+    return table("Energy by component", ("component", ">energy", ">share", *extra), rows)
+
+
+def _time(report: Report, cycles: int) -> str:
+    return quantities.seconds(cycles / report.clock_hz) if cycles else "-"
+
+
+def _ratio(theirs: int | None, ours: int | None) -> str:
+    return f"{theirs / ours:.2f}x" if theirs and ours else "-"
+
+
+def _pass_order(name: str) -> int:
+    return breakdown.PASSES.index(name) if name in breakdown.PASSES else len(breakdown.PASSES)

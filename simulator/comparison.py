@@ -1,0 +1,80 @@
+"""Several methods or accelerators side by side, as reports and as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from simulator import breakdown
+from simulator.accelerators import find
+from simulator.report import Report
+from workloads.operations import Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def compare(
+    accelerators: Sequence[str] | Mapping[str, Any],
+    workload: Workload,
+    methods: Iterable[str] = (),
+) -> pd.DataFrame:
+    """Return one row per accelerator and method: time, speedup over the first row, energy, traffic.
+
+    `accelerators` are names, or names with a config each. `methods` are texts such as "bdwp:2:8";
+    without any, the workload runs as it is.
+
+    >>> from workloads import NM, gemm
+    >>> frame = compare(["systolic"], gemm(512, 512, 512, pattern=NM(2, 8)))
+    >>> frame.loc[0, "cycles"], frame.loc[0, "speedup"]
+    (32830, 1.0)
+    """
+    import pandas as pd
+
+    return pd.DataFrame(rows(reports(accelerators, workload, methods)))
+
+
+def reports(
+    accelerators: Sequence[str] | Mapping[str, Any],
+    workload: Workload,
+    methods: Iterable[str] = (),
+    *,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> list[Report]:
+    """Return a report for each accelerator and method; `progress` wraps the loop over them."""
+    from workloads.methods import parse_method
+
+    variants = [parse_method(text)(workload) for text in methods] or [workload]
+    models = {name: find(name) for name in accelerators}
+    configs = {name: model.Config() for name, model in models.items()}
+    if isinstance(accelerators, Mapping):
+        configs |= accelerators
+    pairs = [(name, variant) for name in models for variant in variants]
+    return [
+        models[name].simulate(configs[name], models[name].schedule(configs[name], variant))
+        for name, variant in progress(pairs)
+    ]
+
+
+def rows(reports: Sequence[Report]) -> list[dict[str, Any]]:
+    """Return the totals of each report with its speedup and energy ratio over the first."""
+    return [_row(report, reports[0]) for report in reports]
+
+
+def _row(report: Report, first: Report) -> dict[str, Any]:
+    by_pass = breakdown.cycles_by(report, "pass")
+    energy, first_energy = report.energy_j, first.energy_j
+    return {
+        "accelerator": report.accelerator,
+        "workload": report.workload,
+        "method": report.method,
+        "cycles": report.cycles,
+        "seconds": report.seconds,
+        "speedup": first.seconds / report.seconds,
+        **{f"seconds_{p}": by_pass.get(p, 0) / report.clock_hz for p in breakdown.PASSES},
+        "energy_j": energy,
+        "energy_ratio": first_energy / energy if energy and first_energy else None,
+        "dram_bytes": report.dram_bytes,
+        "useful_macs": report.useful_macs,
+        "utilisation": report.utilisation,
+    }

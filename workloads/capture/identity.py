@@ -1,0 +1,99 @@
+"""Which tensors of a running step are weights: parameters and what is computed from them alone.
+
+A cast (autocast), a mask times a weight, a re-parametrised or a transposed weight are still weights
+of the layer that owns the parameter. So a tensor is *static* if no input of the step went into it,
+and a static tensor carries the name of the parameter (or else buffer) that it was computed from
+without a change of shape. Storages are known by their address and a weak reference, so that an
+address which is used again for another tensor is not confused with the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+
+_TENSOR_OF_LAYER = re.compile(
+    r"(\.parametrizations)?[._](weight|bias)(_orig|_mask|_v|_g|\.original\d*)?$"
+)
+
+_weak_reference: Any = StorageWeakRef
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A parameter or buffer: its qualified name, its type, and whether the step trains it."""
+
+    name: str
+    dtype: torch.dtype
+    trained: bool
+
+    @property
+    def layer(self) -> str:
+        """The name without the part that says which tensor of the layer it is.
+
+        >>> names = ("attn.in_proj_weight", "head.bias", "fc.parametrizations.weight.original")
+        >>> [Weight(name, torch.float32, True).layer for name in names]
+        ['attn.in_proj', 'head', 'fc']
+        """
+        return _TENSOR_OF_LAYER.sub("", self.name) or self.name
+
+
+def storage_key(tensor: torch.Tensor) -> int:
+    """Return the address that identifies the storage behind a tensor while it lives."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+class Weights:
+    """The static tensors of a module while its step runs."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        """Know the parameters, buffers and other tensors of `module` by their qualified names."""
+        self._static: dict[int, tuple[Any, Weight | None]] = {}
+        for name, tensor in _tensors(module):
+            trained = isinstance(tensor, torch.nn.Parameter) and tensor.requires_grad
+            self._remember(tensor, Weight(name, tensor.dtype, trained))
+
+    def _remember(self, tensor: torch.Tensor, weight: Weight | None) -> None:
+        storage = tensor.untyped_storage()
+        self._static[int(storage._cdata)] = (_weak_reference(storage), weight)
+
+    def _lookup(self, tensor: torch.Tensor) -> tuple[bool, Weight | None]:
+        found = self._static.get(storage_key(tensor))
+        if found is None or found[0].expired():
+            return False, None
+        return True, found[1]
+
+    def weight_of(self, tensor: torch.Tensor) -> Weight | None:
+        """Return the weight that `tensor` is, or was computed from; None for an activation."""
+        return self._lookup(tensor)[1]
+
+    def propagate(self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> None:
+        """Learn from an operation with these tensors in and out whether the results are static."""
+        found = [(tensor, *self._lookup(tensor)) for tensor in inputs]
+        seen = {storage_key(tensor) for tensor in inputs}
+        static = all(is_static for _, is_static, _ in found)
+        for output in outputs:
+            if not static:
+                self._static.pop(storage_key(output), None)
+            elif storage_key(output) not in seen:
+                sources = [w for t, _, w in found if w and _sizes(t) == _sizes(output)]
+                self._remember(output, max(sources, key=lambda w: w.trained, default=None))
+
+
+def _tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield plain tensor attributes, buffers, parameters; the last name of a tensor counts."""
+    for path, child in module.named_modules():
+        for name, value in vars(child).items():
+            if isinstance(value, torch.Tensor):
+                yield f"{path}.{name}".lstrip("."), value
+    yield from module.named_buffers()
+    yield from module.named_parameters()
+
+
+def _sizes(tensor: torch.Tensor) -> list[int]:
+    return sorted(size for size in tensor.shape if size > 1)

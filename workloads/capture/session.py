@@ -1,0 +1,200 @@
+"""Run one training step under the recorder and make a workload of what it saw."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from workloads.capture.identity import Weight
+from workloads.capture.recorder import Recorder
+from workloads.capture.step import TrainingStep, arguments, brief
+from workloads.errors import InputError
+from workloads.lowering import Position
+from workloads.operations import MatMul, Operation, Pass, VectorOp, Workload
+from workloads.vector_work import weight_update
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def record(
+    step: TrainingStep, *, statistics: bool, keep: tuple[str, ...]
+) -> tuple[Workload, dict[str, torch.Tensor]]:
+    """Run `step` once; return its workload and the kept tensors.
+
+    Parameters, their gradients and buffers are afterwards what they were before.
+    """
+    module = _checked_module(step)
+    name = step.name or type(module).__name__
+    recorder = Recorder(module, statistics=statistics, keep=keep)
+    with _unchanged(module):
+        _run(module, step, recorder, name)
+        trained = _trained(module, name)
+        notes = tuple(_notes(recorder, module, step))
+    if not any(isinstance(op, MatMul) for op in recorder.operations):
+        raise InputError(f"cannot capture {name}: its step has no matrix product or convolution")
+    operations = [*recorder.operations, *_updates(trained)]
+    workload = Workload(
+        name=name,
+        operations=_unique(_positioned(operations, trained)),
+        source=f"captured from {type(module).__name__} with PyTorch {torch.__version__}",
+        notes=notes,
+    )
+    return workload, recorder.tensors
+
+
+def _checked_module(step: TrainingStep) -> torch.nn.Module:
+    module = step.module
+    if not isinstance(module, torch.nn.Module):
+        raise InputError(f"the module to capture must be a torch.nn.Module, not {module!r:.80}")
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise InputError(
+            f"cannot capture {type(module).__name__}: it must have a parameter that requires a "
+            "gradient, or there is nothing to train"
+        )
+    if step.autocast and step.autocast not in _AUTOCAST:
+        raise InputError(f"autocast must be bf16, fp16 or empty, not {step.autocast!r}")
+    return module
+
+
+def _run(module: torch.nn.Module, step: TrainingStep, recorder: Recorder, name: str) -> None:
+    """Run forward pass, loss and backward pass; every failure becomes an `InputError`."""
+    args, named = arguments(step.inputs)
+    device = next(module.parameters()).device.type
+    stage = "forward pass"
+    try:
+        with torch.enable_grad(), recorder.follow(module), recorder:
+            with _precision(step, device):
+                output = module(*args, **named)
+                stage = "loss"
+                recorder.layers[:] = ["loss"]
+                loss = _loss(step, output)
+            _check_loss(loss, name)
+            stage = "backward pass"
+            loss.backward()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"cannot capture {name}: its {stage} must run on these inputs, but raised "
+            f"{brief(error)} (in layer {recorder.layers[-1]!r})"
+        ) from error
+
+
+def _precision(step: TrainingStep, device: str) -> contextlib.AbstractContextManager[Any]:
+    if not step.autocast:
+        return contextlib.nullcontext()
+    device = "cpu" if device == "meta" else device
+    return torch.autocast(device, _AUTOCAST[step.autocast])
+
+
+def _loss(step: TrainingStep, output: Any) -> Any:
+    if step.loss is None:
+        return getattr(output, "loss", output)
+    if not isinstance(step.loss, torch.Tensor):
+        return step.loss(output)
+    if step.loss.is_floating_point():
+        return torch.nn.functional.mse_loss(output, step.loss)
+    return torch.nn.functional.cross_entropy(output, step.loss)
+
+
+def _check_loss(loss: Any, name: str) -> None:
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        what = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
+        raise InputError(
+            f"the loss of {name} must be one number, not {what}; give a loss function or a target"
+        )
+    if not loss.requires_grad:
+        raise InputError(
+            f"cannot capture {name}: its loss must depend on a parameter that requires a gradient, "
+            "but nothing would be trained"
+        )
+
+
+@contextlib.contextmanager
+def _unchanged(module: torch.nn.Module) -> Iterator[None]:
+    """Start without gradients; put gradients and buffers back whatever happens."""
+    gradients = [(parameter, parameter.grad) for parameter in module.parameters()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    try:
+        for parameter, _ in gradients:
+            parameter.grad = None
+        yield
+    finally:
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+
+
+def _trained(module: torch.nn.Module, name: str) -> dict[str, int]:
+    """Return the layers that got a gradient, in order, with the parameters of each."""
+    layers: Counter[str] = Counter()
+    for parameter_name, parameter in module.named_parameters():
+        if parameter.grad is not None:
+            layers[Weight(parameter_name, parameter.dtype, True).layer] += parameter.numel()
+    if not layers:
+        raise InputError(f"cannot capture {name}: no parameter got a gradient from the loss")
+    return dict(layers)
+
+
+def _updates(trained: dict[str, int]) -> list[VectorOp]:
+    return [weight_update(layer, parameters) for layer, parameters in trained.items()]
+
+
+def _positioned(
+    operations: list[MatMul | VectorOp], trained: dict[str, int]
+) -> list[MatMul | VectorOp]:
+    """Mark the first trained layer, if no gradient goes through it, and the last one."""
+    forward = [
+        op.layer
+        for op in operations
+        if isinstance(op, MatMul) and op.pass_ is Pass.FF and op.layer in trained
+    ]
+    through = {op.layer for op in operations if isinstance(op, MatMul) and op.pass_ is Pass.BP}
+    positions: dict[str, Position] = {}
+    if forward:
+        positions[forward[-1]] = "last"
+        if forward[0] not in through:
+            positions[forward[0]] = "first"
+    return [
+        replace(op, position=positions[op.layer])
+        if isinstance(op, MatMul) and op.layer in positions and op.kind != "attention"
+        else op
+        for op in operations
+    ]
+
+
+def _unique(operations: list[MatMul | VectorOp]) -> tuple[Operation, ...]:
+    """Number the second and further operations of the same name."""
+    seen: Counter[str] = Counter()
+    named: list[Operation] = []
+    for op in operations:
+        seen[op.name] += 1
+        named.append(replace(op, name=f"{op.name}#{seen[op.name]}") if seen[op.name] > 1 else op)
+    return tuple(named)
+
+
+def _notes(recorder: Recorder, module: torch.nn.Module, step: TrainingStep) -> Iterator[str]:
+    if step.autocast:
+        yield f"The forward pass ran under autocast to {step.autocast}."
+    if not module.training:
+        yield "The module was in evaluation mode: batch norm used its running statistics."
+    again = sum(isinstance(op, MatMul) and "recompute" in op.name for op in recorder.operations)
+    if again:
+        yield f"{again} forward products are computed again in the backward pass (.recompute)."
+    if recorder.uncounted:
+        moves = ", ".join(f"{name} {n} times" for name, n in recorder.uncounted.most_common())
+        yield f"Moves, casts and random numbers are not counted: {moves}."
+    for (name, layer), count in recorder.unknown.items():
+        times = "once" if count == 1 else f"{count} times"
+        yield f"NOT in this workload: the operation {name} ran {times} in layer {layer!r}."
+    unused = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    if unused:
+        yield f"Parameters without a gradient in this step: {', '.join(unused)}."

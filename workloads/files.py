@@ -1,0 +1,46 @@
+"""Write files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from workloads.errors import InputError
+
+
+def write_whole(contents: Mapping[Path, bytes]) -> None:
+    """Write every file whole, or leave what was there before.
+
+    Each content goes to a temporary name in the directory of its file and to the disk; only when
+    all of them are there do they take their final names, in the order given. Whatever goes wrong,
+    an interrupt included, the temporary files are removed. Raises `InputError` naming the path if
+    the system refuses (no such directory, no permission, no space left).
+    """
+    temporary: dict[Path, Path] = {}
+    path = Path()
+    try:
+        for path, content in contents.items():
+            if path.is_dir():
+                raise InputError(f"cannot write {path}: it is a directory; name a file")
+            temporary[path] = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+            _write_to_disk(temporary[path], content)
+        for path, written in temporary.items():
+            os.replace(written, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"cannot write {path}: {reason}; name a place that exists, is writable and has "
+            f"{len(contents[path])} bytes free"
+        ) from error
+    finally:
+        for written in temporary.values():
+            written.unlink(missing_ok=True)
+
+
+def _write_to_disk(path: Path, content: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
