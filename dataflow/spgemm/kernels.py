@@ -30,7 +30,7 @@ KNUTH = np.uint64(0x9E3779B97F4A7C15)
 """2**64 over the golden ratio, the multiplier of Fibonacci hashing."""
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def count_rows(
     a_starts: Any, a_columns: Any, b_starts: Any, b_columns: Any, first: int, last: int,
     mark: Any, counts: Any,
@@ -56,12 +56,12 @@ def count_rows(
         counts[i] = distinct
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def multiply_dense(
     a_starts: Any, a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any,
     first: int, last: int, offset: int, columns: Any, values: Any, counts: Any,
     total: Any, total_bits: Any, resting: Any,
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """Multiply rows by plus-times; `total` begins at -0.0, whose bits `resting` are.
 
     Writes from `offset` on and returns the entries written.
@@ -108,12 +108,12 @@ def multiply_dense(
     return np.int64(n) - offset
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def multiply_semiring(
     a_starts: Any, a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any,
     first: int, last: int, offset: int, columns: Any, values: Any, counts: Any,
     total: Any, mark: Any, min_plus: bool,
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """Multiply rows by min-plus, or else by or-and (1 wherever a product is not 0, else 0)."""
     n = np.uint64(offset)
     for i in range(first, last):
@@ -141,12 +141,12 @@ def multiply_semiring(
     return np.int64(n) - offset
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def multiply_hash(
     a_starts: Any, a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any,
     first: int, last: int, offset: int, columns: Any, values: Any, counts: Any,
     keys: Any, total: Any, shift: Any,
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """Multiply rows by plus-times with a hash table of 2**(64 - shift) slots; keys begin at 0.
 
     A key is the column plus one. The table must have more slots than any row has columns.
@@ -179,7 +179,7 @@ def multiply_hash(
     return np.int64(n) - offset
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def count_products(a_starts: Any, a_columns: Any, b_starts: Any, products: Any) -> float:
     """Write the partial products of each row; returns their sum as a float, which cannot wrap."""
     total = 0.0
@@ -193,14 +193,14 @@ def count_products(a_starts: Any, a_columns: Any, b_starts: Any, products: Any) 
     return total
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def move_down(array: Any, target: int, source: int, length: int) -> None:
     """Copy a run to a lower place in the same array, lowest element first."""
     for t in range(length):
         array[target + t] = array[source + t]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def transpose(
     starts: Any, columns: Any, values: Any, out_starts: Any, out_columns: Any, out_values: Any
 ) -> None:

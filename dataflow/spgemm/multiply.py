@@ -104,17 +104,19 @@ def _rows_dense(
     semiring: Semiring,
     dtype: np.dtype[Any],
 ) -> int:
-    from dataflow.spgemm.kernels import multiply_dense, multiply_semiring
+    from dataflow.spgemm import kernels
 
+    plus_times: Any = kernels.multiply_dense
+    other: Any = kernels.multiply_semiring
     operands = (*index_arrays(left), a_values, *index_arrays(right), right.values)
     width = right.shape[1] + 1
     if semiring != "plus-times":
         mark = np.zeros(width, dtype=np.int32)
         total = np.zeros(width, dtype=dtype)
-        return int(multiply_semiring(*operands, *results, total, mark, semiring == "min-plus"))
+        return int(other(*operands, *results, total, mark, semiring == "min-plus"))
     total = np.full(width, -0.0, dtype=dtype)
     bits = total.view(np.uint64 if dtype.itemsize == 8 else np.uint32)
-    return int(multiply_dense(*operands, *results, total, bits, bits[-1]))
+    return int(plus_times(*operands, *results, total, bits, bits[-1]))
 
 
 def _rows_hash(
@@ -126,13 +128,14 @@ def _rows_hash(
     semiring: Semiring,
     dtype: np.dtype[Any],
 ) -> int:
-    from dataflow.spgemm.kernels import multiply_hash
+    from dataflow.spgemm import kernels
 
+    kernel: Any = kernels.multiply_hash
     operands = (*index_arrays(left), a_values, *index_arrays(right), right.values)
     bits = max(4, int(bound.max(initial=0) * 2).bit_length())
     keys = np.zeros(1 << bits, dtype=np.uint64)
     total = np.zeros(1 << bits, dtype=dtype)
-    return int(multiply_hash(*operands, *results, keys, total, np.uint64(64 - bits)))
+    return int(kernel(*operands, *results, keys, total, np.uint64(64 - bits)))
 
 
 def _in_threads(part: Callable[[int], int], threads: int) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic, overload
 
@@ -15,7 +15,7 @@ def prefetch(array: Any, at: Any) -> None:
     """Start to load the line of `array[at]`; nothing happens in interpreted code."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _prefetch(typing_context: Any, array: Any, at: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         view = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -30,9 +30,9 @@ def _prefetch(typing_context: Any, array: Any, at: Any) -> Any:
     return types.void(array, at), generate
 
 
-@overload(prefetch, inline="always")  # type: ignore[untyped-decorator]
+@overload(prefetch, inline="always")
 def _compiled(array: Any, at: Any) -> Any:
     def implementation(array: Any, at: Any) -> None:
-        _prefetch(array, at)
+        _prefetch(array, at)  # type: ignore[call-arg]
 
     return implementation

@@ -20,22 +20,21 @@ from workloads.matrices.generators import (
     rmat,
     uniform,
 )
-from workloads.matrices.product import SparseMatMul, sampled_operands, sparse_product, training_gemm
+from workloads.matrices.product import sparse_product, training_gemm, with_matrices
 
 __all__ = [
     "GRAPH500",
     "MILD",
     "Csr",
-    "SparseMatMul",
     "banded",
     "block_sparse",
     "power_law",
     "pruned_layer",
     "read_matrix",
     "rmat",
-    "sampled_operands",
     "sparse_product",
     "training_gemm",
     "uniform",
+    "with_matrices",
     "write_matrix",
 ]

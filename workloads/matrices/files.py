@@ -120,7 +120,7 @@ def _read_npz(path: Path, name: str) -> Csr:
     from scipy.sparse import load_npz
 
     try:
-        content = load_npz(path)
+        content: Any = load_npz(path)
     except (ValueError, KeyError, zipfile.BadZipFile, AttributeError) as error:
         raise InputError(f"{path} is not a SciPy sparse .npz file: {error}") from None
     return _from_coordinates(content.tocoo(), name)

@@ -1,56 +1,42 @@
-"""A product of two given sparse matrices as an operation, and sparse products from dense ones."""
+"""Products of given sparse matrices as workloads; sparse operands drawn where none are given."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from workloads.errors import InputError
 from workloads.matrices.csr import INDEX_LIMIT, Csr
-from workloads.operations import MatMul, Pass, Workload
+from workloads.operations import MatMul, Operand, Pass, Workload
+from workloads.patterns import Unstructured
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SparseMatMul:
-    """out[m,n] = sum over k of left[m,k] right[k,n] with both operands given as CSR."""
-
-    name: str
-    layer: str
-    pass_: Pass
-    left: Csr
-    right: Csr
-
-    def __post_init__(self) -> None:
-        if self.left.shape[1] != self.right.shape[0]:
-            raise InputError(
-                f"columns of {self.left.name} must be as many as rows of {self.right.name}, "
-                f"not {self.left.shape[1]} and {self.right.shape[0]}"
-            )
-
-    @property
-    def m(self) -> int:
-        """Rows of the result."""
-        return self.left.shape[0]
-
-    @property
-    def k(self) -> int:
-        """Length of the reduction."""
-        return self.left.shape[1]
-
-    @property
-    def n(self) -> int:
-        """Columns of the result."""
-        return self.right.shape[1]
+DTYPES = {np.dtype(np.float64): "fp64", np.dtype(np.float32): "fp32"}
 
 
 def sparse_product(left: Csr, right: Csr | None = None, *, name: str | None = None) -> Workload:
     """Make the workload of one product; of the square of `left` without `right`."""
     other = left if right is None else right
+    if left.shape[1] != other.shape[0]:
+        raise InputError(
+            f"columns of {left.name} must be as many as rows of {other.name}, "
+            f"not {left.shape[1]} and {other.shape[0]}"
+        )
     title = name or f"{left.name}*{other.name}"
-    product = SparseMatMul(name=title, layer=title, pass_=Pass.FF, left=left, right=other)
+    product = MatMul(
+        name=title,
+        layer=title,
+        pass_=Pass.FF,
+        m=left.shape[0],
+        k=left.shape[1],
+        n=other.shape[1],
+        left=_operand("X", left),
+        right=_operand("W", other),
+        out=Operand(tensor="Y", elements=left.shape[0] * other.shape[1], dtype="fp64"),
+        matrices=(left, other),
+    )
     return Workload(name=title, operations=(product,), method="sparse", source="given matrices")
 
 
@@ -72,12 +58,14 @@ def training_gemm(
     return sparse_product(left, right, name=name)
 
 
-def sampled_operands(product: MatMul, rng: np.random.Generator) -> SparseMatMul:
-    """Draw CSR operands of a dense-described product with the densities it states.
+def with_matrices(product: MatMul, rng: np.random.Generator) -> MatMul:
+    """Return the product with CSR operands: its own, or drawn with the densities it states.
 
     A pattern gives the density of its operand; measured zeros (`statistics`) lower a dense one.
     Places are uniform: real masks are less even, so prefer matrices read from a file.
     """
+    if product.matrices is not None:
+        return product
     densities = []
     for operand in (product.left, product.right):
         measured = 1.0 if operand.statistics is None else 1 - operand.statistics.zero_fraction
@@ -87,13 +75,21 @@ def sampled_operands(product: MatMul, rng: np.random.Generator) -> SparseMatMul:
         raise InputError(f"{product.name} is too large for 32-bit sparse indices")
     left = _sampled((rows, product.k), densities[0], rng, f"{product.name}.left")
     right = _sampled((product.k, product.n), densities[1], rng, f"{product.name}.right")
-    return SparseMatMul(
-        name=product.name, layer=product.layer, pass_=product.pass_, left=left, right=right
-    )
+    return replace(product, matrices=(left, right))
+
+
+def _operand(tensor: str, matrix: Csr) -> Operand:
+    places = math.prod(matrix.shape)
+    share = Unstructured(max(matrix.nnz, 1) / places, index_bits=32) if places else None
+    if share is None:
+        raise InputError(
+            f"{matrix.name} must have rows and columns to be multiplied, not the shape "
+            f"{matrix.shape[0]}x{matrix.shape[1]}"
+        )
+    return Operand(tensor=tensor, elements=places, dtype=DTYPES[matrix.values.dtype], pattern=share)
 
 
 def _sampled(shape: tuple[int, int], density: float, rng: np.random.Generator, name: str) -> Csr:
-    places = math.prod(shape)
-    kept = np.flatnonzero(rng.random(places) < density)
+    kept = np.flatnonzero(rng.random(math.prod(shape)) < density)
     values = 1.0 - rng.random(len(kept))
     return Csr.from_coo(shape, kept // shape[1], kept % shape[1], values, name=name)
