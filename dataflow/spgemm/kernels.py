@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from dataflow.spgemm.prefetch import prefetch
+from dataflow.prefetch import prefetch
 
 AHEAD = 8
 """Entries of A between asking for a row of B and using it; half as far again for its start."""
