@@ -56,9 +56,10 @@ Nothing here opens a pickle. Pages carry checksums, which reading verifies.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,10 +133,11 @@ def read_trace(path: Path | str) -> Workload:
     Raises `InputError` that names the file, the row and what would be right.
     """
     path = Path(path)
-    table = _read_table(path)
-    info = _info(table, path)
-    _check_columns(table.schema, path)
-    rows = table.to_pylist()
+    with _damage_is_an_input_error(path):
+        table = _read_table(path)
+        info = _info(table, path)
+        _check_columns(table.schema, path)
+        rows = table.to_pylist()
     operations = tuple(_operation(row, path, index) for index, row in enumerate(rows))
     if not operations:
         raise InputError(f"trace {path} must have at least one operation, not an empty table")
@@ -150,7 +152,8 @@ def read_trace(path: Path | str) -> Workload:
 
 def read_info(path: Path | str) -> TraceInfo:
     """Read what a trace says about itself; raises `InputError` like `read_trace`."""
-    return _info(_read_table(Path(path)), Path(path))
+    with _damage_is_an_input_error(Path(path)):
+        return _info(_read_table(Path(path)), Path(path))
 
 
 def read_tensors(path: Path | str) -> dict[str, NDArray[np.generic]]:
@@ -265,12 +268,21 @@ def _parquet(table: pa.Table) -> bytes:
 
 def _read_table(path: Path) -> pa.Table:
     _check_file(path)
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read(use_threads=False)
+
+
+@contextlib.contextmanager
+def _damage_is_an_input_error(path: Path) -> Iterator[None]:
+    """Say of whatever the Parquet library raises that the file is damaged."""
+    import pyarrow as pa
+
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read(use_threads=False)
+        yield
+    except InputError:
+        raise
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError, OverflowError) as error:
         raise InputError(
             f"trace {path} must be a whole Parquet file, but it is damaged or cut short: "
@@ -304,13 +316,13 @@ def _check_file(path: Path) -> None:
 
 
 def _info(table: pa.Table, path: Path) -> TraceInfo:
-    found = {key.decode(): value for key, value in (table.schema.metadata or {}).items()}
-    version = found.get(_METADATA + "schema_version", b"").decode(errors="replace")
+    found = table.schema.metadata or {}
+    version = found.get(f"{_METADATA}schema_version".encode(), b"").decode(errors="replace")
     if version != str(SCHEMA_VERSION):
         raise InputError(_version_message(path, version))
     names = ("name", "source", "method", "notes", "command", "tensors_sha256")
     try:
-        texts = {name: found[_METADATA + name].decode() for name in names}
+        texts = {name: found[f"{_METADATA}{name}".encode()].decode() for name in names}
         notes = json.loads(texts.pop("notes"))
     except (KeyError, ValueError) as error:
         raise InputError(

@@ -16,6 +16,9 @@ from workloads.errors import InputError
 from workloads.operations import Workload, gemm
 from workloads.patterns import parse_pattern
 
+LARGEST_MACS, LARGEST_DIMENSION = 2**50, 2**31
+"""Up to here no count overflows 64 bits, also where an array pads a product."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -44,6 +47,11 @@ class Source:
                 f"FILE.csv, not {' and '.join(self.given) or 'none'}"
             )
         self._check_use(self.given[0])
+        workload = self._read()
+        _check_size(workload)
+        return workload
+
+    def _read(self) -> Workload:
         if self.network is not None:
             return self._network(self.network)
         if self.trace is not None:
@@ -72,12 +80,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """An accelerator, its config, a workload, and the dense workload to compare it with, if any."""
+    """An accelerator, its config, a workload, and the dense workload to compare it with, if any.
+
+    `remarks` are sentences for the user about how the options were read.
+    """
 
     accelerator: str
     config: Any
     workload: Any
     dense: Workload | None = None
+    remarks: tuple[str, ...] = ()
 
     def simulate(self, workload: Any) -> Report:
         """Schedule and simulate a workload on this accelerator."""
@@ -95,28 +107,29 @@ def read_job(
     known: Sequence[str],
 ) -> Job:
     """Read everything that `run` needs; `extra` are arguments for the accelerator's own options."""
-    model = find(accelerator)
-    own_settings, own = run_options.parse(run_options.chosen_options(model), extra, known=known)
+    model: Any = find(accelerator)
+    own = run_options.parse(run_options.chosen_options(model), extra, known=known)
     values = parse_settings(settings)
-    twice = sorted(own_settings.keys() & values.keys())
+    twice = sorted(own.settings.keys() & values.keys())
     if twice:
         raise InputError(f"{twice[0]} is set by its option and by --set; give it once")
-    config = override(model.Config(), values | own_settings)
-    if own:
+    base, remarks = model.config_from_options(own.base) if own.base else (model.Config(), ())
+    config = override(base, values | own.settings)
+    if own.workload:
         if source.given or method:
             clash = (source.given or ["--method"])[0]
-            raise InputError(f"{clash} cannot be combined with --{next(iter(own))}; give one")
-        return Job(
-            accelerator=accelerator,
-            config=config,
-            workload=model.workload_from_options(own),  # type: ignore[attr-defined]
-        )
+            given = next(iter(own.workload))
+            raise InputError(f"{clash} cannot be combined with --{given}; give one")
+        workload = model.workload_from_options(own.workload)
+        return Job(accelerator=accelerator, config=config, workload=workload, remarks=remarks)
     plain = source.read()
     if method is not None and source.gemm is not None:
         raise InputError("--method applies to whole workloads; with --gemm use --pattern")
     workload = apply_method(method, plain) if method else plain
     dense = _dense(source, plain) if method or source.pattern else None
-    return Job(accelerator=accelerator, config=config, workload=workload, dense=dense)
+    return Job(
+        accelerator=accelerator, config=config, workload=workload, dense=dense, remarks=remarks
+    )
 
 
 def read_configs(accelerators: Sequence[str], settings: Sequence[str]) -> dict[str, Any]:
@@ -150,6 +163,18 @@ def read_comparable(source: Source, methods: Sequence[str]) -> Workload:
     return workload
 
 
+def _check_size(workload: Workload) -> None:
+    largest = max((max(op.m, op.k, op.n) for op in workload.matmuls), default=0)
+    if largest > LARGEST_DIMENSION:
+        raise InputError(
+            f"a dimension of {workload.name} is {largest}; at most {LARGEST_DIMENSION} is counted"
+        )
+    if workload.macs > LARGEST_MACS:
+        raise InputError(
+            f"{workload.name} has {workload.macs:.3g} MACs; at most {LARGEST_MACS:.3g} are counted"
+        )
+
+
 def apply_method(text: str, workload: Workload) -> Workload:
     """Assign patterns by the method named in `text`."""
     from workloads.methods import parse_method
@@ -161,18 +186,25 @@ def _dense(source: Source, plain: Workload) -> Workload:
     return _gemm(source.gemm, None) if source.gemm else plain
 
 
-def _trace(text: str) -> Workload:
-    from workloads.trace import read_trace, shipped
+def trace_path(text: str) -> Path:
+    """Return the file that a text names: a path, or the name of a shipped trace."""
+    from workloads.trace import shipped
 
     path = Path(text)
-    if path.suffix == "" and not path.exists():
-        names = shipped()
-        if text not in names:
-            near = difflib.get_close_matches(text, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(names)}"
-            raise InputError(f"no trace file and no shipped trace is called {text!r}; {hint}")
-        path = names[text]
-    return read_trace(path)
+    if path.suffix or path.exists():
+        return path
+    names = shipped()
+    if text not in names:
+        near = difflib.get_close_matches(text, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(names) or 'none'}"
+        raise InputError(f"no trace file and no shipped trace is called {text!r}; {hint}")
+    return names[text]
+
+
+def _trace(text: str) -> Workload:
+    from workloads.trace import read_trace
+
+    return read_trace(trace_path(text))
 
 
 def _topology(path: Path) -> Workload:

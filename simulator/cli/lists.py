@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print a JSON list and nothing else.")]
+from simulator.cli.options import Json
+from workloads.errors import InputError
 
 
 def accelerators(
@@ -19,26 +20,26 @@ def accelerators(
 
     if name is None:
         rows = [{"accelerator": each, "summary": _summary(find(each))} for each in names()]
-        _show("Accelerators", rows, as_json)
+        show("Accelerators", rows, as_json)
         return
     model = find(name)
     fields = _fields(model)
     if as_json:
-        _show("", fields + _options(model), as_json)
+        show("", fields + _options(model), as_json)
         return
     from simulator.cli import tables
 
     tables.console().print(str(model.__doc__), highlight=False, markup=False)
-    _show(f"Config fields of {name}: --set field=value", fields, as_json)
+    show(f"Config fields of {name}: --set field=value", fields, as_json)
     if _options(model):
-        _show(f"Options of sparsight run {name}", _options(model), as_json)
+        show(f"Options of sparsight run {name}", _options(model), as_json)
 
 
 def networks(as_json: Json = False) -> None:
     """List the networks that --network knows."""
     from workloads import networks
 
-    _show("Networks", [_network_row(name) for name in networks.names()], as_json)
+    show("Networks", [_network_row(name) for name in networks.names()], as_json)
 
 
 def methods(as_json: Json = False) -> None:
@@ -46,22 +47,36 @@ def methods(as_json: Json = False) -> None:
     from workloads import methods
 
     rows = [_method_row(name) for name in methods.names()]
-    _show("Methods; any N:M may be given, 2:8 is an example", rows, as_json)
+    show("Methods; any N:M may be given, 2:8 is an example", rows, as_json)
 
 
 def explain(
-    term: Annotated[str | None, typer.Argument(help="Column or key of any output.")] = None,
+    term: Annotated[
+        str | None, typer.Argument(help="Column or key of any output, or a config field.")
+    ] = None,
     as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="All terms as a page.")] = False,
 ) -> None:
     """Say what a column or key of an output means, and its unit."""
     from simulator import glossary
 
-    terms = glossary.GLOSSARY if term is None else {term: glossary.find(term)}
-    rows = [{"term": name, "unit": t.unit, "meaning": t.meaning} for name, t in terms.items()]
-    _show("Terms", rows, as_json)
+    if markdown:
+        if term is not None or as_json:
+            raise InputError("--markdown prints all terms as a page; give it alone")
+        print(glossary.markdown())
+        return
+    if term is None or term in glossary.GLOSSARY:
+        terms = glossary.GLOSSARY if term is None else {term: glossary.GLOSSARY[term]}
+        rows = [{"term": name, "unit": t.unit, "meaning": t.meaning} for name, t in terms.items()]
+    else:
+        rows = _config_field(term)
+        if not rows:
+            glossary.find(term)
+    show("Terms", rows, as_json)
 
 
-def _show(title: str, rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+def show(title: str, rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Print rows as a table, whole numbers to the right, or as a JSON list."""
     if as_json:
         from simulator.cli import output
 
@@ -69,6 +84,9 @@ def _show(title: str, rows: Sequence[dict[str, Any]], as_json: bool) -> None:
         return
     from simulator.cli import tables
 
+    if not rows:
+        print("none")
+        return
     numbers = {name for name, value in rows[0].items() if type(value) is int}
     columns = [f">{name}" if name in numbers else name for name in rows[0]]
     texts = [[f"{v:,}" if type(v) is int else str(v) for v in row.values()] for row in rows]
@@ -92,7 +110,11 @@ def _options(model: Any) -> list[dict[str, Any]]:
     from simulator.run_options import chosen_options
 
     return [
-        {"option": " ".join((o.name, *o.values)), "sets": o.field or "workload", "meaning": o.help}
+        {
+            "option": " ".join((o.name, *o.values)),
+            "sets": o.field or ("config" if o.base else "workload"),
+            "meaning": o.help,
+        }
         for o in chosen_options(model)
     ]
 
@@ -121,3 +143,16 @@ def _method_row(name: str) -> dict[str, Any]:
         "sparse": ", ".join(dict.fromkeys(sparse)) or "nothing",
         "source": method.source or "-",
     }
+
+
+def _config_field(name: str) -> list[dict[str, Any]]:
+    """Explain a config field, once for every accelerator that has it."""
+    from simulator.accelerators import find, names
+    from simulator.configuration import describe
+
+    return [
+        {"term": name, "unit": field.kind, "meaning": f"{accelerator}: {field.meaning}"}
+        for accelerator in names()
+        for field in describe(find(accelerator).Config)
+        if field.name == name
+    ]

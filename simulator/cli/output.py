@@ -6,7 +6,8 @@ import io
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def check_targets(
         raise InputError(f"--plot must be a folder or end in .png or .svg, not {plot.name!r}")
     for folder in (report_dir, plot if plot is not None and not plot.suffix else None):
         if folder is not None:
-            _make_folder(folder)
+            make_folder(folder)
 
 
 def write_tables(report: Report, *, csv: Path | None, parquet: Path | None) -> None:
@@ -110,7 +111,17 @@ def progress(items: Iterable[Any]) -> Iterable[Any]:
         bar.stop()
 
 
-def _make_folder(folder: Path) -> None:
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on standard error that something of unknown length is going on."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; raise `InputError` if the system refuses."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -220,6 +220,30 @@ def test_fused_work_costs_nothing() -> None:
     assert run(step(gemm(8, 8, 8).matmuls[0], relu)).cycles == run(gemm(8, 8, 8)).cycles
 
 
+def test_fused_traffic_hides_behind_the_operation_it_rides_on() -> None:
+    skip = VectorOp(
+        name="skip",
+        layer="fc",
+        pass_=Pass.FF,
+        kind="add",
+        elements=8,
+        read_bytes=384_000,
+        fused=True,
+    )
+    large, small = product(4096, 4096, 4096), product(8, 8, 8)
+    hidden = run(step(large, skip)).frame()
+    assert hidden.cycles[1] == 0
+    assert hidden.hidden_cycles[1] == 1000  # 384 bytes a cycle
+    assert hidden.dram_bytes[1] == 384_000
+    exposed = run(step(small, skip)).frame()
+    slack = exposed.compute_cycles[0] - exposed.memory_cycles[0]
+    assert exposed.cycles[1] == 1000 - slack > 0
+    twice = run(step(large, skip, dataclasses.replace(skip, name="second"))).frame()
+    assert twice.hidden_cycles.tolist() == [0, 1000, 1000]
+    first = run(step(skip)).frame()
+    assert first.cycles.tolist() == [1000]
+
+
 def test_memory_bound_products_say_so() -> None:
     report = run(gemm(4096, 4096, 4096), dram_bytes_per_s=1e8)
     assert report.frame().bottleneck.tolist() == ["dram"]

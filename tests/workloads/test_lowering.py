@@ -3,36 +3,11 @@ from math import prod
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests import naive
+from tests.strategies import convolutions
 from workloads import Conv2d, InputError, Pass
 from workloads.lowering import backward_phases, lower_attention, lower_conv, lower_linear
-
-
-@st.composite
-def convolutions(draw: st.DrawFn) -> Conv2d:
-    """Small convolutions of every kind; the padded input holds the kernel."""
-    small = st.integers(1, 3)
-    groups = draw(st.integers(1, 3))
-    kernel, stride, dilation = (draw(st.tuples(small, small)) for _ in range(3))
-    padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
-    least = [
-        max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, kernel, padding, strict=True)
-    ]
-    in_hw = tuple(draw(st.integers(size, size + 4)) for size in least)
-    return Conv2d(
-        batch=draw(st.integers(1, 2)),
-        in_channels=groups * draw(st.integers(1, 2)),
-        out_channels=groups * draw(st.integers(1, 2)),
-        in_hw=in_hw,
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
-
 
 BLOCK = Conv2d(
     batch=4, in_channels=16, out_channels=32, in_hw=(8, 8), kernel=(3, 3), padding=(1, 1)
@@ -48,21 +23,21 @@ STRIDED = Conv2d(
 )
 
 
-@given(convolutions())
-@settings(max_examples=150, deadline=None)
+@given(convolutions(most=3))
+@settings(max_examples=150)
 def test_gather_form_computes_the_products_that_counting_finds(conv: Conv2d) -> None:
     products = lower_conv("c", conv, Pass.BP)
     assert sum(op.macs for op in products) == naive.gather_macs(conv)
 
 
-@given(convolutions())
-@settings(max_examples=60, deadline=None)
+@given(convolutions(most=3))
+@settings(max_examples=60)
 def test_gather_form_leaves_out_only_products_that_give_nothing(conv: Conv2d) -> None:
     assert naive.edge_products(conv) >= 0
 
 
-@given(convolutions())
-@settings(max_examples=40, deadline=None)
+@given(convolutions(most=3))
+@settings(max_examples=40)
 def test_phases_give_the_gradient_of_the_naive_loops(conv: Conv2d) -> None:
     rng = np.random.default_rng(1)
     ci_group, co_group = conv.in_channels // conv.groups, conv.out_channels // conv.groups
@@ -96,16 +71,44 @@ def test_phases_give_the_gradient_of_the_naive_loops(conv: Conv2d) -> None:
     np.testing.assert_array_equal(dx, naive.conv_backward_data(dy, w, conv))
 
 
-@given(convolutions())
-@settings(max_examples=100, deadline=None)
+def im2col(x: np.ndarray, conv: Conv2d, group: int) -> np.ndarray:
+    """Rows are output positions, columns kernel x channels of `group`."""
+    width = conv.in_channels // conv.groups
+    out = np.zeros((conv.batch, *conv.out_hw, *conv.kernel, width))
+    for oh, ow, kh, kw in naive.conv_taps(conv):
+        ih, iw = naive.input_position(conv, oh, ow, kh, kw)
+        if naive.inside(conv, ih, iw):
+            out[:, oh, ow, kh, kw] = x[:, ih, iw, group * width : (group + 1) * width]
+    return out.reshape(conv.batch * prod(conv.out_hw), -1)
+
+
+@given(convolutions(most=3))
+@settings(max_examples=40)
+def test_forward_products_give_the_convolution_of_the_naive_loops(conv: Conv2d) -> None:
+    rng = np.random.default_rng(2)
+    ci_group, co_group = conv.in_channels // conv.groups, conv.out_channels // conv.groups
+    x = rng.integers(-4, 5, (conv.batch, *conv.in_hw, conv.in_channels)).astype(float)
+    w = rng.integers(-4, 5, (conv.out_channels, ci_group, *conv.kernel)).astype(float)
+    (op,) = lower_conv("c", conv, Pass.FF)
+    y = np.zeros((conv.batch, *conv.out_hw, conv.out_channels))
+    for group in range(op.batch):
+        outs = slice(group * co_group, (group + 1) * co_group)
+        left = im2col(x, conv, group).reshape(op.m, op.k)
+        right = w[outs].transpose(2, 3, 1, 0).reshape(op.k, op.n)
+        y[..., outs] = (left @ right).reshape(conv.batch, *conv.out_hw, op.n)
+    np.testing.assert_array_equal(y, naive.conv_forward(x, w, conv))
+
+
+@given(convolutions(most=3))
+@settings(max_examples=100)
 def test_forward_and_weight_gradient_have_the_macs_of_the_convolution(conv: Conv2d) -> None:
     (forward,), (weight,) = lower_conv("c", conv, Pass.FF), lower_conv("c", conv, Pass.WU)
     assert forward.macs == weight.macs == conv.macs
     assert (weight.m, weight.k, weight.n) == (forward.k, forward.m, forward.n)
 
 
-@given(convolutions())
-@settings(max_examples=100, deadline=None)
+@given(convolutions(most=3))
+@settings(max_examples=100)
 def test_the_scattered_form_multiplies_as_often_as_forward(conv: Conv2d) -> None:
     (op,) = lower_conv("c", conv, Pass.BP, form="col2im")
     assert op.macs == conv.macs
@@ -151,8 +154,8 @@ def test_a_convolution_that_only_reads_padding_has_no_backward_product() -> None
     assert lower_conv("c", conv, Pass.BP) == ()
 
 
-@given(convolutions())
-@settings(max_examples=100, deadline=None)
+@given(convolutions(most=3))
+@settings(max_examples=100)
 def test_phases_charge_every_tensor_once(conv: Conv2d) -> None:
     phases = lower_conv("c", conv, Pass.BP)
     if not phases:

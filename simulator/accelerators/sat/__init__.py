@@ -9,7 +9,8 @@ dense or N:M (`timing` equals `stepped`, which `rtl` builds), and its values (`c
 bytes of compact tensors and compulsory traffic. Selection: M cycles a group and lane.
 
 *Approximate*: off-chip traffic follows the best of three blockings (`dataflow.blocking`) and
-overlaps perfectly with the array inside a product; products do not overlap each other. Partial sums
+overlaps perfectly with the array inside a product; products do not overlap each other. Fused work
+moves its bytes while the operation it rides on leaves memory idle. Partial sums
 of a chunked reduction are added in the output buffer. Vector work (normalisation, softmax, pooling,
 update) runs on the vector engine at one element a lane and cycle, after the product before it.
 Energy is counted actions times the 45 nm table of `simulator.energy`.

@@ -84,6 +84,7 @@ def simulate(config: Config, plan: Plan) -> Report:
     _fill_products(fields, table, products)
     vector_cycles = _fill_vectors(fields, table, config)
     counts = _fill_selections(fields, table, config, vector_cycles)
+    _hide_fused_traffic(fields, table)
     fields["energy_pj"], components = _energy(config, table, fields, counts)
     return Report(
         accelerator="sat",
@@ -167,9 +168,8 @@ def _fill_products(
 def _fill_vectors(fields: dict[str, NDArray[Any]], table: Columns, config: Config) -> Ints:
     """Put the vector work in its places; return the update cycles of each layer."""
     ops, at = table.vectors, table.vectors.order
-    live = 1 - ops.fused
-    compute = -(-ops.elements * ops.lane_operations // config.vector_lanes) * live
-    traffic = (ops.read_bytes + ops.write_bytes) * live
+    compute = -(-ops.elements * ops.lane_operations // config.vector_lanes) * (1 - ops.fused)
+    traffic = ops.read_bytes + ops.write_bytes
     memory = _memory_cycles(traffic, config)
     fields["compute_cycles"][at] = compute
     fields["memory_cycles"][at] = memory
@@ -180,6 +180,23 @@ def _fill_vectors(fields: dict[str, NDArray[Any]], table: Columns, config: Confi
     fields["bottleneck"][at] = np.where(memory > compute, DRAM, VECTOR)
     updates = ops.is_update * np.maximum(compute, memory)
     return np.bincount(ops.layer, updates, minlength=table.layers).astype(np.int64)
+
+
+def _hide_fused_traffic(fields: dict[str, NDArray[Any]], table: Columns) -> None:
+    """Move the bytes of fused work while the operation that it rides on leaves memory idle."""
+    ops = table.vectors
+    slack = np.maximum(fields["compute_cycles"] - fields["memory_cycles"], 0)
+    rides_on = np.full(len(table.names), -1)
+    rides_on[table.matmuls.order] = table.matmuls.order
+    rides_on[ops.order[ops.fused == 0]] = ops.order[ops.fused == 0]
+    rides_on = np.maximum.accumulate(rides_on)
+    for at in ops.order[(ops.fused == 1) & (fields["memory_cycles"][ops.order] > 0)]:
+        if rides_on[at] >= 0:
+            hidden = min(fields["cycles"][at], slack[rides_on[at]])
+            slack[rides_on[at]] -= hidden
+            fields["hidden_cycles"][at] = hidden
+            fields["cycles"][at] -= hidden
+            fields["stall_cycles"][at] -= hidden
 
 
 def _fill_selections(

@@ -1,0 +1,51 @@
+"""Figures of the main job beside their budgets: `make bench`."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from simulator.accelerators import sat
+from workloads import networks
+from workloads.methods import bdwp, dense
+
+BUDGET_SECONDS = 1e-3
+START_SECONDS = 0.3
+RUN_SECONDS = 2.0
+RUN_BYTES = 300e6
+
+
+@pytest.mark.parametrize("method", [dense(), bdwp(2, 8)], ids=["dense", "bdwp"])
+def test_resnet50_step_takes_at_most_a_millisecond_a_configuration(benchmark, method) -> None:
+    work = networks.resnet50(batch=256).training_step(method)
+    configs = iter([sat.Config(rows=8 + i % 57, cols=8 + i // 57) for i in range(3000)])
+
+    def one_configuration() -> int:
+        config = next(configs)
+        return sat.simulate(config, sat.schedule(config, work)).cycles
+
+    benchmark.pedantic(one_configuration, rounds=1000, warmup_rounds=10)
+    assert benchmark.stats.stats.median < BUDGET_SECONDS
+
+
+def test_importing_the_simulator_is_quick(benchmark) -> None:
+    command = [sys.executable, "-c", "import simulator"]
+    benchmark.pedantic(subprocess.run, args=(command,), kwargs={"check": True}, rounds=5)
+    assert benchmark.stats.stats.median < START_SECONDS
+
+
+def test_run_on_a_shipped_trace_is_quick_and_small(benchmark) -> None:
+    command = [sys.executable, "-m", "simulator.cli", "run", "sat", "--trace", "digits-resnet"]
+
+    def run() -> str:
+        return subprocess.run(
+            [*command, "--method", "bdwp:2:8", "--json"], check=True, capture_output=True, text=True
+        ).stdout
+
+    answer = benchmark.pedantic(run, rounds=5, warmup_rounds=1)
+    assert json.loads(answer)["cycles"] > 0
+    assert benchmark.stats.stats.median < RUN_SECONDS
+    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    assert peak_bytes < RUN_BYTES
