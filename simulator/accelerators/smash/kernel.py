@@ -84,7 +84,7 @@ PROBE_BINS = 64
 """Products that took this many probes or more share the last place of the histogram."""
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _push(threads: Any, heads: Any, tails: Any, thread: int, now: int, time: int) -> None:
     """Queue a thread's next event; one beyond the ring waits at its end and is queued again."""
     threads[thread, TIME] = time
@@ -97,7 +97,7 @@ def _push(threads: Any, heads: Any, tails: Any, thread: int, now: int, time: int
     tails[bucket] = thread
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _issue(
     threads: Any, pipes: Any, machine: Any, shared: Any, thread: int, now: int, ready: int
 ) -> Any:
@@ -114,7 +114,7 @@ def _issue(
     return max(ready + owed * machine[LATENCY], pipes[pipe])
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _dram(shared: Any, now: int, size: int, scaled_cycles: int) -> Any:
     """Queue an access of `size` bytes; returns the cycle in which its last byte has moved."""
     shared[DRAM_FREE] = max(shared[DRAM_FREE], now * DRAM_SCALE) + scaled_cycles
@@ -122,7 +122,7 @@ def _dram(shared: Any, now: int, size: int, scaled_cycles: int) -> Any:
     return (shared[DRAM_FREE] + DRAM_SCALE - 1) // DRAM_SCALE
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _bank(machine: Any, shared: Any, banks: Any, now: int, slot: int) -> Any:
     """Queue an atomic operation at the bank of a slot; returns the cycles until its answer."""
     bank = slot & (machine[BANKS] - 1)
@@ -132,13 +132,13 @@ def _bank(machine: Any, shared: Any, banks: Any, now: int, slot: int) -> Any:
     return start - now + machine[ATOMIC] + machine[PAD_LATENCY]
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _granules(at: int, first: bool, element_bytes: int, access_bytes: int) -> Any:
     """Return 1 if the element at index `at` begins an access that is not loaded yet, else 0."""
     return 1 if first or (at * element_bytes) & (access_bytes - 1) == 0 else 0
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _take_item(threads: Any, machine: Any, shared: Any, items: Any, thread: int) -> bool:
     """Give the thread its next item; False if there is none."""
     if machine[DYNAMIC]:
@@ -160,7 +160,7 @@ def _take_item(threads: Any, machine: Any, shared: Any, items: Any, thread: int)
     return True
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _narrow(b_columns: Any, low: int, high: int, target: int) -> Any:
     """Return the first position in [low, high) whose column is at least `target`."""
     while low < high:
@@ -172,7 +172,7 @@ def _narrow(b_columns: Any, low: int, high: int, target: int) -> Any:
     return low
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _next_entry(threads: Any, machine: Any, thread: int) -> bool:
     """Move to the next entry of A and count the loads for it; False at the end of the item."""
     entry = threads[thread, ENTRY] + 1
@@ -186,7 +186,7 @@ def _next_entry(threads: Any, machine: Any, thread: int) -> bool:
     return True
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _enter_row(
     threads: Any,
     shared: Any,
@@ -213,7 +213,7 @@ def _enter_row(
     return steps
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _probe(
     threads: Any, machine: Any, shared: Any, banks: Any, tags: Any, order: Any, thread: int,
     now: int,
@@ -242,7 +242,7 @@ def _probe(
     return ready, True
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _accumulate(
     threads: Any, machine: Any, shared: Any, banks: Any, totals: Any, histogram: Any,
     product: float, thread: int, now: int,
@@ -259,7 +259,7 @@ def _accumulate(
     return _bank(machine, shared, banks, now, slot)
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _load(threads: Any, machine: Any, shared: Any, thread: int, now: int) -> Any:
     """Load one access of a stream or of an item; the last one decides what follows."""
     following = threads[thread, NEXT]
@@ -279,7 +279,7 @@ def _load(threads: Any, machine: Any, shared: Any, thread: int, now: int) -> Any
     return ready
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _pointer(
     threads: Any, machine: Any, shared: Any, a_columns: Any, b_starts: Any, b_columns: Any,
     width: int, thread: int, now: int,
@@ -294,7 +294,7 @@ def _pointer(
     return ready
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _stream(machine: Any, shared: Any, now: int) -> Any:
     """Move the next bytes of the window before this one to DRAM; returns the cycle it is done."""
     moved = min(shared[STREAM_LEFT], STREAM_BYTES)
@@ -304,7 +304,7 @@ def _stream(machine: Any, shared: Any, now: int) -> Any:
     return done
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _start_product(
     threads: Any, machine: Any, b_columns: Any, multiplier: Any, tags: Any, thread: int
 ) -> None:
@@ -329,7 +329,7 @@ def _start_product(
     threads[thread, OWED] += machine[PER_PRODUCT]
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _start_item(threads: Any, machine: Any, shared: Any, items: Any, thread: int) -> None:
     """Load the next item, whose number is known."""
     threads[thread, OWED] += 2
@@ -341,7 +341,7 @@ def _start_item(threads: Any, machine: Any, shared: Any, items: Any, thread: int
         threads[thread, OPERATION] = IDLE
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _go_on(
     threads: Any, machine: Any, shared: Any, b_columns: Any, items: Any, multiplier: Any,
     tags: Any, thread: int,
@@ -361,7 +361,7 @@ def _go_on(
         _start_item(threads, machine, shared, items, thread)
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _step(
     a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any, items: Any,
     threads: Any, banks: Any, machine: Any, shared: Any, multiplier: Any, tags: Any, totals: Any,
@@ -396,7 +396,7 @@ def _step(
     return ready
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _schedule(
     threads: Any, heads: Any, tails: Any, pipes: Any, machine: Any, shared: Any, thread: int,
     now: int, ready: int,
@@ -411,7 +411,7 @@ def _schedule(
     shared[FINISH] = max(shared[FINISH], time)
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def _begin(
     threads: Any, heads: Any, tails: Any, pipes: Any, machine: Any, shared: Any, items: Any
 ) -> None:
@@ -434,7 +434,7 @@ def _begin(
         _push(threads, heads, tails, count, now, now)
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def run_window(
     a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any, items: Any,
     threads: Any, heads: Any, tails: Any, pipes: Any, banks: Any, machine: Any, shared: Any,
@@ -475,7 +475,7 @@ def run_window(
     shared[NOW] = max(shared[FINISH], shared[STREAM_DONE])
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 def collect_window(
     tags: Any, totals: Any, order: Any, fill: int, first_row: int, first_column: int, span: int,
     counts: Any, places: Any, columns: Any, values: Any, offset: int,

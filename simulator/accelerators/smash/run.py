@@ -185,7 +185,7 @@ def _drain(machine: Machine) -> int:
 
 
 class _Result:
-    """C as it grows, in arrays with room for the bound of every row; only the used part is touched."""
+    """C as it grows, in arrays with room for every row's bound; only what is used is touched."""
 
     def __init__(self, work: Work, left: Csr, right: Csr) -> None:
         room = int(np.minimum(work.row_products, right.shape[1]).sum()) + 1
