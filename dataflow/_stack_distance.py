@@ -8,10 +8,13 @@ from numba import njit
 
 
 @njit(cache=True)
-def stack_distances(sequence: Any, sizes: Any, tree: Any, last: Any, distance: Any) -> None:
+def stack_distances(
+    sequence: Any, sizes: Any, final: Any, tree: Any, last: Any, distance: Any
+) -> None:
     """Write the byte distance of each access; `tree` begins at 0 and `last` at -1.
 
-    The Fenwick tree holds, at the time of each object's latest use, its size.
+    The Fenwick tree holds, at the time of each object's latest use, its size; an object leaves it
+    after a use that is marked in `final`.
     """
     n = len(sequence)
     in_tree = 0
@@ -33,6 +36,9 @@ def stack_distances(sequence: Any, sizes: Any, tree: Any, last: Any, distance: A
             while at <= n:
                 tree[at] -= size
                 at += at & -at
+        if final[now]:
+            in_tree -= size
+            continue
         at = now + 1
         while at <= n:
             tree[at] += size

@@ -175,15 +175,23 @@ def row_reuse(left: Csr, right: Csr, layout: EntryFormat = CSR12) -> ReuseProfil
     return byte_reuse(left.indices, right.row_lengths * layout.entry_bytes)
 
 
-def byte_reuse(accesses: NDArray[Any], object_bytes: NDArray[np.int64]) -> ReuseProfile:
-    """Return the byte reuse distances of a sequence of objects with the given sizes."""
+def byte_reuse(
+    accesses: NDArray[Any],
+    object_bytes: NDArray[np.int64],
+    final: NDArray[np.bool_] | None = None,
+) -> ReuseProfile:
+    """Return the byte reuse distances of a sequence of objects with the given sizes.
+
+    An object takes no more room after an access that is marked in `final`.
+    """
     from dataflow._stack_distance import stack_distances
 
     sequence = accesses.astype(np.int64)
+    last_use = np.zeros(len(sequence), dtype=np.bool_) if final is None else final
     distance = np.empty(len(sequence), dtype=np.int64)
     tree = np.zeros(len(sequence) + 1, dtype=np.int64)
     last = np.full(len(object_bytes), -1, dtype=np.int64)
-    stack_distances(sequence, object_bytes, tree, last, distance)
+    stack_distances(sequence, object_bytes, last_use, tree, last, distance)
     return ReuseProfile(distance=distance, size=object_bytes[sequence])
 
 

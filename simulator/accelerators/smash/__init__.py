@@ -10,8 +10,8 @@ counts of `Config`; one operation in flight per thread; order of service at DRAM
 
 *Approximate*: what follows a probe waits at its bank as long as the probe did; pipelines work off
 instructions in the order asked for instead of in turns; write-back of v1 and v2 and the
-distribution pass are the largest of their bounds (`phases`). v3 leaves the entries of a window in the order of
-their insertion, with 4-byte keys. A window's C is streamed while the next one is hashed.
+distribution pass are the largest of their bounds (`phases`). v3 leaves the entries of a window in
+the order of their insertion, with 4-byte keys; they are streamed while the next one is hashed.
 
 *Ignored*: instruction cache, page tables, the network, other blocks, refresh and pages of DRAM, the
 two single-threaded pipelines, energy.
