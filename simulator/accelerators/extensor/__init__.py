@@ -1,7 +1,7 @@
 """ExTensor: tiled inner products with hierarchical skip-ahead intersection.
 
-*Source*: "ExTensor: An Accelerator for Sparse Tensor Algebra", MICRO 2019; loop order, formats, tile
-sizes and parameters as in TeAAL's description of it (MICRO 2023, artifact).
+*Source*: "ExTensor: An Accelerator for Sparse Tensor Algebra", MICRO 2019; loop order, formats,
+tile sizes and parameters as in TeAAL's description of it (MICRO 2023, artifact).
 
 *Exact*: bytes in the tiled formats (A, B and the least possible traffic of email-Enron reproduce
 TeAAL's numbers); partial outputs: a microtile of C is read again, whole, for every later block of K

@@ -228,7 +228,14 @@ def _cost(config: Config, step: Step) -> Cost:
         "load_b": memory_cycles(config, traffic.b),
         "partial_outputs": memory_cycles(config, partial),
     }
-    return Cost(traffic=traffic, cycles=sum(phases.values()), compute_cycles=compute, phases=phases)
+    least = int(tiling.a_bytes.sum()) + traffic.b + traffic.c
+    return Cost(
+        traffic=traffic,
+        cycles=sum(phases.values()),
+        compute_cycles=compute,
+        phases=phases,
+        extra={"tiled_compulsory_bytes": least},
+    )
 
 
 def _blocks(

@@ -2,11 +2,11 @@
 
 Every thread has at most one operation in flight. An operation is an event at the cycle in which it
 reaches its memory; events are handled in order of time, first come first served, so that the token
-counter, DRAM and the banks at a probe are granted exactly as they are asked for. The claim and the
-accumulate that follow a probe queue together with it: they take the same bank time, but their wait
-is that of the moment of the probe. Between two operations a thread issues instructions: they take
-`LATENCY` cycles each for the thread, and one slot each of the pipeline that it shares. The values
-are accumulated in the same table, in the same order.
+counter, DRAM and the banks at a probe are granted exactly as they are asked for. Further probes
+after a collision, the claim and the accumulate queue together with the first probe: they take the
+same bank time, but their wait is that of its moment. Between two operations a thread issues
+instructions: they take `LATENCY` cycles each for the thread, and one slot each of the pipeline that
+it shares. The values are accumulated in the same table, in the same order.
 
 Pending events are kept in a ring of cycles with one queue each. The state of a thread is one row of
 an integer matrix; its columns are named below.
@@ -76,6 +76,9 @@ ITEM_BYTES = 16
 
 AHEAD = 16
 """Slots between asking for a line of the table and using it."""
+
+PROBE_RUN = 32
+"""Collisions in a row that are handled as one event."""
 
 STREAM_BYTES = 64
 """What the engine moves at a time."""
@@ -218,17 +221,24 @@ def _probe(
     threads: Any, machine: Any, shared: Any, banks: Any, tags: Any, order: Any, thread: int,
     now: int,
 ) -> Any:  # fmt: skip
-    """Compare and swap at the thread's slot: hit, claim it, or go on to the next one.
+    """Compare and swap at the thread's slot and, on a collision, at those that follow.
 
     A claim also counts the new entry: at the one counter of the dense arrays (v3), or at that of
-    its row. Returns the cycle of the answer, and whether the slot was found.
+    its row. Returns the cycle of the answer, and whether the slot was found: not after `PROBE_RUN`
+    collisions, so that others get their turn.
     """
     slot = threads[thread, SLOT]
     tag = threads[thread, KEY] + 1
-    found = tags[2 * slot]
-    ready = now + _bank(machine, shared, banks, now, slot)
-    threads[thread, STEPS] += 1
-    threads[thread, OWED] += machine[PER_PROBE]
+    ready = now
+    for _ in range(PROBE_RUN):
+        found = tags[2 * slot]
+        ready += _bank(machine, shared, banks, now, slot)
+        threads[thread, STEPS] += 1
+        threads[thread, OWED] += machine[PER_PROBE]
+        if found == tag or found == 0:
+            break
+        slot = (slot + 1) & machine[MASK]
+    threads[thread, SLOT] = slot
     if found == 0:
         tags[2 * slot] = tag
         order[shared[FILL]] = slot
@@ -236,10 +246,7 @@ def _probe(
         counter = 0 if machine[FRAGMENTED] else threads[thread, ROW]
         ready += _bank(machine, shared, banks, now, counter)
         threads[thread, OWED] += 3 if machine[FRAGMENTED] else 1
-    elif found != tag:
-        threads[thread, SLOT] = (slot + 1) & machine[MASK]
-        return ready, False
-    return ready, True
+    return ready, found == tag or found == 0
 
 
 @njit(cache=True, _nrt=False)  # type: ignore[call-overload]
