@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,22 +114,37 @@ def read_job(
     if twice:
         raise InputError(f"{twice[0]} is set by its option and by --set; give it once")
     base, remarks = model.config_from_options(own.base) if own.base else (model.Config(), ())
-    config = override(base, values | own.settings)
+    job = Job(
+        accelerator=accelerator,
+        config=override(base, values | own.settings),
+        workload=None,
+        remarks=remarks,
+    )
     if own.workload:
-        if source.given or method:
-            clash = (source.given or ["--method"])[0]
-            given = next(iter(own.workload))
-            raise InputError(f"{clash} cannot be combined with --{given}; give one")
-        workload = model.workload_from_options(own.workload)
-        return Job(accelerator=accelerator, config=config, workload=workload, remarks=remarks)
+        _refuse_clash(next(iter(own.workload)), source, method)
+        return replace(job, workload=model.workload_from_options(own.workload))
+    if not source.given and hasattr(model, "workload_from_options"):
+        raise InputError(_name_one(run_options.chosen_options(model)))
     plain = source.read()
     if method is not None and source.gemm is not None:
         raise InputError("--method applies to whole workloads; with --gemm use --pattern")
     workload = apply_method(method, plain) if method else plain
-    dense = _dense(source, plain) if method or source.pattern else None
-    return Job(
-        accelerator=accelerator, config=config, workload=workload, dense=dense, remarks=remarks
+    return replace(
+        job, workload=workload, dense=_dense(source, plain) if method or source.pattern else None
     )
+
+
+def _refuse_clash(own: str, source: Source, method: str | None) -> None:
+    """Refuse shared workload options beside one that the accelerator brings along."""
+    shared = {**{f.name: getattr(source, f.name) for f in fields(source)}, "method": method}
+    clash = [name for name, value in shared.items() if value not in (None, False)]
+    if clash:
+        raise InputError(f"--{clash[0]} cannot be combined with --{own}; give one")
+
+
+def _name_one(options: Sequence[run_options.RunOption]) -> str:
+    own = [" ".join((o.name, *o.values)) for o in options if not (o.field or o.base)]
+    return f"name a workload: {', '.join(own)}, or one of --network, --trace, --gemm, --topology"
 
 
 def read_configs(accelerators: Sequence[str], settings: Sequence[str]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from simulator.cli import options
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from simulator.reproduce import Judged, Verdict
 
 COLOURS: dict[Verdict, str] = {
@@ -70,7 +72,9 @@ def _show(judged: dict[str, list[Judged]]) -> None:
     out.print(_counts([each for rows in judged.values() for each in rows]))
 
 
-def _texts(each: Judged) -> Sequence[str]:
+def _texts(each: Judged) -> Sequence[str | Text]:
+    from rich.text import Text
+
     row = each.row
     bound = "" if row.relation == "=" else f"{row.relation} "
     unit = "" if row.unit == "-" else f" {row.unit}"
@@ -80,7 +84,7 @@ def _texts(each: Judged) -> Sequence[str]:
         f"{_number(each.ours)}{unit}" if each.computed else "-",
         f"{100 * each.rel_error:+.2f} %" if each.computed else "-",
         "not asserted" if row.tolerance is None else f"{100 * row.tolerance:g} %",
-        f"[{COLOURS[each.verdict]}]{each.verdict}[/]",
+        Text(each.verdict, style=COLOURS[each.verdict]),
     )
 
 

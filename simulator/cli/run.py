@@ -70,15 +70,21 @@ def run(
     output.check_targets(csv=csv, parquet=parquet, plot=plot, report_dir=report_dir)
     report = job.simulate(job.workload)
     dense = None if job.dense is None else job.simulate(job.dense)
+    _show(report, dense, as_json=as_json, layers=layers or SHOWN_LAYERS)
+    output.write_tables(report, csv=csv, parquet=parquet)
+    reports = [report] if dense is None else [dense, report]
+    output.write_pictures(reports, report, plot=plot, report_dir=report_dir)
+
+
+def _show(report: Any, dense: Any, *, as_json: bool, layers: int) -> None:
     if as_json:
+        from simulator.cli import output
+
         output.print_json(_as_dict(report, dense))
     else:
         from simulator.cli import tables
 
-        tables.show_report(report, dense, layers=layers or SHOWN_LAYERS)
-    output.write_tables(report, csv=csv, parquet=parquet)
-    reports = [report] if dense is None else [dense, report]
-    output.write_pictures(reports, report, plot=plot, report_dir=report_dir)
+        tables.show_report(report, dense, layers=layers)
 
 
 def _as_dict(report: Any, dense: Any) -> dict[str, Any]:

@@ -135,3 +135,11 @@ def test_tables_are_written_as_csv_and_parquet(sparsight, tmp_path: Path) -> Non
 def test_settings_change_the_config(sparsight) -> None:
     config = sparsight(*GEMM, "--set", "rows=8", "--set", "nm_support=off", "--json").json["config"]
     assert (config["rows"], config["nm_support"]) == (8, False)
+
+
+def test_names_from_a_file_are_no_markup(sparsight, tmp_path: Path) -> None:
+    (tmp_path / "[bold]t.csv").write_text("Layer, M, N, K,\n[/red] [link=x], 8, 8, 8,\n")
+    result = sparsight("run", "systolic", "--topology", tmp_path / "[bold]t.csv")
+    assert result.code == 0
+    assert "[/red] [link=x]" in result.out
+    assert "[bold]t" in result.out
