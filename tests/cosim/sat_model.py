@@ -53,9 +53,14 @@ def word(space: Space, bank: int, address: int) -> int:
     return space | bank << 4 | address << (4 + BANK_BITS)
 
 
-def build(parameters: Parameters, simulator: str, *, waves: bool = False) -> Model:
-    """Emit the accelerator and compile it for `simulator`, or take both from the cache."""
-    key = json.dumps(asdict(parameters), sort_keys=True)
+def build(
+    parameters: Parameters, simulator: str, *, waves: bool = False, variant: str = ""
+) -> Model:
+    """Emit the accelerator and compile it for `simulator`, or take both from the cache.
+
+    `variant` names a change of the sources that is not in the files.
+    """
+    key = json.dumps(asdict(parameters), sort_keys=True) + variant
     verilog = emit(lambda: Sat(parameters), key=key, top=TOP)
     compile_ = {"icarus": build_icarus, "verilator": build_verilator}[simulator]
     return compile_(verilog, top=TOP, waves=waves)
