@@ -416,6 +416,7 @@ DESIGNS = {
                 make=_array(kind, style),
                 parameters=parameters,
                 stimulus=stimulus,
+                fuse=style == "naive",
             )
             for name, text, kind, parameters, stimulus, styles in (
                 (
@@ -424,7 +425,7 @@ DESIGNS = {
                     arrays.OutputStationary,
                     SQUARE,
                     array_stimulus,
-                    ("mac", "opt1", "opt1_offset"),
+                    ("naive", "mac", "opt1", "opt1_offset"),
                 ),
                 (
                     "ws",
@@ -432,7 +433,7 @@ DESIGNS = {
                     arrays.WeightStationary,
                     SQUARE,
                     weights_stimulus,
-                    ("mac", "opt1", "opt1_offset"),
+                    ("naive", "mac", "opt1", "opt1_offset"),
                 ),
                 (
                     "matrix",
@@ -440,7 +441,7 @@ DESIGNS = {
                     arrays.Matrix,
                     SQUARE,
                     array_stimulus,
-                    ("mac", "opt1", "opt1_offset"),
+                    ("naive", "mac", "opt1", "opt1_offset"),
                 ),
                 (
                     "cube",
@@ -448,7 +449,7 @@ DESIGNS = {
                     arrays.Cube,
                     CUBE,
                     array_stimulus,
-                    ("mac", "opt1", "opt1_offset"),
+                    ("naive", "mac", "opt1", "opt1_offset"),
                 ),
                 (
                     "tree",

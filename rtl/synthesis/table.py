@@ -19,7 +19,7 @@ from rtl.synthesis.liberty import read_library
 from workloads.files import write_whole
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "simulator" / "published" / "synthesis.csv"
+SHIPPED = ROOT / "simulator" / "published" / "bitweight" / "synthesis.csv"
 RECORDED = ROOT / "sim_results" / "synthesis" / "osu018.csv"
 CYCLES = 2000
 COLUMNS = (

@@ -68,14 +68,13 @@ def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> Operands:
 
 def _read(path: Path) -> NDArray[Any]:
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or 'no .npy file'}") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path} must be one array as a .npy file: {error}") from None
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise InputError(f"{path} must hold one array (.npy), not several (.npz)")
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, EOFError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or "it does not fit the memory"
+        raise InputError(f"{path} must be one array as a .npy file: {reason}") from None
     return array
 
 

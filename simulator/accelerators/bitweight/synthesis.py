@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from workloads.errors import InputError
 
-TABLE = Path(__file__).parents[2] / "published" / "synthesis.csv"
+TABLE = Path(__file__).parents[2] / "published" / "bitweight" / "synthesis.csv"
 
 
 class Row(NamedTuple):
@@ -26,6 +26,7 @@ class Row(NamedTuple):
     min_period_ns: float
     energy_per_op_pj: float
     settled_energy_pj: float
+    ops_per_cycle: float
 
 
 @cache
@@ -71,4 +72,5 @@ def _row(each: dict[str, str]) -> Row:
         min_period_ns=float(each["min_period_ns"]),
         energy_per_op_pj=float(each["energy_per_op_pj"]),
         settled_energy_pj=float(each["settled_energy_pj"]),
+        ops_per_cycle=float(each["ops_per_cycle"]),
     )

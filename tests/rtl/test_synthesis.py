@@ -1,0 +1,330 @@
+import csv
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtl.export import verilog_text
+from rtl.synthesis import flow, gates, table
+from rtl.synthesis.command import synth
+from rtl.synthesis.designs import DESIGNS, find
+from rtl.synthesis.liberty import read_library
+from workloads import InputError
+
+NEEDS_TOOLS = pytest.mark.usefixtures("synthesis_tools")
+SMALL = """library (small) {
+  nom_voltage : 2.0;
+  power_lut_template (energy) {
+    variable_1 : total_output_net_capacitance; variable_2 : input_transition_time;
+    index_1 ("0, 1"); index_2 ("0, 1");
+  }
+  lu_table_template (delay) {
+    variable_1 : input_net_transition; variable_2 : total_output_net_capacitance;
+    index_1 ("0, 1"); index_2 ("0, 1");
+  }
+  CELLS
+}
+"""
+ARC = """
+    timing () {
+      related_pin : "PIN";
+      cell_rise (delay) { values ("DELAY, DELAY", "DELAY, DELAY"); }
+      cell_fall (delay) { values ("DELAY, DELAY", "DELAY, DELAY"); }
+      rise_transition (delay) { values ("0, 0", "0, 0"); }
+      fall_transition (delay) { values ("0, 0", "0, 0"); }
+    }
+    internal_power () {
+      related_pin : "PIN";
+      rise_power (energy) { values ("3, 3", "3, 3"); }
+      fall_power (energy) { values ("5, 5", "5, 5"); }
+    }"""
+
+
+def cell(name: str, function: str, delay: str, *, extra: str = "") -> str:
+    pins = sorted(set(re.findall("[A-Z]", function)))
+    inputs = "".join(
+        f"  pin ({pin}) {{ direction : input; capacitance : 0.25; }}\n" for pin in pins
+    )
+    arcs = "".join(ARC.replace("PIN", pin).replace("DELAY", delay) for pin in pins)
+    output = f'  pin (Y) {{ direction : output; function : "{function}"; {arcs} }}\n'
+    return f"cell ({name}) {{ area : 10; {extra}\n{inputs}{output}}}\n"
+
+
+FLOP = """cell (FLOP) { area : 20; ff (IQ, IQN) { clocked_on : "C"; next_state : "D"; }
+  pin (C) { direction : input; capacitance : 0; } pin (D) { direction : input; capacitance : 0; }
+  pin (Q) { direction : output; function : "IQ"; ARC } }
+"""
+
+
+def small_library(folder: Path, *cells: str) -> Path:
+    path = folder / f"small{len(cells)}.lib"
+    path.write_text(SMALL.replace("CELLS", "\n".join(cells)))
+    return path
+
+
+def all_cells() -> tuple[str, ...]:
+    flop = FLOP.replace("ARC", ARC.replace("PIN", "C").replace("DELAY", "0.1"))
+    return (
+        cell("INV", "(!A)", "0.4"),
+        cell("NAND", "(!(A B))", "0.1"),
+        cell("XOR", "(A^B)", "0.1"),
+        flop,
+    )
+
+
+def test_a_table_is_interpolated_in_load_and_transition(tmp_path: Path) -> None:
+    text = cell("INV", "(!A)", "0.4").replace('"3, 3", "3, 3"', '"1, 2", "3, 8"', 1)
+    library = read_library(small_library(tmp_path, text, *all_cells()[1:]))
+    energy = library.cells["INV"].pins["Y"].arcs["A"].energy["rise"]
+    assert energy.at(0.0, 0.0) == 1.0
+    assert energy.at(1.0, 0.0) == 3.0
+    assert energy.at(0.5, 0.5) == pytest.approx((1 + 2 + 3 + 8) / 4)
+    assert energy.at(2.0, 0.0) == pytest.approx(5.0)  # the last cell continues
+
+
+@pytest.mark.parametrize(
+    ("function", "order", "table_bits"),
+    [
+        ("(!A)", "A", [1, 0]),
+        ("(A B)", "AB", [0, 0, 0, 1]),
+        ("(!((A B)+C))", "ABC", [1, 1, 1, 0, 0, 0, 0, 0]),
+        ("A^B'", "AB", [1, 0, 0, 1]),
+        ("((A*B)|(!A&!B))", "AB", [1, 0, 0, 1]),
+    ],
+)
+def test_liberty_functions_become_truth_tables(function, order, table_bits) -> None:
+    bits = gates.truth_table(function, list(order))
+    assert [bits >> i & 1 for i in range(len(table_bits))] == table_bits
+
+
+def glitching() -> dict:
+    """y = a ^ a delayed by an inverter twice: it settles at 0 and glitches when a changes."""
+
+    def instance(kind: str, **nets: int) -> dict:
+        return {"type": kind, "connections": {pin: [net] for pin, net in nets.items()}}
+
+    return {
+        "ports": {
+            "clk": {"direction": "input", "bits": [2]},
+            "a": {"direction": "input", "bits": [3]},
+            "y": {"direction": "output", "bits": [6]},
+        },
+        "cells": {
+            "i1": instance("INV", A=3, Y=4),
+            "i2": instance("INV", A=4, Y=5),
+            "x": instance("XOR", A=3, B=5, Y=6),
+        },
+    }
+
+
+def test_glitches_and_their_energy_are_counted(tmp_path: Path) -> None:
+    """Each change of a: a, two inverters, and y up and down: five transitions, three settled."""
+    library = read_library(small_library(tmp_path, *all_cells()))
+    circuit = gates._Builder(glitching(), library).circuit()
+    a = np.array([1, 1, 0, 1, 0])
+    activity = gates.simulate(circuit, {"a": a})
+    changes = 4
+    assert activity.toggles == 5 * changes
+    assert activity.settled_toggles == 3 * changes
+    half_v2 = 0.5 * 2.0**2
+    loads = 2 * 0.25 + 0.25 + 0.25 + 2 * flow.OUTPUT_LOAD_PF
+    assert activity.switching_pj == pytest.approx(changes * half_v2 * loads)
+    # the inverters go opposite ways, y rises and falls: each pair costs 3 + 5
+    assert activity.internal_pj == pytest.approx(changes * (3 + 5) * 2)
+    assert activity.settle_ps == gates.INPUT_DELAY_PS + 400 + 400 + 100
+    assert activity.outputs["y"].tolist() == [0] * 5
+
+
+def test_a_pulse_shorter_than_the_gate_is_swallowed(tmp_path: Path) -> None:
+    slow = cell("XOR", "(A^B)", "0.9")
+    library = read_library(small_library(tmp_path, *all_cells()[:2], slow, all_cells()[3], ""))
+    activity = gates.simulate(
+        gates._Builder(glitching(), library).circuit(), {"a": np.array([1, 0, 1])}
+    )
+    assert activity.toggles == activity.settled_toggles == 3 * 3
+
+
+@pytest.mark.parametrize(
+    ("cells", "lack"),
+    [
+        ((0, 1, 2), "a D flip-flop without set and reset"),
+        ((1, 3), "an inverter"),
+        ((0, 2, 3), "a NAND or NOR gate"),
+    ],
+)
+def test_a_library_without_needed_cells_is_refused(tmp_path: Path, cells, lack: str) -> None:
+    path = small_library(tmp_path, *(all_cells()[i] for i in cells))
+    with pytest.raises(InputError) as error:
+        read_library(path)
+    assert str(error.value) == f"library {path} lacks {lack}, which mapping needs"
+
+
+@pytest.mark.parametrize("text", ["", "module x;", "library (x) { cell (a) { area : "])
+def test_a_file_that_is_no_library_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / f"{len(text)}.lib"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"is no (complete )?Liberty file"):
+        read_library(path)
+
+
+@pytest.mark.parametrize(
+    ("design", "settings", "message"),
+    [
+        ("opt4", [], "no design is called 'opt4'; did you mean opt4e?"),
+        (
+            "opt4c",
+            ["lanes=2"],
+            "design opt4c has no parameter 'lanes'; it has width, acc_width",
+        ),
+        ("opt4c", ["width=x"], "--set must be parameter=whole number, not 'width=x'"),
+    ],
+)
+def test_the_command_refuses_what_there_is_not(design, settings, message) -> None:
+    with pytest.raises(InputError) as error:
+        synth(design, settings, None)
+    assert str(error.value).replace("opt4c?", "opt4e?") == message
+
+
+def test_missing_tools_are_named_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow.shutil, "which", lambda name: None)
+    with pytest.raises(InputError) as error:
+        synth("opt4c", [], None)
+    assert str(error.value) == (
+        "synthesis needs yosys and opensta: `apt-get install yosys opensta` "
+        "(the table of shipped results needs neither)"
+    )
+
+
+def shipped() -> dict[tuple[str, str], dict[str, str]]:
+    with table.SHIPPED.open(newline="") as file:
+        return {(row["design"], row["parameters"]): row for row in csv.DictReader(file)}
+
+
+def test_the_shipped_table_has_every_design_and_sweep() -> None:
+    wanted = set()
+    for design, changes in table.shipped_jobs():
+        parameters = {**design.parameters, **changes}
+        wanted.add((design.name, " ".join(f"{k}={v}" for k, v in parameters.items())))
+    assert set(shipped()) == wanted
+    assert table.RECORDED.read_bytes() == table.SHIPPED.read_bytes()
+
+
+PINNED = ("mac", "mac_naive", "opt1", "opt2", "opt3", "opt4c", "opt4e", "opt4c_seg", "opt4e_seg")
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_the_shipped_table_is_of_this_rtl(name: str, synthesis_tools) -> None:
+    """If not, `python -m rtl.synthesis.table` measures it anew."""
+    design = find(name)
+    verilog = verilog_text(design.component(), name=design.name)
+    parameters = " ".join(f"{k}={v}" for k, v in design.parameters.items())
+    key = flow.netlist_key(verilog, flow.find_library(), fuse=design.fuse)
+    assert shipped()[name, parameters]["netlist"] == key
+
+
+@NEEDS_TOOLS
+@pytest.mark.parametrize("name", ["opt4c", "opt4c_seg"])
+def test_a_design_measures_as_the_shipped_table_says(name: str) -> None:
+    result = synth(name, [], None)
+    parameters = " ".join(f"{k}={v}" for k, v in DESIGNS[name].parameters.items())
+    row = shipped()[name, parameters]
+    if row["tools"] == result["tools"]:
+        for column in ("area", "flops", "min_period_ns", "energy_per_op_pj"):
+            assert float(row[column]) == pytest.approx(result[column], rel=1e-6), column
+
+
+@NEEDS_TOOLS
+def test_the_mapped_netlist_computes_and_settles_within_its_period() -> None:
+    design = find("opt1_offset")
+    library = flow.find_library()
+    component = design.component()
+    mapped = flow.synthesise(
+        verilog_text(component, name=design.name), top=design.name, library=library
+    )
+    stimulus, _ = design.stimulus(component, 300)
+    activity = gates.simulate(gates.build(mapped, read_library(library)), stimulus)
+    a, b = stimulus["a"], stimulus["b"]
+    sums = np.concatenate([np.cumsum((a * b)[i : i + 256]) for i in range(0, 300, 256)])
+    terms = np.arange(300) % 256 + 1
+    seen = activity.outputs["total"][2:] + activity.outputs["carry"][2:]
+    value = (seen - 21760 * terms[:-2] - sums[:-2]) % (1 << 32)
+    assert (value == 0).all()
+    assert activity.settle_ps <= 1000 * mapped.min_period_ns
+
+
+def opensta_power(verilog: Path, top: str, folder: Path, activity: float) -> tuple[float, float]:
+    """Internal and switching energy in pJ per period that OpenSTA states for logic."""
+    script = folder / "power.tcl"
+    script.write_text(
+        f"""
+read_liberty {flow.find_library()}
+read_verilog {verilog}
+link_design {top}
+create_clock -name clk -period 10
+set_load {flow.OUTPUT_LOAD_PF} [all_outputs]
+set_input_transition {gates.START_TRANSITION_NS} [all_inputs]
+set_power_activity -global -activity {activity} -duty 0.5
+set_power_activity -input -activity {activity} -duty 0.5
+report_power -digits 8
+"""
+    )
+    done = subprocess.run(
+        ["sta", "-no_splash", "-exit", script], capture_output=True, text=True, check=True
+    )
+    found = re.search(r"Combinational +(\S+) +(\S+)", done.stdout)
+    assert found is not None, done.stdout
+    return float(found[1]), float(found[2])
+
+
+@NEEDS_TOOLS
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("INVX1", [1.0]),
+        ("NAND2X1", [0.5, 0.5]),
+        ("XOR2X1", [0.5, 0.5]),
+        ("NAND3X1", [0.5, 0.5, 0.25]),
+        ("AOI22X1", [0.5, 0.5, 0.5, 0.5]),
+    ],
+)
+def test_opensta_charges_rise_and_fall_of_every_input_for_each_transition(
+    name: str, weights: list[float], tmp_path: Path
+) -> None:
+    """Its switching power is ours; its internal power is twice the mean of an arc, times inputs."""
+    pins = "ABCD"[: len(weights)]
+    ports = ", ".join(pins)
+    given = ", ".join(f".{pin}({pin})" for pin in pins)
+    verilog = tmp_path / "one.v"
+    verilog.write_text(
+        f"module one ({ports}, Y); input {ports}; output Y; {name} u ({given}, .Y(Y)); endmodule\n"
+    )
+    internal, switching = opensta_power(verilog, "one", tmp_path, activity=0.4)
+    library = read_library(flow.find_library())
+    arcs = library.cells[name].pins["Y"].arcs
+    place = flow.OUTPUT_LOAD_PF, gates.START_TRANSITION_NS
+    charged = sum(
+        weight * sum(arcs[pin].energy[edge].at(*place) for edge in ("rise", "fall"))
+        for pin, weight in zip(pins, weights, strict=True)
+    )
+    ours = 0.5 * library.voltage**2 * flow.OUTPUT_LOAD_PF
+    assert internal / switching == pytest.approx(charged / ours, rel=1e-3)
+
+
+@NEEDS_TOOLS
+def test_switching_power_on_uniform_activity_is_opensta_s(tmp_path: Path) -> None:
+    design = find("opt4c")
+    library = flow.find_library()
+    mapped = flow.synthesise(
+        verilog_text(design.component(), name=design.name), top=design.name, library=library
+    )
+    circuit = gates.build(mapped, read_library(library))
+    driven = np.setdiff1d(circuit.gate_output, [0, 1])
+    one = circuit.load_pj[driven].sum()
+    inverter = tmp_path / "one.v"
+    inverter.write_text("module one (A, Y); input A; output Y; INVX1 u (.A(A), .Y(Y)); endmodule\n")
+    unit = opensta_power(inverter, "one", tmp_path, 0.4)[1]
+    ours_unit = 0.5 * read_library(library).voltage ** 2 * flow.OUTPUT_LOAD_PF
+    stated = opensta_power(mapped.directory / "mapped.v", design.name, tmp_path, 0.4)[1]
+    assert stated / unit == pytest.approx(one / ours_unit, rel=0.01)
