@@ -12,6 +12,8 @@ from dataflow.stationarity import OUTPUT_STATIONARY, WEIGHT_STATIONARY
 from simulator import accelerators
 from simulator.accelerators import sat
 from simulator.accelerators.sat import kernel, limits, timing
+from simulator.accelerators.sat.many import evaluate_many
+from simulator.accelerators.sat.model import sizes
 from simulator.report import Report
 from workloads import NM, InputError, Pass, Selection, VectorOp, Workload, gemm
 from workloads.columns import columns
@@ -67,22 +69,7 @@ def exactly(config: sat.Config, work: Workload, choice: int) -> list[list[int]]:
 
 
 def evaluated(config: sat.Config, table: np.ndarray, choice: int) -> list[list[int]]:
-    return kernel.evaluate(
-        table,
-        np.array([choice]),
-        config.rows,
-        config.cols,
-        config.interleave,
-        config.mul_latency,
-        config.add_latency,
-        config.value_bits,
-        config.feed_values_per_cycle,
-        config.pregeneration,
-        config.left_buffer_bytes,
-        config.right_buffer_bytes,
-        config.output_buffer_bytes,
-        config.dram_bytes_per_s / config.clock_hz,
-    ).tolist()
+    return kernel.evaluate(table, np.array([choice]), sizes(config)).tolist()
 
 
 @given(
@@ -158,6 +145,15 @@ def test_a_total_beyond_64_bits_is_refused(name: str) -> None:
     with pytest.raises(InputError) as caught:
         accelerators.run(name, Workload(name="v", operations=(op,) * 1025))
     assert TOO_LARGE in str(caught.value)
+
+
+def test_a_block_of_configurations_refuses_what_its_totals_cannot_hold() -> None:
+    fields = {"rows": np.array([32, 4096])}
+    assert evaluate_many(fields, gemm(4096, 4096, 4096))["cycles"].min() > 0
+    for shape in ((10**7,) * 3, (1, 10**18, 1)):
+        with pytest.raises(InputError) as caught:
+            evaluate_many(fields, gemm(*shape))
+        assert TOO_LARGE in str(caught.value)
 
 
 def test_an_operand_whose_compact_form_is_larger_than_its_dense_one_is_compulsory_once() -> None:
