@@ -22,10 +22,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from workloads.errors import InputError
 from workloads.patterns import DENSE, NM, Pattern, parse_pattern
+
+if TYPE_CHECKING:
+    from workloads.matrices.csr import Csr
 
 DTYPE_BITS = {
     "fp64": 64,
@@ -183,6 +186,8 @@ class MatMul:
     of a convolution whose K is kernel x channels; it divides k. `layer` names the layer of the
     network, `name` is unique in the workload. `kind` is conv, linear or attention, `position`
     says whether the layer is the first of its network, the last (the classifier) or neither.
+    `matrices` are the two operands themselves, for models whose time depends on where the
+    non-zeros are.
     """
 
     name: str
@@ -199,6 +204,7 @@ class MatMul:
     kind: Literal["conv", "linear", "attention"] = "linear"
     position: Literal["first", "inner", "last"] = "inner"
     conv: Conv2d | None = None
+    matrices: tuple[Csr, Csr] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for value, what in ((self.m, "m"), (self.k, "k"), (self.n, "n"), (self.batch, "batch")):

@@ -138,9 +138,14 @@ def test_vector_work_beyond_64_bits_is_refused(name: str, operation) -> None:
     assert TOO_LARGE in str(caught.value)
 
 
+def large_vector_work() -> VectorOp:
+    """Return work of which 64 bits can count a thousand."""
+    return VectorOp(name="v", layer="v", pass_=Pass.FF, kind="x", elements=2**50, read_bytes=2**52)
+
+
 @EVERY
 def test_a_total_beyond_64_bits_is_refused(name: str) -> None:
-    op = VectorOp(name="v", layer="v", pass_=Pass.FF, kind="x", elements=2**50, read_bytes=2**52)
+    op = large_vector_work()
     assert accelerators.run(name, Workload(name="v", operations=(op,))).cycles > 0
     with pytest.raises(InputError) as caught:
         accelerators.run(name, Workload(name="v", operations=(op,) * 1025))
@@ -150,9 +155,10 @@ def test_a_total_beyond_64_bits_is_refused(name: str) -> None:
 def test_a_block_of_configurations_refuses_what_its_totals_cannot_hold() -> None:
     fields = {"rows": np.array([32, 4096])}
     assert evaluate_many(fields, gemm(4096, 4096, 4096))["cycles"].min() > 0
-    for shape in ((10**7,) * 3, (1, 10**18, 1)):
+    updates = Workload(name="v", operations=(large_vector_work(),) * 1025)
+    for work in (gemm(*(10**7,) * 3), gemm(1, 10**18, 1), updates):
         with pytest.raises(InputError) as caught:
-            evaluate_many(fields, gemm(*shape))
+            evaluate_many(fields, work)
         assert TOO_LARGE in str(caught.value)
 
 

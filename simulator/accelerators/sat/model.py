@@ -76,7 +76,7 @@ def schedule(config: Config, workload: Workload) -> Plan:
     products = len(workload.matmuls)
     if config.stationarity != "auto":
         return Plan(workload=workload, stationarity=(config.stationarity,) * products)
-    chosen = _evaluate(config, columns(workload), np.full(products, FREE))[0]
+    chosen = _products(config, columns(workload), np.full(products, FREE))[0]
     return Plan(workload=workload, stationarity=tuple(STATIONARITY[chosen]))
 
 
@@ -89,7 +89,7 @@ def simulate(config: Config, plan: Plan) -> Report:
     table = columns(workload)
     check_vectors(config, table)
     choice = np.array([CODES[held] for held in plan.stationarity], np.int64)
-    products = dict(zip(RESULTS, _evaluate(config, table, choice), strict=True))
+    products = dict(zip(RESULTS, _products(config, table, choice), strict=True))
     fields = _empty_fields(len(workload))
     _fill_products(fields, table, products)
     vector_cycles = _fill_vectors(fields, table, config)
@@ -109,7 +109,8 @@ def simulate(config: Config, plan: Plan) -> Report:
     )
 
 
-def _evaluate(config: Config, table: Columns, choice: Ints) -> Ints:
+def _products(config: Config, table: Columns, choice: Ints) -> Ints:
+    """Evaluate the matrix products; refuse what 64 bits cannot count."""
     products = matmul_table(table.matmuls)
     check_products(config, table, products)
     result: Ints = evaluate(products, choice, sizes(config))
