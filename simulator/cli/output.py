@@ -42,6 +42,10 @@ def check_targets(
     report_dir: Path | None = None,
 ) -> None:
     """Refuse a place that cannot be written before any time is spent; make folders."""
+    named = [file.absolute() for file in (csv, parquet, plot, report_dir) if file is not None]
+    if len(set(named)) < len(named):
+        twice = next(file for file in named if named.count(file) > 1)
+        raise InputError(f"{twice} is named for two outputs; give each a place of its own")
     for file in (csv, parquet, plot if plot is not None and plot.suffix else None):
         if file is not None and not file.absolute().parent.is_dir():
             raise InputError(f"cannot write {file}: there is no folder {file.absolute().parent}")
@@ -108,7 +112,8 @@ def progress(items: Iterable[Any]) -> Iterable[Any]:
             if time.monotonic() - started > BAR_AFTER_S:
                 bar.start()
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
 
 
 @contextmanager
