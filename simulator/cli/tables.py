@@ -30,7 +30,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text
     are: a layer called `[red]` is no markup.
     """
     heading = Text(title) if title else None
-    made = Table(title=heading, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    made = Table(title=heading, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    made.title_justify = "left"
     for name in columns:
         if name.startswith(">"):
             made.add_column(name.removeprefix(">"), justify="right", no_wrap=True)

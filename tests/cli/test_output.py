@@ -4,9 +4,11 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+README = Path(__file__).parents[2] / "README.md"
 COMPARE = ("compare", "sat", "systolic", "--trace", "digits-vit", "--methods", "dense,bdwp:2:8")
 RUN = ("run", "sat", "--trace", "digits-resnet", "--method", "bdwp:2:8", "--layers", "40")
 HEADINGS = ("layer", "pattern", "time", "share", "bound", "by")
@@ -35,6 +37,15 @@ def test_names_and_numbers_of_a_comparison_stay_whole(sparsight, monkeypatch, co
             assert any(row[:2] == [name, method] for row in rows)
     for heading in ("time", "speedup", "FF", "BP", "WU", "UP", "energy", "off-chip", "utilisation"):
         assert any(heading in row for row in rows)
+
+
+def test_the_readme_shows_what_the_command_prints(sparsight, monkeypatch) -> None:
+    in_terminal(monkeypatch, 80)
+    (block,) = re.findall(r"^```\n\$ sparsight (.*?)^```", README.read_text(), re.M | re.S)
+    command, *expected = block.splitlines()
+    shown = [line.rstrip() for line in plain(sparsight(*command.split()).out)]
+    expected = [line for line in expected if line]
+    assert [line for line in shown if line][1 : len(expected) + 1] == expected
 
 
 @pytest.mark.parametrize("command", [COMPARE, RUN])
