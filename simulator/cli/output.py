@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-import time
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,8 @@ from workloads.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.progress import Progress
+    from rich.status import Status
 
     from simulator.report import Report
 
@@ -101,28 +103,43 @@ def progress(items: Iterable[Any]) -> Iterable[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     known = list(items)
-    started = time.monotonic()
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task("", total=len(known))
-    try:
+    with _shown_after_a_while(bar):
         for item in known:
             yield item
             bar.advance(task)
-            if time.monotonic() - started > BAR_AFTER_S:
-                bar.start()
-    finally:
-        if bar.live.is_started:
-            bar.stop()
 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show on standard error that something of unknown length is going on."""
+    """Say on standard error, after two seconds, that something of unknown length is going on."""
     from rich.console import Console
 
-    with Console(stderr=True).status(what):
+    with _shown_after_a_while(Console(stderr=True).status(what)):
         yield
+
+
+@contextmanager
+def _shown_after_a_while(shown: Progress | Status) -> Iterator[None]:
+    """Start what is shown once two seconds have passed, even if the work never pauses."""
+    started = threading.Event()
+
+    def start() -> None:
+        started.set()
+        shown.start()
+
+    timer = threading.Timer(BAR_AFTER_S, start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        if started.is_set():
+            shown.stop()
 
 
 def make_folder(folder: Path) -> None:

@@ -4,9 +4,13 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+
+from simulator.cli import output
 
 README = Path(__file__).parents[2] / "README.md"
 COMPARE = ("compare", "sat", "systolic", "--trace", "digits-vit", "--methods", "dense,bdwp:2:8")
@@ -83,3 +87,16 @@ def test_an_encoding_without_micro_is_no_error() -> None:
 def test_a_closed_output_is_no_error() -> None:
     done = started("networks --json >&-")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("slow_s", [0.0, 0.3])
+def test_work_is_announced_once_it_takes_a_while(monkeypatch, capsys, slow_s) -> None:
+    in_terminal(monkeypatch, 80)
+    monkeypatch.setattr(output, "BAR_AFTER_S", 0.1)
+    with output.working("counting sheep"):
+        time.sleep(slow_s)
+    assert list(output.progress([1, 2])) == [1, 2]
+    captured = capsys.readouterr()
+    assert ("counting sheep" in captured.err) == (slow_s > 0)
+    assert captured.out == ""
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
