@@ -12,7 +12,7 @@ from simulator.sweep import execute, export, stages
 from simulator.sweep.definition import VERSION, Definition, from_values, read_file
 from simulator.sweep.pareto import frame_front
 from simulator.sweep.progress import Progress, Silent
-from simulator.sweep.runner import COMPLETE, Limits, Loop, run_stages
+from simulator.sweep.runner import COMPLETE, Limits, Loop, Watcher, run_stages
 from simulator.sweep.store import Store, open_store
 from workloads.errors import InputError
 
@@ -48,6 +48,7 @@ class Study:
     def __init__(self, **values: Any) -> None:
         self.definition: Definition = from_values({"version": VERSION, **values})
         self.outcome: Outcome | None = None
+        self.watcher: Watcher | None = None
         stages.check(self.definition)
 
     @classmethod
@@ -55,7 +56,7 @@ class Study:
         """Read a study file (TOML). Raises `InputError` with the place of what is wrong."""
         study = cls.__new__(cls)
         study.definition = read_file(Path(path))
-        study.outcome = None
+        study.outcome = study.watcher = None
         try:
             stages.check(study.definition)
         except InputError as error:
@@ -124,7 +125,7 @@ class Study:
             store.start_run()
             shown = Progress(self.definition.name, points, failures) if progress else None
             with shown or nullcontext():
-                loop = Loop(self.definition, store, found, width, limits, shown or Silent())
+                loop = Loop(self.definition, store, found, width, limits, shown or self.watcher or Silent())
                 reason = run_stages(loop, stages.stages(self.definition, store))
         self.outcome = Outcome(
             reason=reason, **dict(zip(("points", "failures"), store.counts(), strict=True))
