@@ -35,7 +35,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
-    ast.Pow: lambda base, power: np.float_power(base, power),  # never a huge whole number
+    ast.Pow: np.float_power,  # never a huge whole number
     ast.USub: operator.neg,
     ast.Not: np.logical_not,
     ast.And: np.logical_and,

@@ -125,7 +125,9 @@ class Study:
             store.start_run()
             shown = Progress(self.definition.name, points, failures) if progress else None
             with shown or nullcontext():
-                loop = Loop(self.definition, store, found, width, limits, shown or self.watcher or Silent())
+                loop = Loop(
+                    self.definition, store, found, width, limits, shown or self.watcher or Silent()
+                )
                 reason = run_stages(loop, stages.stages(self.definition, store))
         self.outcome = Outcome(
             reason=reason, **dict(zip(("points", "failures"), store.counts(), strict=True))

@@ -67,9 +67,7 @@ def test_failing_points_keep_their_error_and_stop_nobody() -> None:
     study = Study(networks=["resnet9"], space=space)
     table = study.run(workers=1)
     assert table.error.isna().tolist() == [True, False]
-    assert table.error[1] == (
-        "InputError: cols must be a whole number from 1 to 4096, not 5120"
-    )
+    assert table.error[1] == ("InputError: cols must be a whole number from 1 to 4096, not 5120")
     assert pd.isna(table.cycles[1])
     assert (study.outcome.reason, study.outcome.failures) == ("complete", 1)
 

@@ -80,7 +80,9 @@ def test_a_sample_larger_than_its_space_is_the_whole_space(kind) -> None:
 
 def test_sobol_points_are_spread_evenly() -> None:
     search = {"kind": "sobol", "points": 256}
-    made = study(space={"rows": {"from": 1, "to": 256}, "cols": {"from": 1, "to": 256}}, search=search)
+    made = study(
+        space={"rows": {"from": 1, "to": 256}, "cols": {"from": 1, "to": 256}}, search=search
+    )
     cells = {((row[2] - 1) // 64, (row[3] - 1) // 64) for row in designs(made, 4096)}
     assert len(cells) == 16
     counts = np.bincount([(row[2] - 1) // 64 for row in designs(made, 4096)])
@@ -91,9 +93,7 @@ def test_an_empty_space_names_the_constraint_at_fault() -> None:
     with pytest.raises(InputError, match="the constraint 'rows > 32' excludes every design of sat"):
         samples(study(constraints=["cols < 16", "rows > 32"]), {"sat": 10})
     both = study(constraints=["rows > 16", "rows < 32"])
-    with pytest.raises(
-        InputError, match="exclude every design together: rows > 16 and rows < 32"
-    ):
+    with pytest.raises(InputError, match="exclude every design together: rows > 16 and rows < 32"):
         samples(both, {"sat": 10})
 
 
