@@ -58,7 +58,7 @@ def test_expressions_mean_what_python_means(text, expected) -> None:
     ],
 )
 def test_everything_else_is_refused_where_it_stands(text) -> None:
-    with pytest.raises(InputError, match="constraints.1. must be an expression of names"):
+    with pytest.raises(InputError, match=r"constraints.1. must be an expression of names"):
         parse(text, "constraints[1]")
 
 
@@ -70,7 +70,7 @@ def test_a_number_is_no_expression() -> None:
 def test_unknown_names_are_named_with_a_guess() -> None:
     with pytest.raises(InputError, match="x reads 'row', which is not known here; did you mean ro"):
         check_names(parse("row + 1", "x"), COLUMNS, "x")
-    with pytest.raises(InputError, match="x reads 'zz', .* known are rows, cols, mode"):
+    with pytest.raises(InputError, match=r"x reads 'zz', .* known are rows, cols, mode"):
         check_names(parse("zz", "x"), COLUMNS, "x")
 
 

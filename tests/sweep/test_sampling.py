@@ -99,5 +99,5 @@ def test_an_empty_space_names_the_constraint_at_fault() -> None:
 
 def test_a_grid_needs_levels() -> None:
     made = study(space={"clock_hz": {"from": 1e8, "to": 1e9}})
-    with pytest.raises(InputError, match="space.clock_hz must have a step, factor or count for a"):
+    with pytest.raises(InputError, match=r"space.clock_hz must have a step, factor or count for a"):
         samples(made, {"sat": 10})

@@ -1,4 +1,4 @@
-"""The store: crashes lose only what was in flight, several processes share it, mistakes are named."""
+"""The store: a crash loses only what was in flight, processes share it, mistakes are named."""
 
 import contextlib
 import os
