@@ -18,6 +18,7 @@ from __future__ import annotations
 import importlib.util
 import shlex
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,12 @@ def capture_step(
     from workloads.capture.session import record
 
     workload, kept = record(step, statistics=statistics, keep=keep_tensors)
+    for pattern in keep_tensors:
+        if not any(fnmatchcase(name, pattern) for name in kept):
+            raise InputError(
+                f"no tensor to keep is called {pattern!r}; names are LAYER.X, LAYER.W, LAYER.Y, "
+                "LAYER.dY, LAYER.dX and LAYER.dW, and may hold *"
+            )
     return Capture(workload=workload, tensors={key: _array(kept[key]) for key in sorted(kept)})
 
 

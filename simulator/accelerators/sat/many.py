@@ -29,6 +29,7 @@ from simulator.accelerators.sat.kernel import (
     selection_cycles,
     vector_cycles,
 )
+from simulator.accelerators.sat.limits import check_products, check_vectors
 from simulator.accelerators.sat.model import CODES, byte_energy_pj, energy_components
 from workloads.columns import Columns, columns
 from workloads.errors import InputError
@@ -73,6 +74,8 @@ def evaluate_many(
     array([...])
     """
     fields = _all_fields(configs)
+    if len(fields["rows"]):
+        _check_countable(fields, workload)
     found = distinct(workload)
     totals = _evaluate(*_packed(fields), *found[:5])
     totals[:, DRAM] += found.vector_bytes
@@ -103,6 +106,19 @@ def evaluate_many(
         "dram_bytes": totals[:, DRAM],
         "utilisation": _ratio(totals[:, USEFUL], totals[:, CYCLES], peak),
     }
+
+
+def _check_countable(fields: Mapping[str, NDArray[Any]], workload: Workload) -> None:
+    """Refuse a block whose largest array with the slowest memory may need more than 64 bits."""
+    extreme = Config(
+        rows=int(fields["rows"].max()),
+        cols=int(fields["cols"].max()),
+        clock_hz=float(fields["clock_hz"].max()),
+        dram_bytes_per_s=float(fields["dram_bytes_per_s"].min()),
+    )
+    table = columns(workload)
+    check_products(extreme, table, matmul_table(table.matmuls))
+    check_vectors(extreme, table)
 
 
 def distinct(workload: Workload) -> Distinct:
