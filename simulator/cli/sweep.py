@@ -86,9 +86,7 @@ def sweep(
             export.write_parquet(opened, parquet)
             output.say(f"wrote {parquet}")
         if report is not None:
-            from simulator.sweep.report import render
-
-            output.write_files({report: render(made.definition, opened).encode()})
+            output.write_files({report: made.page(opened).encode()})
     if not outcome.complete:
         raise typer.Exit(130 if outcome.reason == "interrupted" else 1)
 

@@ -15,6 +15,7 @@ from simulator.sweep.progress import Progress, Silent
 from simulator.sweep.runner import COMPLETE, Limits, Loop, Watcher, run_stages
 from simulator.sweep.store import Store, open_store
 from workloads.errors import InputError
+from workloads.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,12 +85,14 @@ class Study:
         executor: Executor | None = None,
         max_failures: int | None = None,
         progress: bool = False,
+        report: str | Path | None = None,
     ) -> pd.DataFrame:
         """Evaluate every point that the store does not have; return all points.
 
         Points run in `executor`, on the Dask scheduler at the address `cluster`, or in `workers`
         processes of this machine (None: one a core; 1: none but this). Without a `store` nothing is
-        kept on disk. The table is the same whoever computed it; `outcome` says how the run ended.
+        kept on disk. With a `report`, one HTML page is written there. The table is the same whoever
+        computed it; `outcome` says how the run ended.
         Raises `InputError`.
         """
         with self.open(store) as opened:
@@ -101,7 +104,15 @@ class Study:
                 max_failures=max_failures,
                 progress=progress,
             )
+            if report is not None:
+                write_whole({Path(report): self.page(opened).encode()})
             return export.frame(opened)
+
+    def page(self, store: Store) -> str:
+        """Return one HTML page about the points of an open store, which opens without a network."""
+        from simulator.sweep.report import render
+
+        return render(self.definition, store)
 
     def open(self, store: str | Path | None) -> Store:
         """Open or make the store of this study."""
