@@ -147,8 +147,8 @@ def main() -> None:
             f"{results[-1].min_period_ns:6.3f} ns {results[-1].energy_per_op_pj:8.2f} pJ",
             flush=True,
         )
-        write(SHIPPED, results)
-        write(RECORDED, results)
+    write(SHIPPED, results)
+    write(RECORDED, results)
 
 
 if __name__ == "__main__":
