@@ -60,6 +60,7 @@ def verilog_text(component: wiring.Component, *, name: str) -> str:
 
     Source positions are left out: the text depends on the circuit only.
     """
+    component._MustUse__used = True  # also if the name is refused
     if not re.fullmatch(r"[a-zA-Z_]\w*", name):
         raise InputError(f"module name must be a Verilog identifier, not {name!r}")
     return VerilogExport(name).text(component)

@@ -10,6 +10,7 @@ from rtl.float.parts import (
     FP16,
     FP32,
     Cuts,
+    check_latency,
     decode,
     leading_zeros,
     round_to_even,
@@ -24,7 +25,7 @@ class Float32To16(wiring.Component):
     """
 
     def __init__(self, *, latency: int = 1) -> None:
-        self.latency = latency
+        self.latency = check_latency(latency)
         super().__init__({"wide": In(32), "half": Out(16)})
 
     def elaborate(self, platform: object) -> Module:
