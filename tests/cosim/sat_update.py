@@ -33,7 +33,9 @@ class Sgd:
     def lane_operations(self) -> int:
         return 2 + self.decays
 
-    def step(self, weight: Float32, momentum: Float32, gradient: Float32) -> tuple[Float32, Float32]:
+    def step(
+        self, weight: Float32, momentum: Float32, gradient: Float32
+    ) -> tuple[Float32, Float32]:
         """Return weight and momentum after one update, every operation rounded to fp32."""
         if self.decays:
             gradient = self.decay * weight + gradient
@@ -88,7 +90,9 @@ def take_compact(
     backward = backward_banks(update.parameters) * kept * update.backward_words
     return (
         update.forward(words[:forward].reshape(lanes, kept, -1)),
-        update.backward(words[forward : forward + backward].reshape(-1, kept, update.backward_words)),
+        update.backward(
+            words[forward : forward + backward].reshape(-1, kept, update.backward_words)
+        ),
         words[forward + backward :],
     )
 
