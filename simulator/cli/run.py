@@ -70,8 +70,9 @@ def run(
         raise InputError("--layers applies to the table; --json has every operation")
     output.check_targets(csv=csv, parquet=parquet, plot=plot, report_dir=report_dir)
     output.check_targets(csv=timeline)
-    report = job.simulate(job.workload)
-    dense = None if job.dense is None else job.simulate(job.dense)
+    with output.working("simulating (the first run on a machine compiles)"):
+        report = job.simulate(job.workload)
+        dense = None if job.dense is None else job.simulate(job.dense)
     _show(report, dense, as_json=as_json, layers=layers or SHOWN_LAYERS)
     output.write_tables(report, csv=csv, parquet=parquet)
     reports = [report] if dense is None else [dense, report]
