@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
@@ -218,3 +219,8 @@ def test_a_run_needs_neither_pandas_nor_matplotlib_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_the_version_is_that_of_the_distribution(sparsight) -> None:
+    result = sparsight("--version")
+    assert (result.code, result.out) == (0, f"sparsight {metadata.version('sparsight')}\n")
