@@ -88,6 +88,25 @@ def measure(name: DesignName, settings: Setting = None, as_json: Json = False) -
         print(", ".join(f"{key} {value}" for key, value in row.items()))
 
 
+@app.command()
+def synth(
+    name: DesignName,
+    settings: Setting = None,
+    liberty: Annotated[
+        Path | None, typer.Option(help="Cell library; Debian's OSU 0.18 um by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure area, clock and energy of a bit-weight design with yosys and OpenSTA."""
+    from rtl.synthesis.command import synth as measure_synthesis
+
+    row = measure_synthesis(name, settings or (), liberty)
+    if as_json:
+        print(json.dumps(row))
+    else:
+        print("\n".join(f"{key:18} {value}" for key, value in row.items()))
+
+
 def measure_design(design: Design, settings: dict[str, str]) -> dict[str, Any]:
     """Return design, lines, cells and flip-flops, as in `blocks.csv`."""
     from rtl.cells import count_cells

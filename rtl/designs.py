@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -73,6 +73,27 @@ class Design:
     make: Callable[[Any], wiring.Component]
 
 
+def _bitweight() -> Iterator[Design]:
+    """Yield the bit-weight designs, whose parameters are all whole numbers."""
+    from rtl.synthesis.designs import DESIGNS as synthesised
+
+    for design in synthesised.values():
+        fields = [(name, int, default) for name, default in design.parameters.items()]
+        parameters = dataclasses.make_dataclass(f"{design.name}_parameters", fields, frozen=True)
+        yield Design(
+            name=design.name,
+            summary=design.summary,
+            timing=design.timing,
+            parameters=parameters(),
+            make=partial(_make_bitweight, design),
+        )
+
+
+def _make_bitweight(design: Any, parameters: Any) -> wiring.Component:
+    component: wiring.Component = design.component(**dataclasses.asdict(parameters))
+    return component
+
+
 DESIGNS = (
     Design(
         name="sat",
@@ -130,6 +151,7 @@ DESIGNS = (
         parameters=UnitParameters(latency=3),
         make=lambda p: Float32Multiply(latency=p.latency),
     ),
+    *_bitweight(),
 )
 
 

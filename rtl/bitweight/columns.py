@@ -35,9 +35,8 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.arrays import delayed
 from rtl.bitweight.lane import Lane
-from rtl.bitweight.parts import validated
+from rtl.bitweight.parts import delayed, validated
 from rtl.bitweight.simd import SimdUnit
 from rtl.bitweight.sparse import StepAccumulator
 from rtl.export import shared

@@ -138,3 +138,19 @@ def levels(rows: int) -> int:
         rows -= rows // 3
         count += 1
     return count
+
+
+def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
+    """Return `value` as it was `cycles` cycles ago."""
+    for stage in range(cycles):
+        register = Signal(len(value), name=f"{name}_{stage}")
+        m.d.sync += register.eq(value)
+        value = register
+    return value
+
+
+def check_size(**sizes: int) -> None:
+    """Raise `InputError` unless all named sizes of an array lie in 1 to 256."""
+    for name, size in sizes.items():
+        if not 1 <= size <= 256:
+            raise InputError(f"{name} of an array must lie in 1 to 256, not {size}")

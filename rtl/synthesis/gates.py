@@ -22,17 +22,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtl.synthesis.events import run
 from rtl.synthesis.flow import OUTPUT_LOAD_PF, Mapped
+from rtl.synthesis.functions import truth_table
 from rtl.synthesis.liberty import Cell, Library, Pin
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-INPUT_DELAY_PS = 300
-"""About the clock-to-output delay of a flip-flop: inputs come from registers of a neighbour."""
 
 START_TRANSITION_NS = 0.1
 MOST_INPUTS = 4
@@ -97,7 +95,7 @@ def simulate(circuit: Circuit, stimulus: dict[str, NDArray[Any]]) -> Activity:
     bits = [_bits(stimulus[name], len(circuit.inputs[name])) for name in names]
     driven = np.concatenate([circuit.inputs[name] for name in names])
     watched = np.concatenate([circuit.outputs[name] for name in circuit.outputs])
-    samples, totals = _run(
+    samples, totals = run(
         circuit.nets,
         circuit.gate_inputs,
         circuit.gate_output,
@@ -327,186 +325,3 @@ def _fanout(gate_inputs: Ints, nets: int) -> tuple[Ints, Ints, Ints]:
     order = np.argsort(net, kind="stable")
     start = np.searchsorted(net[order], np.arange(nets + 1))
     return start.astype(np.int64), gate[order].astype(np.int64), pin[order].astype(np.int64)
-
-
-def truth_table(function: str, order: list[str]) -> int:
-    """Return the truth table of a Liberty function as bits, bit i for the inputs of value i.
-
-    >>> bin(truth_table("(!((A B)+C))", ["A", "B", "C"]))
-    '0b111'
-    """
-    tokens = re.findall(r"[A-Za-z]\w*|[()!'*&+|^01]", function)
-    table = 0
-    for index in range(1 << len(order)):
-        values = {name: index >> i & 1 for i, name in enumerate(order)}
-        result, end = _or(tokens, 0, values)
-        assert end == len(tokens), f"function {function!r} is not understood"
-        table |= result << index
-    return table
-
-
-def _or(tokens: list[str], at: int, values: dict[str, int]) -> tuple[int, int]:
-    left, at = _xor(tokens, at, values)
-    while at < len(tokens) and tokens[at] in "+|":
-        right, at = _xor(tokens, at + 1, values)
-        left |= right
-    return left, at
-
-
-def _xor(tokens: list[str], at: int, values: dict[str, int]) -> tuple[int, int]:
-    left, at = _and(tokens, at, values)
-    while at < len(tokens) and tokens[at] == "^":
-        right, at = _and(tokens, at + 1, values)
-        left ^= right
-    return left, at
-
-
-def _and(tokens: list[str], at: int, values: dict[str, int]) -> tuple[int, int]:
-    left, at = _factor(tokens, at, values)
-    while at < len(tokens) and tokens[at] not in ")+|^":
-        right, at = _factor(tokens, at + (tokens[at] in "*&"), values)
-        left &= right
-    return left, at
-
-
-def _factor(tokens: list[str], at: int, values: dict[str, int]) -> tuple[int, int]:
-    token = tokens[at]
-    if token == "!":
-        value, at = _factor(tokens, at + 1, values)
-        return 1 - value, at
-    if token == "(":
-        value, at = _or(tokens, at + 1, values)
-        at += 1
-    else:
-        value, at = (int(token) if token in "01" else values[token]), at + 1
-    while at < len(tokens) and tokens[at] == "'":
-        value, at = 1 - value, at + 1
-    return value, at
-
-
-@njit(cache=True)
-def _push(heap: Ints, size: int, key: int) -> int:
-    i = size
-    heap[i] = key
-    while i > 0:
-        parent = (i - 1) >> 1
-        if heap[parent] <= heap[i]:
-            break
-        heap[parent], heap[i] = heap[i], heap[parent]
-        i = parent
-    return size + 1
-
-
-@njit(cache=True)
-def _pop(heap: Ints, size: int) -> int:
-    size -= 1
-    heap[0] = heap[size]
-    i = 0
-    while True:
-        child = 2 * i + 1
-        if child >= size:
-            break
-        if child + 1 < size and heap[child + 1] < heap[child]:
-            child += 1
-        if heap[i] <= heap[child]:
-            break
-        heap[i], heap[child] = heap[child], heap[i]
-        i = child
-    return size
-
-
-@njit(cache=True)
-def _run(
-    nets: int,
-    gate_inputs: Ints,
-    gate_output: Ints,
-    truth: Ints,
-    delay_ps: Ints,
-    arc_pj: Floats,
-    flop_d: Ints,
-    flop_q: Ints,
-    flop_delay_ps: Ints,
-    flop_arc_pj: Floats,
-    fan_start: Ints,
-    fan_gate: Ints,
-    fan_pin: Ints,
-    load_pj: Floats,
-    pin_pj: Floats,
-    driven: Ints,
-    stimulus: NDArray[np.uint8],
-    watched: Ints,
-) -> tuple[NDArray[np.uint8], Floats]:
-    """Simulate cycle by cycle; return sampled outputs and [toggles, settled, switching, internal,
-    latest transition]."""
-    cycles = stimulus.shape[0]
-    value = np.zeros(nets, np.uint8)
-    value[1] = 1
-    _settle(value, gate_inputs, gate_output, truth)
-    before = value.copy()
-    pending = np.full(nets, -1, np.int64)
-    cause = np.zeros(nets)
-    heap = np.zeros(64 * nets + 64, np.int64)
-    samples = np.zeros((cycles, watched.size), np.uint8)
-    totals = np.zeros(5)
-    for cycle in range(cycles):
-        size = 0
-        for i in range(flop_d.size):
-            new = value[flop_d[i]]
-            if new != value[flop_q[i]]:
-                pending[flop_q[i]] = flop_delay_ps[i, new]
-                cause[flop_q[i]] = flop_arc_pj[i, new]
-                size = _push(heap, size, (pending[flop_q[i]] << 24) + flop_q[i])
-        for i in range(driven.size):
-            if stimulus[cycle, i] != value[driven[i]]:
-                pending[driven[i]] = INPUT_DELAY_PS
-                cause[driven[i]] = 0.0
-                size = _push(heap, size, (np.int64(INPUT_DELAY_PS) << 24) + driven[i])
-        before[:] = value
-        while size > 0:
-            now, net = heap[0] >> 24, heap[0] & 0xFFFFFF
-            size = _pop(heap, size)
-            if pending[net] != now:
-                continue
-            pending[net] = -1
-            value[net] = 1 - value[net]
-            totals[0] += 1
-            totals[2] += load_pj[net]
-            totals[3] += cause[net] + pin_pj[net, value[net]]
-            totals[4] = max(totals[4], now)
-            for f in range(fan_start[net], fan_start[net + 1]):
-                gate, pin = fan_gate[f], fan_pin[f]
-                new = _evaluate(value, gate_inputs, truth, gate)
-                out = gate_output[gate]
-                if new == value[out]:
-                    pending[out] = -1
-                elif pending[out] < 0:
-                    pending[out] = now + delay_ps[gate, pin, new]
-                    cause[out] = arc_pj[gate, pin, new]
-                    size = _push(heap, size, (pending[out] << 24) + out)
-        for n in range(nets):
-            totals[1] += value[n] != before[n]
-        for i in range(watched.size):
-            samples[cycle, i] = value[watched[i]]
-    return samples, totals
-
-
-@njit(cache=True)
-def _evaluate(value: NDArray[np.uint8], gate_inputs: Ints, truth: Ints, gate: int) -> int:
-    index = 0
-    for j in range(gate_inputs.shape[1]):
-        if gate_inputs[gate, j] >= 0:
-            index |= np.int64(value[gate_inputs[gate, j]]) << j
-    return (truth[gate] >> index) & 1
-
-
-@njit(cache=True)
-def _settle(value: NDArray[np.uint8], gate_inputs: Ints, gate_output: Ints, truth: Ints) -> None:
-    """Bring all gates into agreement with the initial registers, without counting anything."""
-    changed = True
-    while changed:
-        changed = False
-        for gate in range(gate_output.size):
-            new = _evaluate(value, gate_inputs, truth, gate)
-            if new != value[gate_output[gate]]:
-                value[gate_output[gate]] = new
-                changed = True

@@ -16,7 +16,7 @@ from rtl.bitweight.parts import compress, levels
 from rtl.bitweight.simd import SimdUnit
 from rtl.bitweight.sparse import StepAccumulator, largest_reduction
 from rtl.export import shared
-from rtl.synthesis.designs import digit_code, term_pairs
+from rtl.synthesis.stimuli import digit_code, term_pairs
 from tests.cosim.simulators import build_batch, emit
 from tests.rtl.bitweight_words import play, settle, signed
 from workloads.errors import InputError

@@ -10,6 +10,8 @@ from rtl.export import verilog_text
 from rtl.synthesis import flow, gates, table
 from rtl.synthesis.command import synth
 from rtl.synthesis.designs import DESIGNS, find
+from rtl.synthesis.events import INPUT_DELAY_PS
+from rtl.synthesis.functions import truth_table
 from rtl.synthesis.liberty import read_library
 from workloads import InputError
 
@@ -95,7 +97,7 @@ def test_a_table_is_interpolated_in_load_and_transition(tmp_path: Path) -> None:
     ],
 )
 def test_liberty_functions_become_truth_tables(function, order, table_bits) -> None:
-    bits = gates.truth_table(function, list(order))
+    bits = truth_table(function, list(order))
     assert [bits >> i & 1 for i in range(len(table_bits))] == table_bits
 
 
@@ -133,7 +135,7 @@ def test_glitches_and_their_energy_are_counted(tmp_path: Path) -> None:
     assert activity.switching_pj == pytest.approx(changes * half_v2 * loads)
     # the inverters go opposite ways, y rises and falls: each pair costs 3 + 5
     assert activity.internal_pj == pytest.approx(changes * (3 + 5) * 2)
-    assert activity.settle_ps == gates.INPUT_DELAY_PS + 400 + 400 + 100
+    assert activity.settle_ps == INPUT_DELAY_PS + 400 + 400 + 100
     assert activity.outputs["y"].tolist() == [0] * 5
 
 
