@@ -190,14 +190,14 @@ class Config:
             return 1e9 / self.clock_hz
         parts = [self.element.min_period_ns]
         if self.engine in SPARSE and self.engine != "opt3":
-            parts.append(find("column_front", 8).min_period_ns)
+            parts.append(find("column_front", self.width).min_period_ns)
         return MARGIN * max(parts)
 
     @property
     def drain_cycles(self) -> int:
         """Cycles in which a column's sums are read; an addition takes several if it is slower."""
         turns = -(-self.cols // min(self.simd_lanes, self.cols))
-        slow = math.ceil(MARGIN * find("simd_lane", 8).min_period_ns / self.period_ns)
+        slow = math.ceil(MARGIN * find("simd_lane", self.width).min_period_ns / self.period_ns)
         return turns * max(slow, 1)
 
     @property
@@ -205,7 +205,7 @@ class Config:
         """Area of elements, shared encoders and read-out in the open library; buffers not."""
         area = self.elements * self.element.area
         if self.engine in SPARSE and self.engine != "opt3":
-            area += self.rows * self.lanes * find("column_front", 8).area
+            area += self.rows * self.lanes * find("column_front", self.width).area
         if self.engine not in ("mac", *BIT_SLICE):
-            area += self.rows * min(self.simd_lanes, self.cols) * find("simd_lane", 8).area
+            area += self.rows * min(self.simd_lanes, self.cols) * find("simd_lane", self.width).area
         return area

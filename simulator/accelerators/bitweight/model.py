@@ -215,10 +215,10 @@ def _energy(config: Config, op: MatMul) -> dict[str, float]:
     """Return picojoules of the logic: per multiply-accumulate, and per sum that is read out."""
     encoders, sums = 0.0, 0.0
     if config.engine in SPARSE and config.engine != "opt3":
-        encoders = op.macs / config.cols * find("column_front", 8).energy_per_op_pj
+        encoders = op.macs / config.cols * find("column_front", config.width).energy_per_op_pj
     if config.engine not in ("mac", *BIT_SLICE):
         passes = 1 if config.engine in DENSE else config.passes
-        sums = op.batch * op.m * op.n * passes * find("simd_lane", 8).energy_per_op_pj
+        sums = op.batch * op.m * op.n * passes * find("simd_lane", config.width).energy_per_op_pj
     elements = op.macs * config.element.energy_per_op_pj
     return {
         "elements": elements,
