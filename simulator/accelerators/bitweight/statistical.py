@@ -9,6 +9,7 @@ for conflict-free banks.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -112,19 +113,19 @@ def row_pmf(probabilities: tuple[float, ...], k: int, lanes: int) -> Window:
 
 def _slowest_lane(p: float, k: int, lanes: int) -> Window:
     """Return the distribution of the largest of the lanes' steps at one position."""
-    lanes_held = lane_sizes(k, lanes)
+    alike = Counter(lane_sizes(k, lanes))
     whole = group_pmf(p, GROUP)
     steps = np.arange(GROUP + 1)
     mean = float(whole @ steps)
     variance = float(whole @ (steps - mean) ** 2)
-    most = max(full for full, _, _ in lanes_held)
+    most = max(full for full, _, _ in alike)
     low, size = _window(most * mean, most * variance + GROUP)
     turn = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size)
     one = np.fft.rfft(whole, size)
-    each = [_lane(one, turn, held, p, low, size) for held in lanes_held]
+    each = [(_lane(one, turn, held, p, low, size), count) for held, count in alike.items()]
     if lanes == 1:
-        return each[0]
-    below = np.prod([np.minimum(np.cumsum(lane.pmf), 1.0) for lane in each], axis=0)
+        return each[0][0]
+    below = np.prod([np.minimum(np.cumsum(lane.pmf), 1.0) ** n for lane, n in each], axis=0)
     return Window(low, np.diff(below, prepend=0.0))
 
 
