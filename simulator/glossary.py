@@ -53,6 +53,8 @@ GLOSSARY: dict[str, Term] = {
     "hidden_cycles": Term(
         "cycles", "Work that runs behind another operation and is not counted in cycles."
     ),
+    "start_cycles": Term("cycles", "When the operation starts, where operations overlap."),
+    "resource": Term("-", "Part of the accelerator that the operation runs on."),
     "utilisation": Term(
         "fraction", "Useful MACs over cycles x peak MACs per cycle; at most 1 by construction."
     ),

@@ -16,9 +16,11 @@ Values only: no operation knows of any hardware. Counts and bytes are `int`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -219,9 +221,13 @@ class MatMul:
 
     @property
     def kept_macs(self) -> int:
-        """Multiply-accumulates that the operands' patterns leave, rounded up."""
-        density = self.left.pattern.density * self.right.pattern.density
-        return -int(-self.macs * density // 1)
+        """Multiply-accumulates that the operands' patterns leave, rounded up.
+
+        N:M counts what its groups keep, incomplete ones at the end of a run included; of two
+        patterns on one product the expected overlap is left.
+        """
+        left, right = (_kept_share(op.pattern, self.k_run) for op in (self.left, self.right))
+        return math.ceil(self.macs * left * right)
 
     @property
     def compulsory_bytes(self) -> int:
@@ -364,6 +370,13 @@ def gemm(
         out=Operand(tensor="Y", elements=m * n, dtype=dtype),
     )
     return Workload(name=f"{name} {m}x{k}x{n}", operations=(product,), source="given shape")
+
+
+def _kept_share(pattern: Pattern, run: int) -> Fraction:
+    """Return the exact share of a run of K that a pattern keeps."""
+    if isinstance(pattern, NM):
+        return Fraction(pattern.kept_in(run), run)
+    return Fraction(repr(float(pattern.density)))
 
 
 def _fraction(value: float, what: str) -> None:
