@@ -7,7 +7,7 @@ A study file:
     version = 1
     name = "which array"
     accelerators = ["sat"]
-    networks = ["resnet50"]
+    networks = ["resnet50"]                      # or options = ["--matrix FILE.mtx"]
     batches = [256]
     methods = ["dense", "bdwp:2:8"]
     objectives = ["seconds", "area_mm2"]         # "-utilisation" is maximised
@@ -33,6 +33,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -40,6 +41,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from simulator import run_options
 from simulator.accelerators import find
 from simulator.sweep.expressions import Expression, check_names, parse
 from simulator.sweep.space import (
@@ -61,6 +63,9 @@ WHOLE_METRICS = ("cycles", "compute_cycles", "dram_bytes")
 RESERVED = ("point", "accelerator", "network", "batch", "method", "feasible", "error")
 KINDS = ("grid", "random", "sobol", "nsga2", "tpe")
 MODES = ("training", "inference")
+OPTIONS = "options"
+LISTS = ("accelerators", "batches", "methods", "objectives")
+"""Lists of a study that always hold something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +103,10 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One workload that every design runs, before its method is applied."""
+    """One workload that every design runs, before its method is applied.
+
+    With the mode `options`, `network` holds the accelerator's own options, and `batch` is 0.
+    """
 
     network: str
     batch: int
@@ -109,13 +117,15 @@ class Case:
 class Definition:
     """A whole study, checked. `space` holds common fields and, by name of an accelerator, its own.
 
-    Every design (accelerator, method and fields) runs every network at every batch. `designs` is a
+    Every design (accelerator, method and fields) runs every network at every batch. Accelerators
+    with workloads of their own run `options` instead, texts as on the command line. `designs` is a
     table of designs instead of a space: columns of equal length, one a field, and "method".
     """
 
     name: str = "study"
     accelerators: tuple[str, ...] = ("sat",)
     networks: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     batches: tuple[int, ...] = (32,)
     methods: tuple[str, ...] = ("dense",)
     mode: str = "training"
@@ -129,18 +139,23 @@ class Definition:
     def __post_init__(self) -> None:
         if self.designs:
             self._read_designs()
-        for name in ("accelerators", "networks", "batches", "methods", "objectives", "constraints"):
+        for name in (*LISTS, "networks", "options", "constraints"):
             object.__setattr__(self, name, _listed(name, getattr(self, name)))
-        for name in ("accelerators", "networks", "batches", "methods", "objectives"):
+        for name in (*LISTS, "networks" if not self.options else "options"):
             if not getattr(self, name):
                 raise InputError(f"{name} must list at least one, not nothing")
+        if self.options and (self.networks or self.methods != ("dense",)):
+            raise InputError(
+                "options are workloads of their own; leave networks and methods out beside them"
+            )
         if self.mode not in MODES:
             raise InputError(f"mode must be training or inference, not {self.mode!r}")
         for text in self.methods:
             parse_method(text)
-        for case in self.cases:
-            networks.find(case.network, batch=case.batch)
         self._check_space()
+        for case in self.cases:
+            for accelerator in self.accelerators:
+                check_case(case, accelerator)
         self._check_expressions()
         for space in self.spaces:
             _check_values(space)
@@ -208,6 +223,8 @@ class Definition:
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         """The workloads that every design runs, numbered in this order."""
+        if self.options:
+            return tuple(Case(network=text, batch=0, mode=OPTIONS) for text in self.options)
         return tuple(
             Case(network=network, batch=batch, mode=self.mode)
             for network in self.networks
@@ -277,6 +294,25 @@ class Definition:
         values = json.loads(self.as_json())
         values.pop("name")
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+
+def check_case(case: Case, accelerator: str) -> None:
+    """Raise `InputError` if a workload is unknown, or not one of the accelerator's."""
+    if case.mode == OPTIONS:
+        own_options(case, accelerator)
+    else:
+        networks.find(case.network, batch=case.batch)
+
+
+def own_options(case: Case, accelerator: str) -> Mapping[str, tuple[str, ...]]:
+    """Read the options of a case as `sparsight run` does; refuse those that set fields."""
+    known = run_options.chosen_options(find(accelerator))
+    if not known:
+        raise InputError(f"{accelerator} has no options of its own; name networks instead")
+    parsed = run_options.parse(known, shlex.split(case.network))
+    for name in (*parsed.settings, *parsed.base):
+        raise InputError(f"options must name a workload; {name} belongs into space")
+    return parsed.workload
 
 
 def read_file(path: Path) -> Definition:

@@ -113,6 +113,8 @@ def test_the_digest_is_of_the_study_and_not_of_its_name() -> None:
             "space.rows.derive reads 'cols', which is not known here",
         ),
         ({"space": {"rows": [8], "sat": {"row": [1]}}}, "space.sat.row: sat has no field 'row'"),
+        ({"options": ["--matrix a.mtx"]}, "options are workloads of their own; leave networks and"),
+        ({"networks": [], "options": ["-x"]}, "sat has no options of its own; name networks"),
         ({"designs": {"rows": [1]}}, "designs must stand alone, for one accelerator, without a"),
     ],
 )
