@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from simulator.sweep import Study
-from simulator.sweep.definition import from_values, read_file
+from simulator.sweep.study_file import from_values, read_file
 from workloads import InputError
 
 PLAIN = {"version": 1, "networks": ["resnet9"], "space": {"rows": [8, 16]}}
