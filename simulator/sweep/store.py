@@ -99,9 +99,19 @@ class Store:
             ).lastrowid
 
     def note_workload(self, case: int, method: str, digest: str) -> None:
-        """Note the hash of the workload of a case and method."""
+        """Note the hash of the workload of a case and method.
+
+        Raises `InputError` if it was another one before: a file that it comes from has changed.
+        """
         with self._writing() as execute:
             execute("INSERT OR IGNORE INTO workloads VALUES (?, ?, ?)", (case, method, digest))
+            noted = 'SELECT hash FROM workloads WHERE "case" = ? AND method = ?'
+            ((before,),) = execute(noted, (case, method))
+        if before != digest:
+            name = self.definition.cases[case].network
+            raise InputError(
+                f"{name} has changed since the store {self.path} was begun; name another --store"
+            )
 
     def done_blocks(self) -> set[int]:
         """Return the numbers of the finished blocks."""
