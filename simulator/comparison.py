@@ -26,8 +26,8 @@ def compare(
 
     >>> from workloads import NM, gemm
     >>> frame = compare(["systolic"], gemm(512, 512, 512, pattern=NM(2, 8)))
-    >>> frame.loc[0, "cycles"], frame.loc[0, "speedup"]
-    (32830, 1.0)
+    >>> frame[["accelerator", "cycles", "speedup"]].to_dict("records")
+    [{'accelerator': 'systolic', 'cycles': 32830, 'speedup': 1.0}]
     """
     import pandas as pd
 

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from workloads.errors import InputError
 
 C = TypeVar("C")
+
+SENSIBLE = (1e-3, 1e18)
+"""Least and largest number that `check_positive` takes."""
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, str]:
@@ -78,15 +82,30 @@ def describe(config_class: type[Any]) -> list[Field]:
 
 
 def _field_documentation(config_class: type[Any]) -> dict[str, str]:
+    """Read the text under each field, or its entry (`name`: text) in the class's docstring."""
+    found = _listed(inspect.getdoc(config_class) or "")
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(config_class))).body
     assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
     for field, text in pairwise(body.body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
             name, value = field.target, text.value
             if isinstance(name, ast.Name) and isinstance(value, ast.Constant):
                 found[name.id] = " ".join(str(value.value).split())
     return found
+
+
+def _listed(documentation: str) -> dict[str, str]:
+    r"""Read entries that begin a line with one or several `name`, and end at the next entry.
+
+    >>> _listed("Sizes.\n\n`rows`, `cols`: PEs;\n  32 is usual.\n`lanes`: one.")
+    {'rows': 'PEs; 32 is usual.', 'cols': 'PEs; 32 is usual.', 'lanes': 'one.'}
+    """
+    entry = re.compile(r"^((?:`\w+`(?:, )?)+): (.*?)(?=^`|\n\n|\Z)", re.MULTILINE | re.DOTALL)
+    return {
+        name: " ".join(text.split())
+        for names, text in entry.findall(documentation)
+        for name in re.findall(r"\w+", names)
+    }
 
 
 def _kind(annotation: Any) -> str:
@@ -96,11 +115,13 @@ def _kind(annotation: Any) -> str:
 
 
 def check_positive(config: Any, *names: str) -> None:
-    """Raise `InputError` unless the named fields are positive, finite, and whole if annotated int.
+    """Raise `InputError` unless the named fields are positive, and whole if annotated int.
 
-    For a config's `__post_init__`, so that a wrong value is refused wherever it comes from.
+    For a config's `__post_init__`, so that a wrong value is refused wherever it comes from. Numbers
+    outside `SENSIBLE` are refused too: no hardware is so small or large, and sums would overflow.
     """
     types = get_type_hints(type(config))
+    least, most = SENSIBLE
     for name in names:
         value = getattr(config, name)
         whole = types[name] is int
@@ -108,6 +129,8 @@ def check_positive(config: Any, *names: str) -> None:
         if not number or not 0 < value < float("inf"):
             wanted = "a positive whole number" if whole else "a positive number"
             raise InputError(f"{name} must be {wanted}, not {value!r}")
+        if not least <= value <= most:
+            raise InputError(f"{name} must be between {least:g} and {most:g}, not {value!r}")
 
 
 def _read(name: str, text: str, kind: Any) -> Any:

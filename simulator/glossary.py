@@ -76,7 +76,7 @@ GLOSSARY: dict[str, Term] = {
     "operations": Term("-", "The operation table: one entry per operation, in order."),
     "notes": Term("-", "Sentences about the run, such as which layers stayed dense and why."),
     "dense_cycles": Term("cycles", "Cycles of the same workload without the method or pattern."),
-    "speedup_over_dense": Term("ratio", "dense_cycles over cycles."),
+    "speedup_over_dense": Term("ratio", "Dense cycles over cycles."),
     "speedup": Term("ratio", "Time of the first row over the time of this row."),
     "seconds_FF": Term("s", "Time of the forward pass."),
     "seconds_BP": Term("s", "Time of backward data."),
@@ -85,13 +85,14 @@ GLOSSARY: dict[str, Term] = {
     "energy_ratio": Term("ratio", "Energy of the first row over the energy of this row."),
     "exhibit": Term("-", "Published table, figure or claim: paper/exhibit."),
     "quantity": Term("-", "What the row of the exhibit states."),
-    "published": Term("row's", "The published number."),
-    "ours": Term("row's", "The number that this program computes."),
-    "rel_error": Term("fraction", "ours over published, minus one."),
+    "published": Term("as unit", "Published number."),
+    "ours": Term("as unit", "Number that this program computes."),
+    "rel_error": Term("fraction", "Ours over published, minus one."),
     "tolerance": Term("fraction", "Largest accepted size of rel_error."),
     "verdict": Term(
         "-",
-        "ok, miss, expected-miss (for the reason given), or recalled (shown, not asserted).",
+        "What to conclude: ok, miss, expected-miss (for the reason given), or recalled (shown, "
+        "not asserted).",
     ),
     "parameters": Term("numbers", "Trained numbers of the network."),
     "macs": Term("MACs", "Multiply-accumulates of one forward pass of one item."),
@@ -99,6 +100,24 @@ GLOSSARY: dict[str, Term] = {
     "network": Term("-", "Name of the network, for --network."),
     "source": Term("-", "Where the numbers come from."),
     "sparse": Term("-", "Passes and tensors that the method makes sparse."),
+    "rows": Term("-", "The rows of the exhibits, one entry per published number."),
+    "relation": Term("-", "Whether ours must equal the published number, or bound it."),
+    "tag": Term("-", "How the number is known: seen, measured, derived, or recalled from memory."),
+    "note": Term("-", "What a reader must know to judge the comparison."),
+    "expected_miss": Term("-", "Reason for which ours misses; empty for a row that must agree."),
+    "summary": Term("-", "What the accelerator is, in one sentence."),
+    "field": Term("-", "Field of the accelerator's configuration, for --set."),
+    "type": Term("-", "Type of the field, or its choices."),
+    "default": Term("-", "Value of the field if it is not set."),
+    "meaning": Term("-", "What the field, option or term means."),
+    "option": Term("-", "Option of sparsight run for this accelerator, with its values."),
+    "sets": Term("-", "Config field that the option sets, or config or workload as a whole."),
+    "term": Term("-", "Column or key of an output."),
+    "unit": Term("-", "Unit of the number; - for a ratio or a text."),
+    "trace": Term("-", "Name of a trace that comes with this package, for --trace."),
+    "command": Term("-", "Command that makes the trace again."),
+    "elements": Term("elements", "Elements of the result, or those that the work touches."),
+    "zeros": Term("-", "Share of zeros in each operand when it was captured; ? if not measured."),
 }
 
 
@@ -113,3 +132,20 @@ def find(name: str) -> Term:
         hint = f"did you mean {' or '.join(near)}?" if near else "sparsight explain lists all terms"
         raise InputError(f"no output has a column called {name!r}; {hint}")
     return GLOSSARY[name]
+
+
+def markdown() -> str:
+    """Return all terms as the page `docs/outputs.md`."""
+    lines = [f"| `{name}` | {term.unit} | {term.meaning} |" for name, term in GLOSSARY.items()]
+    return "\n".join(
+        [
+            "# Columns and keys of every output",
+            "",
+            "Written by `sparsight explain --markdown`. `sparsight explain NAME` says the same",
+            "of one name, and explains config fields too.",
+            "",
+            "| name | unit | meaning |",
+            "| --- | --- | --- |",
+            *lines,
+        ]
+    )

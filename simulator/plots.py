@@ -54,12 +54,9 @@ def draw_layers(axes: Axes, report: Report) -> None:
         axes.barh(range(len(layers)), width, left=left, color=_colour(name), label=name)
         left += width
     axes.set_yticks(range(len(layers)), [_shortened(layer.layer) for layer in layers])
-    axes.invert_yaxis()
-    axes.margins(y=0.01)
-    axes.set_xlabel("time")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.seconds(value)))
     axes.set_title(f"Time by layer: {_title(report)}")
-    axes.legend(title="pass", frameon=False)
+    _legend_below(axes)
 
 
 def draw_comparison(axes: Axes, reports: Sequence[Report]) -> None:
@@ -77,7 +74,6 @@ def draw_comparison(axes: Axes, reports: Sequence[Report]) -> None:
             text += f", {reports[0].seconds / report.seconds:.2f}x"
         axes.text(end, row, text, va="center")
     axes.set_yticks(range(len(reports)), _labels(reports))
-    axes.invert_yaxis()
     axes.set_xlim(0, left.max() * 1.25)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.seconds(value)))
     axes.set_title(f"Time and speedup: {reports[0].workload}")
@@ -96,7 +92,6 @@ def draw_energy(axes: Axes, reports: Sequence[Report]) -> None:
     for row, end in enumerate(left):
         axes.text(end, row, f" {quantities.joules(end)}", va="center")
     axes.set_yticks(range(len(reports)), _labels(reports))
-    axes.invert_yaxis()
     axes.set_xlim(0, left.max() * 1.2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.joules(value)))
     axes.set_title(f"Energy: {reports[0].workload}")
@@ -146,12 +141,7 @@ def _draw_roof(axes: Axes, report: Report, intensity: Floats, speed: Floats) -> 
         axis.set_major_formatter(FuncFormatter(lambda value, _: quantities.plain(value)))
         axis.set_minor_formatter(NullFormatter())
     axes.text(high, peak * 1.1, f"peak {quantities.rate(peak, 'FLOP/s')}", ha="right")
-    axes.annotate(
-        f"{quantities.rate(bandwidth, 'B/s')} off-chip",
-        (ridge / 2.5, peak / 2.5),
-        xytext=(8, -6),
-        textcoords="offset points",
-    )
+    axes.text(low * 1.1, peak * 1.1, f"slope {quantities.rate(bandwidth, 'B/s')} off-chip")
 
 
 def _bandwidth_bytes_per_s(report: Report) -> float:

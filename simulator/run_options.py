@@ -4,9 +4,12 @@ A module in `simulator.accelerators` whose workload is no network, or whose conf
 switches, offers:
 
 - ``RUN_OPTIONS``, a tuple of `RunOption`. One with a `field` sets that config field, as `--set`
-  does. The others describe the workload.
+  does. One that is a `base` names where the whole config comes from. The others describe the
+  workload.
 - ``workload_from_options(options)``, which turns the latter into whatever its `schedule` takes. The
   mapping holds only the options that were given: name without dashes to a tuple of texts.
+- ``config_from_options(options)``, only with a `base`, which returns the config before `--set`, and
+  sentences for the user about what was not used.
 
 `sparsight run NAME` then reads them, and `sparsight accelerators NAME` lists them.
 """
@@ -14,7 +17,7 @@ switches, offers:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from workloads.errors import InputError
@@ -24,7 +27,8 @@ from workloads.errors import InputError
 class RunOption:
     """One option: its name with dashes, what it means, and one word per value that it takes.
 
-    With `field` it sets that config field: to its value, or to `flag_value` if it takes none.
+    With `field` it sets that config field: to its value, or to `flag_value` if it takes none. With
+    `base` it is where the config comes from.
     """
 
     name: str
@@ -32,12 +36,22 @@ class RunOption:
     values: tuple[str, ...] = ("VALUE",)
     field: str = ""
     flag_value: str = "true"
+    base: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parsed:
+    """Arguments by what they are for: config fields, the config's source, the workload."""
+
+    settings: dict[str, str]
+    base: dict[str, tuple[str, ...]]
+    workload: dict[str, tuple[str, ...]]
 
 
 def parse(
     options: Sequence[RunOption], arguments: Sequence[str], *, known: Iterable[str] = ()
-) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Split arguments into config settings and workload options.
+) -> Parsed:
+    """Sort arguments by what they are for.
 
     `known` are further option names to suggest for a misspelt one. Raises `InputError` for an
     argument that belongs to no option, a missing value, or an option given twice.
@@ -45,11 +59,10 @@ def parse(
     >>> tp = RunOption(name="--tp", help="tensor parallel", field="tensor_parallel")
     >>> matrix = RunOption(name="--matrix", help="Matrix Market file", values=("FILE",))
     >>> parse([tp, matrix], ["--tp", "4", "--matrix=a.mtx"])
-    ({'tensor_parallel': '4'}, {'matrix': ('a.mtx',)})
+    Parsed(settings={'tensor_parallel': '4'}, base={}, workload={'matrix': ('a.mtx',)})
     """
     by_name = {option.name: option for option in options}
-    settings: dict[str, str] = {}
-    given: dict[str, tuple[str, ...]] = {}
+    parsed = Parsed(settings={}, base={}, workload={})
     rest = list(arguments)
     while rest:
         name, equals, attached = rest.pop(0).partition("=")
@@ -57,14 +70,16 @@ def parse(
             raise InputError(_unknown(name, [*by_name, *known]))
         option = by_name[name]
         values = _take_values(option, [attached] if equals else [], rest)
-        key = option.field or option.name.lstrip("-")
-        if key in settings or key in given:
+        key = option.field or name.lstrip("-")
+        if key in parsed.settings or key in parsed.base or key in parsed.workload:
             raise InputError(f"{name} is given twice; give it once")
         if option.field:
-            settings[key] = values[0] if values else option.flag_value
+            parsed.settings[key] = values[0] if values else option.flag_value
+        elif option.base:
+            parsed.base[key] = values
         else:
-            given[key] = values
-    return settings, given
+            parsed.workload[key] = values
+    return parsed
 
 
 def chosen_options(model: object) -> Sequence[RunOption]:
@@ -82,9 +97,9 @@ def _take_values(option: RunOption, taken: list[str], rest: list[str]) -> tuple[
     return tuple(taken)
 
 
-def _unknown(name: str, names: Mapping[str, object] | Sequence[str]) -> str:
+def _unknown(name: str, names: Sequence[str]) -> str:
     if not name.startswith("-"):
         return f"{name!r} belongs to no option; values follow the option that takes them"
-    near = difflib.get_close_matches(name, list(names), n=1)
+    near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}?" if near else "see sparsight run --help"
     return f"there is no option {name}; {hint}"

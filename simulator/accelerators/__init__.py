@@ -17,7 +17,12 @@ from workloads.operations import Workload
 
 
 class Accelerator(Protocol):
-    """What a model module offers. A model with values to compute also has `compute`."""
+    """What a model module offers. A model with values to compute also has `compute`.
+
+    Optional: `RUN_OPTIONS` (see `simulator.run_options`); `NEVER_SLOWER_WITH`, the config fields
+    that never make a run slower when they grow; `example()`, a small workload for a model whose
+    `schedule` takes no training step. The contract test reads the last two.
+    """
 
     Config: type[Any]
 

@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"{error.format_message()} (sparsight --help says more)")
     except (KeyboardInterrupt, Abort):
         return _interrupted()
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+    except (BrokenPipeError, SystemExit):
+        # The reader of a pipe, such as head, has seen enough; typer turns that into SystemExit(1).
         _discard_output()
         return 0
     except OSError as error:

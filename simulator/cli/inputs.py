@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from simulator.report import Report
 from workloads.errors import InputError
 from workloads.operations import Workload, gemm
 from workloads.patterns import parse_pattern
+
+LARGEST_MACS, LARGEST_DIMENSION = 2**50, 2**31
+"""Up to here no count overflows 64 bits, also where an array pads a product."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,11 @@ class Source:
                 f"FILE.csv, not {' and '.join(self.given) or 'none'}"
             )
         self._check_use(self.given[0])
+        workload = self._read()
+        _check_size(workload)
+        return workload
+
+    def _read(self) -> Workload:
         if self.network is not None:
             return self._network(self.network)
         if self.trace is not None:
@@ -72,12 +80,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """An accelerator, its config, a workload, and the dense workload to compare it with, if any."""
+    """An accelerator, its config, a workload, and the dense workload to compare it with, if any.
+
+    `remarks` are sentences for the user about how the options were read.
+    """
 
     accelerator: str
     config: Any
     workload: Any
     dense: Workload | None = None
+    remarks: tuple[str, ...] = ()
 
     def simulate(self, workload: Any) -> Report:
         """Schedule and simulate a workload on this accelerator."""
@@ -95,28 +107,44 @@ def read_job(
     known: Sequence[str],
 ) -> Job:
     """Read everything that `run` needs; `extra` are arguments for the accelerator's own options."""
-    model = find(accelerator)
-    own_settings, own = run_options.parse(run_options.chosen_options(model), extra, known=known)
+    model: Any = find(accelerator)
+    own = run_options.parse(run_options.chosen_options(model), extra, known=known)
     values = parse_settings(settings)
-    twice = sorted(own_settings.keys() & values.keys())
+    twice = sorted(own.settings.keys() & values.keys())
     if twice:
         raise InputError(f"{twice[0]} is set by its option and by --set; give it once")
-    config = override(model.Config(), values | own_settings)
-    if own:
-        if source.given or method:
-            clash = (source.given or ["--method"])[0]
-            raise InputError(f"{clash} cannot be combined with --{next(iter(own))}; give one")
-        return Job(
-            accelerator=accelerator,
-            config=config,
-            workload=model.workload_from_options(own),  # type: ignore[attr-defined]
-        )
+    base, remarks = model.config_from_options(own.base) if own.base else (model.Config(), ())
+    job = Job(
+        accelerator=accelerator,
+        config=override(base, values | own.settings),
+        workload=None,
+        remarks=remarks,
+    )
+    if own.workload:
+        _refuse_clash(next(iter(own.workload)), source, method)
+        return replace(job, workload=model.workload_from_options(own.workload))
+    if not source.given and hasattr(model, "workload_from_options"):
+        raise InputError(_name_one(run_options.chosen_options(model)))
     plain = source.read()
     if method is not None and source.gemm is not None:
         raise InputError("--method applies to whole workloads; with --gemm use --pattern")
     workload = apply_method(method, plain) if method else plain
-    dense = _dense(source, plain) if method or source.pattern else None
-    return Job(accelerator=accelerator, config=config, workload=workload, dense=dense)
+    return replace(
+        job, workload=workload, dense=_dense(source, plain) if method or source.pattern else None
+    )
+
+
+def _refuse_clash(own: str, source: Source, method: str | None) -> None:
+    """Refuse shared workload options beside one that the accelerator brings along."""
+    shared = {**{f.name: getattr(source, f.name) for f in fields(source)}, "method": method}
+    clash = [name for name, value in shared.items() if value not in (None, False)]
+    if clash:
+        raise InputError(f"--{clash[0]} cannot be combined with --{own}; give one")
+
+
+def _name_one(options: Sequence[run_options.RunOption]) -> str:
+    own = [" ".join((o.name, *o.values)) for o in options if not (o.field or o.base)]
+    return f"name a workload: {', '.join(own)}, or one of --network, --trace, --gemm, --topology"
 
 
 def read_configs(accelerators: Sequence[str], settings: Sequence[str]) -> dict[str, Any]:
@@ -148,6 +176,18 @@ def read_comparable(source: Source, methods: Sequence[str]) -> Workload:
     if methods and source.gemm is not None:
         raise InputError("--methods applies to whole workloads; with --gemm use --pattern")
     return workload
+
+
+def _check_size(workload: Workload) -> None:
+    largest = max((max(op.m, op.k, op.n) for op in workload.matmuls), default=0)
+    if largest > LARGEST_DIMENSION:
+        raise InputError(
+            f"a dimension of {workload.name} is {largest}; at most {LARGEST_DIMENSION} is counted"
+        )
+    if workload.macs > LARGEST_MACS:
+        raise InputError(
+            f"{workload.name} has {workload.macs:.3g} MACs; at most {LARGEST_MACS:.3g} are counted"
+        )
 
 
 def apply_method(text: str, workload: Workload) -> Workload:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from simulator.cli.options import Json
+from workloads.errors import InputError
 
 
 def accelerators(
@@ -50,14 +51,27 @@ def methods(as_json: Json = False) -> None:
 
 
 def explain(
-    term: Annotated[str | None, typer.Argument(help="Column or key of any output.")] = None,
+    term: Annotated[
+        str | None, typer.Argument(help="Column or key of any output, or a config field.")
+    ] = None,
     as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="All terms as a page.")] = False,
 ) -> None:
     """Say what a column or key of an output means, and its unit."""
     from simulator import glossary
 
-    terms = glossary.GLOSSARY if term is None else {term: glossary.find(term)}
-    rows = [{"term": name, "unit": t.unit, "meaning": t.meaning} for name, t in terms.items()]
+    if markdown:
+        if term is not None or as_json:
+            raise InputError("--markdown prints all terms as a page; give it alone")
+        print(glossary.markdown())
+        return
+    if term is None or term in glossary.GLOSSARY:
+        terms = glossary.GLOSSARY if term is None else {term: glossary.GLOSSARY[term]}
+        rows = [{"term": name, "unit": t.unit, "meaning": t.meaning} for name, t in terms.items()]
+    else:
+        rows = _config_field(term)
+        if not rows:
+            glossary.find(term)
     show("Terms", rows, as_json)
 
 
@@ -96,7 +110,11 @@ def _options(model: Any) -> list[dict[str, Any]]:
     from simulator.run_options import chosen_options
 
     return [
-        {"option": " ".join((o.name, *o.values)), "sets": o.field or "workload", "meaning": o.help}
+        {
+            "option": " ".join((o.name, *o.values)),
+            "sets": o.field or ("config" if o.base else "workload"),
+            "meaning": o.help,
+        }
         for o in chosen_options(model)
     ]
 
@@ -125,3 +143,16 @@ def _method_row(name: str) -> dict[str, Any]:
         "sparse": ", ".join(dict.fromkeys(sparse)) or "nothing",
         "source": method.source or "-",
     }
+
+
+def _config_field(name: str) -> list[dict[str, Any]]:
+    """Explain a config field, once for every accelerator that has it."""
+    from simulator.accelerators import find, names
+    from simulator.configuration import describe
+
+    return [
+        {"term": name, "unit": field.kind, "meaning": f"{accelerator}: {field.meaning}"}
+        for accelerator in names()
+        for field in describe(find(accelerator).Config)
+        if field.name == name
+    ]

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.cli import options
+from workloads.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from simulator.reproduce import Judged, Verdict
 
 COLOURS: dict[Verdict, str] = {
@@ -28,8 +31,8 @@ def reproduce(
     ] = None,
     as_json: options.Json = False,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where to write the rows and how they were made.")
-    ] = Path("sim_results"),
+        Path | None, typer.Option(metavar="DIR", help="Where to write (default sim_results).")
+    ] = None,
     write: Annotated[bool, typer.Option(help="Write the files.")] = True,
 ) -> int:
     """Compare published numbers with ours; exit with 1 if one misses that should not."""
@@ -37,6 +40,9 @@ def reproduce(
     from simulator import reproduce as reproduction
     from simulator.cli import output
 
+    if out is not None and not write:
+        raise InputError("--out says where to write, --no-write that nothing is; give one")
+    folder = out or Path("sim_results")
     exhibits = published.select(selection)
     judged = {name: reproduction.judge(name) for name in output.progress(exhibits)}
     rows = [each for name in exhibits for each in judged[name]]
@@ -46,8 +52,8 @@ def reproduce(
         _show(judged)
     if write:
         for name in exhibits:
-            output.make_folder((out / name).parent)
-            output.write_files(reproduction.files(name, judged[name], out))
+            output.make_folder((folder / name).parent)
+            output.write_files(reproduction.files(name, judged[name], folder))
     return int(any(each.verdict == "miss" for each in rows))
 
 
@@ -66,7 +72,9 @@ def _show(judged: dict[str, list[Judged]]) -> None:
     out.print(_counts([each for rows in judged.values() for each in rows]))
 
 
-def _texts(each: Judged) -> Sequence[str]:
+def _texts(each: Judged) -> Sequence[str | Text]:
+    from rich.text import Text
+
     row = each.row
     bound = "" if row.relation == "=" else f"{row.relation} "
     unit = "" if row.unit == "-" else f" {row.unit}"
@@ -76,7 +84,7 @@ def _texts(each: Judged) -> Sequence[str]:
         f"{_number(each.ours)}{unit}" if each.computed else "-",
         f"{100 * each.rel_error:+.2f} %" if each.computed else "-",
         "not asserted" if row.tolerance is None else f"{100 * row.tolerance:g} %",
-        f"[{COLOURS[each.verdict]}]{each.verdict}[/]",
+        Text(each.verdict, style=COLOURS[each.verdict]),
     )
 
 

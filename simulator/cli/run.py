@@ -7,9 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from simulator.cli import options
+from workloads.errors import InputError
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Options of one accelerator are read by `simulator.run_options`, which knows its module."""
+
+SHOWN_LAYERS = 12
+"""Layers of the human table unless the user says otherwise."""
 
 
 def run(
@@ -30,7 +34,9 @@ def run(
     parquet: options.Parquet = None,
     plot: options.Plot = None,
     report_dir: options.Html = None,
-    layers: Annotated[int, typer.Option(min=1, help="Layers shown in the table.")] = 12,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="Layers shown in the table (default 12).")
+    ] = None,
 ) -> None:
     """Run one workload on one accelerator: time, energy, and where the time goes.
 
@@ -57,18 +63,28 @@ def run(
         extra=context.args,
         known=[name for parameter in context.command.params for name in parameter.opts],
     )
+    for remark in job.remarks:
+        output.say(f"note: {remark}")
+    if as_json and layers is not None:
+        raise InputError("--layers applies to the table; --json has every operation")
     output.check_targets(csv=csv, parquet=parquet, plot=plot, report_dir=report_dir)
     report = job.simulate(job.workload)
     dense = None if job.dense is None else job.simulate(job.dense)
+    _show(report, dense, as_json=as_json, layers=layers or SHOWN_LAYERS)
+    output.write_tables(report, csv=csv, parquet=parquet)
+    reports = [report] if dense is None else [dense, report]
+    output.write_pictures(reports, report, plot=plot, report_dir=report_dir)
+
+
+def _show(report: Any, dense: Any, *, as_json: bool, layers: int) -> None:
     if as_json:
+        from simulator.cli import output
+
         output.print_json(_as_dict(report, dense))
     else:
         from simulator.cli import tables
 
         tables.show_report(report, dense, layers=layers)
-    output.write_tables(report, csv=csv, parquet=parquet)
-    reports = [report] if dense is None else [dense, report]
-    output.write_pictures(reports, report, plot=plot, report_dir=report_dir)
 
 
 def _as_dict(report: Any, dense: Any) -> dict[str, Any]:

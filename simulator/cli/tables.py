@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from simulator import breakdown, quantities
 from simulator.report import Report
@@ -18,13 +19,17 @@ def console() -> Console:
     return probe if probe.is_terminal else Console(width=max(probe.width, 120))
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Make a table; columns whose name starts with `>` are numbers, aligned to the right."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """Make a table; columns whose name starts with `>` are numbers, aligned to the right.
+
+    Texts are shown as they are: a layer called `[red]` is no markup.
+    """
+    heading = Text(title) if title else None
+    made = Table(title=heading, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for name in columns:
         made.add_column(name.removeprefix(">"), justify="right" if name[:1] == ">" else "left")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return made
 
 
@@ -32,7 +37,7 @@ def show_report(report: Report, dense: Report | None, *, layers: int) -> None:
     """Print totals, where the time goes, and the layers that take most of it."""
     out = console()
     method = "" if report.method == "dense" else f", {report.method}"
-    out.print(f"\n[bold]{report.workload}{method}[/bold] on [bold]{report.accelerator}[/bold]")
+    out.print(Text(f"\n{report.workload}{method} on {report.accelerator}", style="bold"))
     out.print(_totals(report, dense))
     if len(breakdown.cycles_by(report, "pass")) > 1:
         out.print(_passes(report, dense))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -88,15 +88,18 @@ def show_trace(
 def write_topology(
     trace: Annotated[str, typer.Argument(help="Trace file, or the name of a shipped trace.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.csv", help="File to write.")],
+    form: Annotated[
+        Literal["gemm", "conv"], typer.Option(help="Every product, or forward convolutions.")
+    ] = "gemm",
 ) -> None:
-    """Write the products of a trace as a SCALE-Sim topology file (convolutions: forward only)."""
+    """Write the products of a trace as a SCALE-Sim topology file."""
     from simulator.cli import inputs, output
     from workloads import scalesim
     from workloads.trace import read_trace
 
     workload: Workload = read_trace(inputs.trace_path(trace))
     output.check_targets(csv=out)
-    scalesim.write_topology(out, workload)
+    scalesim.write_topology(out, workload, kind=form)
     output.say(f"wrote {out}")
 
 

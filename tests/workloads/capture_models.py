@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workloads import Workload
+from workloads.capture import TrainingStep, capture_step, capture_training_step
+
 Row = tuple[str, str, int, int, int, int]
 
 BATCH, CLASSES = 2, 7
@@ -176,3 +179,23 @@ def images(side: int, device: str) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     pixels = torch.randn(BATCH, 3, side, side, generator=generator)
     return pixels.to(device), torch.arange(BATCH).to(device)
+
+
+def rows_of(workload: Workload, *, recompute: bool = False) -> list[Row]:
+    return [
+        (str(op.pass_), op.layer, op.batch, op.m, op.k, op.n)
+        for op in workload.matmuls
+        if ("recompute" in op.name) == recompute
+    ]
+
+
+def capture_vit(fused: bool, device: str = "cpu", **settings: str) -> Workload:
+    images, labels = vit_inputs(device)
+    module = TinyViT(fused=fused).to(device)
+    step = TrainingStep(module=module, inputs=images, loss=labels, **settings)
+    return capture_step(step, statistics=False).workload
+
+
+def capture_resnet(device: str = "cpu", **options: object) -> Workload:
+    images, labels = resnet_inputs(device)
+    return capture_training_step(TinyResNet().to(device), images, labels, **options)

@@ -27,7 +27,6 @@ from workloads import (
     gemm,
     trace,
 )
-from workloads.files import write_whole
 from workloads.lowering import lower_conv, lower_linear
 from workloads.trace import read_info, read_tensors, read_trace, write_trace
 from workloads.trace_rows import COLUMNS
@@ -402,21 +401,6 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(path: Path, step: W
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_an_interrupt_removes_the_temporary_files(
-    error: type[BaseException] | OSError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: int) -> None:
-        assert len(list(tmp_path.iterdir())) == 1, "the temporary file lies beside the final one"
-        raise error
-
-    monkeypatch.setattr("os.fsync", fail)
-    wanted = KeyboardInterrupt if error is KeyboardInterrupt else InputError
-    with pytest.raises(wanted):
-        write_whole({tmp_path / "a": b"1", tmp_path / "b": b"2"})
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_directory_is_named(step: Workload, tmp_path: Path) -> None:

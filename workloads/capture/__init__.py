@@ -16,6 +16,7 @@ operand elements are those in memory, and a fused attention's probabilities coun
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,17 +98,20 @@ def capture_to_file(
     *,
     statistics: bool = True,
     keep_tensors: tuple[str, ...] = (),
-    command: str = "",
 ) -> Workload:
     """Capture `target` and write its trace to `path`: what `sparsight capture` does.
 
-    Raises `InputError` if the capture or the writing fails; then no file is written.
+    The trace names that command. Raises `InputError` if the capture or the writing fails; then no
+    file is written.
     """
     from workloads.trace import write_trace
 
     captured = capture_target(target, statistics=statistics, keep_tensors=keep_tensors)
-    made_by = command or f"sparsight capture {target} -o {Path(path).name}"
-    write_trace(captured.workload, path, captured.tensors or None, command=made_by)
+    options = [f"--keep {shlex.quote(name)}" for name in keep_tensors]
+    if not statistics:
+        options.append("--no-statistics")
+    words = ["sparsight capture", shlex.quote(target), *options, "-o", Path(path).name]
+    write_trace(captured.workload, path, captured.tensors or None, command=" ".join(words))
     return captured.workload
 
 

@@ -18,7 +18,7 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
 _TENSOR_OF_LAYER = re.compile(
-    r"(\.parametrizations)?[._](weight|bias)(_orig|_mask|_v|_g|\.original\d*)?$"
+    r"(\.parametrizations)?(^|[._])(weight|bias)(_orig|_mask|_v|_g|\.original\d*)?$"
 )
 
 _weak_reference: Any = StorageWeakRef
@@ -36,11 +36,11 @@ class Weight:
     def layer(self) -> str:
         """The name without the part that says which tensor of the layer it is.
 
-        >>> names = ("attn.in_proj_weight", "head.bias", "fc.parametrizations.weight.original")
+        >>> names = ("attn.in_proj_weight", "fc.parametrizations.weight.original", "bias")
         >>> [Weight(name, torch.float32, True).layer for name in names]
-        ['attn.in_proj', 'head', 'fc']
+        ['attn.in_proj', 'fc', 'model']
         """
-        return _TENSOR_OF_LAYER.sub("", self.name) or self.name
+        return _TENSOR_OF_LAYER.sub("", self.name) or "model"
 
 
 def storage_key(tensor: torch.Tensor) -> int:

@@ -1,24 +1,23 @@
-"""Turn the matrix products, convolutions and fused attention of ATen into products of the passes.
+"""Turn the matrix products and the fused attention of ATen into products of the passes.
 
 Layers have the shapes and the orientation of `workloads.lowering`. Products of two activations keep
 the orientation in which PyTorch runs them, so a gradient may be the transpose of the one that
-`lower_attention` lists. The statistics of a convolution are those of the stored feature map: groups
-lie along its channels in FF and BP, and along batch, rows and columns of each channel in WU.
+`lower_attention` lists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
 from workloads.capture.call import Call, ForwardProduct, Side
+from workloads.capture.convolutions import convolution, convolution_backward
 from workloads.capture.identity import Weight, storage_key
 from workloads.capture.values import dtype_name
 from workloads.errors import InputError
-from workloads.lowering import lower_attention, lower_conv, lower_linear
-from workloads.operations import Conv2d, MatMul, Operand, Pass
+from workloads.lowering import lower_attention, lower_linear
+from workloads.operations import MatMul, Operand, Pass
 
 Tensor = torch.Tensor
 
@@ -29,8 +28,10 @@ def products_of(call: Call) -> list[MatMul] | None:
         left, right = call.args[_MATRICES[call.name] :][:2]
         forward = call.pass_ is Pass.FF
         return (_forward if forward else _backward)(call, left, right, call.outs[0])
-    if call.name in _CONVOLUTIONS:
-        return _CONVOLUTIONS[call.name](call)
+    if call.name == "convolution":
+        return convolution(call)
+    if call.name == "convolution_backward":
+        return convolution_backward(call)
     if "scaled_dot_product" in call.name and "attention" in call.name:
         return (_attention_backward if "backward" in call.name else _attention_forward)(call)
     return None
@@ -137,91 +138,6 @@ def _stored(tensor: Tensor) -> int:
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         count *= size if stride else 1
     return count
-
-
-def _convolution(call: Call) -> list[MatMul] | None:
-    inputs, kernel = (_as_images(tensor) for tensor in call.args[:2])
-    stride, padding, dilation, transposed, _, groups = call.args[3:9]
-    if transposed or inputs.dim() != 4:
-        return None
-    conv = _geometry(inputs, kernel, stride, padding, dilation, groups)
-    weight = call.weight_of(call.args[1])
-    call.remember(weight, (0, 0), call.args[0], call.args[1])
-    out = _as_images(call.outs[0])
-    (op,) = lower_conv(weight.layer if weight else call.layer, conv, Pass.FF)
-    return [call.describe(op, _channels(inputs, groups), _kernel(kernel, groups, 2), Side(out))]
-
-
-def _convolution_backward(call: Call) -> list[MatMul] | None:
-    gradient, inputs, kernel = (_as_images(tensor) for tensor in call.args[:3])
-    stride, padding, dilation, transposed, _, groups, wanted = call.args[4:11]
-    if transposed or inputs.dim() != 4:
-        return None
-    conv = _geometry(inputs, kernel, stride, padding, dilation, groups)
-    weight = call.weight_of(call.args[2])
-    layer = weight.layer if weight else call.layer
-    ops: list[MatMul] = []
-    if wanted[0]:
-        sides = _channels(gradient, groups), _kernel(kernel, groups, 1), Side(call.outs[0])
-        ops += [call.describe(op, *sides) for op in lower_conv(layer, conv, Pass.BP)]
-    if wanted[1]:
-        dtype = weight.dtype if weight else None
-        sides = _positions(inputs), _positions(gradient), Side(call.outs[1], dtype=dtype)
-        ops += [call.describe(op, *sides) for op in lower_conv(layer, conv, Pass.WU)]
-    return ops
-
-
-def _as_images(tensor: Tensor) -> Tensor:
-    """See a 1-D convolution as a 2-D one of height 1."""
-    return tensor.unsqueeze(2) if tensor.dim() == 3 else tensor
-
-
-def _geometry(
-    inputs: Tensor,
-    kernel: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> Conv2d:
-    """Return the geometry; a single number is that of the columns of a 1-D convolution."""
-    batch, in_channels, height, width = inputs.shape
-    return Conv2d(
-        batch=batch,
-        in_channels=in_channels,
-        out_channels=kernel.shape[0],
-        in_hw=(height, width),
-        kernel=(kernel.shape[2], kernel.shape[3]),
-        stride=_pair(stride, 1),
-        padding=_pair(padding, 0),
-        dilation=_pair(dilation, 1),
-        groups=groups,
-    )
-
-
-def _pair(values: list[int], rows: int) -> tuple[int, int]:
-    return (rows, values[0]) if len(values) == 1 else (values[0], values[1])
-
-
-def _channels(images: Tensor, groups: int) -> Side:
-    """See the channels of each group as reduction axis."""
-    return Side(images, 2, view=images.reshape(len(images), groups, -1, *images.shape[2:]))
-
-
-def _kernel(kernel: Tensor, groups: int, axis: int) -> Side:
-    """See the input (`axis` 2) or output channels (1) of each group as reduction axis."""
-    return Side(kernel, axis, view=kernel.reshape(groups, -1, *kernel.shape[1:]))
-
-
-def _positions(images: Tensor) -> Side:
-    """See batch, rows and columns of each channel as reduction axis."""
-    return Side(images, 1, view=images.movedim(1, 0).flatten(1))
-
-
-_CONVOLUTIONS: dict[str, Callable[[Call], list[MatMul] | None]] = {
-    "convolution": _convolution,
-    "convolution_backward": _convolution_backward,
-}
 
 
 def _attention_forward(call: Call) -> list[MatMul]:

@@ -29,6 +29,7 @@ from workloads.operations import MatMul, Pass, VectorOp
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The operations seen so far, where the step is, and what could not be described.
 
+    `layers` are the modules that are being called, `running` is that of the latest operation.
     `uncounted` and `unknown` count the operations that the workload leaves out, by name and layer.
     """
 
@@ -40,6 +41,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.uncounted: Counter[str] = Counter()
         self.unknown: Counter[tuple[str, str]] = Counter()
         self.layers = ["model"]
+        self.running = "model"
         self._weights = Weights(module)
         self._statistics = statistics
         self._keep_patterns = keep
@@ -56,10 +58,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         tensors = tuple(x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor))
         name = func.overloadpacket.__name__
-        self._refuse(name, tensors)
+        origin, pass_, recompute = self._place()
+        self.running = origin.layer
         result = func(*args, **kwargs)
         outs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
-        origin, pass_, recompute = self._place()
+        results = [out for out in outs if isinstance(out, torch.Tensor)]
+        self._refuse(name, (*tensors, *results))
         call = Call(
             name=name,
             tags=frozenset(tag.name for tag in func.tags),
@@ -74,8 +78,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             statistics=self._statistics,
             keep=self._keep,
         )
-        self._record(call, view=_is_view(func))
-        self._weights.propagate(tensors, [out for out in outs if isinstance(out, torch.Tensor)])
+        self._record(call, view=_is_view(func) or "inplace_view" in call.tags)
+        self._weights.propagate(tensors, results)
         return result
 
     def _record(self, call: Call, *, view: bool) -> None:
@@ -120,7 +124,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             else:
                 continue
             raise InputError(
-                f"cannot capture {name} on {what} in layer {self.layers[-1]!r}; "
+                f"cannot capture {name} on {what} in layer {self.running!r}; "
                 "use dense real floating-point tensors"
             )
 
@@ -134,25 +138,27 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         hooks = ExitStack()
         for name, child in module.named_modules():
             if name:
-                before = child.register_forward_pre_hook(_enter(self.layers, name), prepend=True)
-                after = child.register_forward_hook(_leave(self.layers, name), always_call=True)
+                before = child.register_forward_pre_hook(self._enter(name), prepend=True)
+                after = child.register_forward_hook(self._leave(name), always_call=True)
                 hooks.callback(before.remove)
                 hooks.callback(after.remove)
         return hooks
 
+    def _enter(self, name: str) -> Callable[..., None]:
+        def enter(*_: Any) -> None:
+            self.layers.append(name)
+            self.running = name
 
-def _enter(layers: list[str], name: str) -> Callable[..., None]:
-    return lambda *_: layers.append(name)
+        return enter
 
+    def _leave(self, name: str) -> Callable[..., None]:
+        """Forget the module and whatever it called that an exception left unfinished."""
 
-def _leave(layers: list[str], name: str) -> Callable[..., None]:
-    """Forget the module and whatever it called that an exception left unfinished."""
+        def leave(*_: Any) -> None:
+            while name in self.layers and self.layers.pop() != name:
+                pass
 
-    def leave(*_: Any) -> None:
-        while name in layers and layers.pop() != name:
-            pass
-
-    return leave
+        return leave
 
 
 def _is_view(func: Any) -> bool:

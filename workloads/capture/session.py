@@ -36,7 +36,11 @@ def record(
         trained = _trained(module, name)
         notes = tuple(_notes(recorder, module, step))
     if not any(isinstance(op, MatMul) for op in recorder.operations):
-        raise InputError(f"cannot capture {name}: its step has no matrix product or convolution")
+        unknown = ", ".join(sorted({operation for operation, _ in recorder.unknown})) or "none"
+        raise InputError(
+            f"cannot capture {name}: its step must have a matrix product or convolution that is "
+            f"known here (operations that are not known: {unknown})"
+        )
     operations = [*recorder.operations, *_updates(trained)]
     workload = Workload(
         name=name,
@@ -68,11 +72,12 @@ def _run(module: torch.nn.Module, step: TrainingStep, recorder: Recorder, name: 
     device = next(module.parameters()).device.type
     stage = "forward pass"
     try:
-        with torch.enable_grad(), recorder.follow(module), recorder:
+        with torch.enable_grad(), _plain_kernels(module), recorder.follow(module), recorder:
             with _precision(step, device):
                 output = module(*args, **named)
                 stage = "loss"
                 recorder.layers[:] = ["loss"]
+                recorder.running = "loss"
                 loss = _loss(step, output)
             _check_loss(loss, name)
             stage = "backward pass"
@@ -82,8 +87,24 @@ def _run(module: torch.nn.Module, step: TrainingStep, recorder: Recorder, name: 
     except Exception as error:
         raise InputError(
             f"cannot capture {name}: its {stage} must run on these inputs, but raised "
-            f"{brief(error)} (in layer {recorder.layers[-1]!r})"
+            f"{brief(error)} (in layer {recorder.running!r})"
         ) from error
+
+
+@contextlib.contextmanager
+def _plain_kernels(module: torch.nn.Module) -> Iterator[None]:
+    """Run recurrent layers as the products they consist of, not as one opaque kernel."""
+    if not any(isinstance(child, torch.nn.RNNBase) for child in module.modules()):
+        yield
+        return
+    onednn, cudnn = torch._C._get_mkldnn_enabled(), torch._C._get_cudnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    torch._C._set_cudnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(onednn)
+        torch._C._set_cudnn_enabled(cudnn)
 
 
 def _precision(step: TrainingStep, device: str) -> contextlib.AbstractContextManager[Any]:
@@ -182,6 +203,7 @@ def _unique(operations: list[MatMul | VectorOp]) -> tuple[Operation, ...]:
 
 
 def _notes(recorder: Recorder, module: torch.nn.Module, step: TrainingStep) -> Iterator[str]:
+    yield from step.notes
     if step.autocast:
         yield f"The forward pass ran under autocast to {step.autocast}."
     if not module.training:

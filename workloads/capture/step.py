@@ -27,7 +27,8 @@ class TrainingStep:
     `loss` turns the output into one number; a tensor instead is the target of a cross-entropy
     (class numbers) or of a mean squared error (anything else); None means that the module itself
     returns the loss, or something with an attribute `loss`. `autocast` runs the forward pass in
-    mixed precision. `name` is that of the workload, by default the class of the module.
+    mixed precision. `name` is that of the workload, by default the class of the module; `notes` are
+    sentences for its report.
     """
 
     module: torch.nn.Module
@@ -35,6 +36,7 @@ class TrainingStep:
     loss: Loss | torch.Tensor | None = None
     name: str = ""
     autocast: Literal["", "bf16", "fp16"] = ""
+    notes: tuple[str, ...] = ()
 
 
 def load_step(target: str) -> TrainingStep:

@@ -63,7 +63,7 @@ _UNCOUNTED = frozenset({
 
 # fmt: off
 _FREE = frozenset({
-    "_local_scalar_dense", "_nested_tensor_size", "_unsafe_view", "arange", "detach", "empty",
+    "_local_scalar_dense", "_nested_tensor_size", "arange", "detach", "empty",
     "equal", "eye", "full", "is_nonzero", "item", "lift_fresh", "nll_loss2d_backward",
     "nll_loss2d_forward", "nll_loss_backward", "nll_loss_forward", "ones", "rand", "randint",
     "randn", "randperm", "scalar_tensor", "zeros"
@@ -74,7 +74,8 @@ _FREE = frozenset({
 
 def is_free(name: str, view: bool) -> bool:
     """Say whether an operation computes nothing: a view, or a tensor made from nothing."""
-    return view or name in _FREE or name.endswith("_like") or name.startswith(("new_", "empty"))
+    made = name.endswith("_like") or name.startswith(("new_", "empty"))
+    return view or made or name in _FREE or name.lstrip("_").startswith("unsafe_")
 
 
 def is_uncounted(name: str) -> bool:

@@ -1,12 +1,15 @@
 """Off-chip traffic of one product with finite buffers: what stays on the chip is not read again.
 
 Each of the three buffers (left operand, right operand, results) is double-buffered: one half feeds
-the array while the other half is filled, so a half is what reuse can count on. For
-output-stationary tiles either operand may be the one that stays: a block of its stripes is held
-while the other operand streams past, once per block. For weight- and input-stationary tiles the
-stationary operand is read once; partial sums either stay in the result buffer, which bounds how
-many strips share one pass over the streamed operand, or spill, which costs a write and a read of
-all sums for each further tile of k.
+the array while the other half is filled, so a half is what reuse can count on.
+
+For output-stationary tiles either operand may be the one that stays: a block of its stripes is held
+while the other operand streams past, once per block. A tile of outputs is finished before the next
+begins, so an operand of which not one stripe fits is read again for every tile.
+
+For weight- and input-stationary tiles the stationary operand is read once; partial sums either stay
+in the result buffer, which bounds how many strips share one pass over the streamed operand, or
+spill, which costs a write and a read of all sums for each further tile of k.
 """
 
 from __future__ import annotations
@@ -108,10 +111,13 @@ def _rereads(held: int, tiles: int) -> int:
 
 
 def _passes(streamed: int, streamed_stripes: int, held: int, held_stripes: int) -> int:
-    """Return how often an operand streams past blocks of the other: once if it fits whole."""
+    """Return the reads of an operand that streams past blocks of the other.
+
+    Once if it fits whole, once per block if a stripe of it fits, else once per stripe of the other.
+    """
     if streamed == streamed_stripes:
         return 1
-    return ceil_div(held_stripes, max(held, 1))
+    return ceil_div(held_stripes, max(held, 1)) if streamed else held_stripes
 
 
 def _turned(product: Product) -> Product:

@@ -1,0 +1,294 @@
+"""Decisions and costs of every operation on the plain systolic array."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from simulator import energy
+from simulator.accelerators.systolic import memory, timing
+from simulator.accelerators.systolic.config import Config
+from simulator.report import Report
+from workloads.operations import MatMul, Operand, Operation, Selection, VectorOp, Workload
+from workloads.patterns import DENSE, NM
+
+COLUMNS = (
+    "name",
+    "layer",
+    "pass",
+    "kind",
+    "pattern",
+    "m",
+    "k",
+    "n",
+    "batch",
+    "stationarity",
+    "cycles",
+    "compute_cycles",
+    "memory_cycles",
+    "fill_cycles",
+    "stall_cycles",
+    "hidden_cycles",
+    "useful_macs",
+    "issued_macs",
+    "utilisation",
+    "dram_bytes",
+    "compulsory_bytes",
+    "sram_bytes",
+    "energy_pj",
+    "bottleneck",
+)
+
+
+COMPONENTS = ("array", "vector unit", "selection", "buffers", "dram")
+"""Components of the energy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductPlan:
+    """Decisions for one product: which operand's N:M is exploited, and what stays on the chip."""
+
+    sparse_operand: str
+    """left, right, or empty for a dense product."""
+
+    steps_k: int
+    """Length of the reduction that is multiplied."""
+
+    reuse: memory.Reuse
+    """Order of tiles, reads of each operand, spilled partial sums, for one product of the batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The operations, and for each product its decisions."""
+
+    workload: Workload
+    products: tuple[ProductPlan, ...]
+
+
+def schedule(config: Config, workload: Workload) -> Plan:
+    """Choose the sparse operand and the order of tiles of every product."""
+    return Plan(
+        workload=workload,
+        products=tuple(_plan_product(config, op) for op in workload.matmuls),
+    )
+
+
+def simulate(config: Config, plan: Plan) -> Report:
+    """Return time, traffic and energy of the plan, operations one after the other."""
+    rows = list(_hide_fused_traffic(_rows(config, plan), plan.workload))
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in COLUMNS}
+    return Report(
+        accelerator="systolic",
+        config=config,
+        workload=plan.workload.name,
+        method=plan.workload.method,
+        clock_hz=config.clock_hz,
+        peak_macs_per_cycle=config.peak_macs_per_cycle,
+        columns=columns,
+        energy_pj={name: sum(row["components"][name] for row in rows) for name in COMPONENTS},
+        notes=plan.workload.notes + _notes(config, plan),
+    )
+
+
+def _rows(config: Config, plan: Plan) -> Iterator[dict[str, Any]]:
+    products = iter(plan.products)
+    for op in plan.workload:
+        if isinstance(op, MatMul):
+            yield _product_row(config, op, next(products))
+        else:
+            yield _vector_row(config, op)
+
+
+def _hide_fused_traffic(
+    rows: Iterator[dict[str, Any]], workload: Workload
+) -> Iterator[dict[str, Any]]:
+    """Let fused work move its bytes while the operation before it leaves memory idle."""
+    idle_cycles = 0
+    for row, op in zip(rows, workload, strict=True):
+        if isinstance(op, VectorOp) and op.fused:
+            hidden = min(idle_cycles, row["cycles"])
+            idle_cycles -= hidden
+            row["hidden_cycles"] = hidden
+            row["cycles"] -= hidden
+            row["stall_cycles"] -= hidden
+            row["bottleneck"] = row["bottleneck"] if row["cycles"] else "none"
+        else:
+            idle_cycles = row["cycles"] - row["memory_cycles"]
+        yield row
+
+
+def _plan_product(config: Config, op: MatMul) -> ProductPlan:
+    sparse_operand, steps_k = _exploited(config, op)
+    buffers = memory.Buffers(
+        config.left_buffer_bytes, config.right_buffer_bytes, config.out_buffer_bytes
+    )
+    reuse = memory.best_reuse(
+        _product(config, op, sparse_operand, steps_k),
+        buffers,
+        rows=config.rows,
+        cols=config.cols,
+        dataflow=config.dataflow,
+    )
+    return ProductPlan(sparse_operand=sparse_operand, steps_k=steps_k, reuse=reuse)
+
+
+def _exploited(config: Config, op: MatMul) -> tuple[str, int]:
+    """Return the operand whose N:M shortens k most, and the shortened k; empty if none does."""
+    best, steps = "", op.k
+    for side, operand in (("right", op.right), ("left", op.left)):
+        pattern = operand.pattern
+        if config.nm_support and isinstance(pattern, NM):
+            short = op.k // op.k_run * timing.ceil_div(op.k_run, pattern.m) * pattern.n
+            best, steps = (side, short) if short < steps else (best, steps)
+    return best, steps
+
+
+def _product(config: Config, op: MatMul, sparse_operand: str, steps_k: int) -> memory.Product:
+    """Return multiplied shape and bytes of one product of the batch, as this array stores it."""
+    left = _stored_bytes(config, op.left, sparse_operand == "left")
+    right = _stored_bytes(config, op.right, sparse_operand == "right")
+    out_bits = config.accumulator_bits if op.out.tensor == "dW" else config.value_bits
+    return memory.Product(
+        m=op.m,
+        k=steps_k,
+        n=op.n,
+        left_bytes=timing.ceil_div(left, op.batch),
+        right_bytes=timing.ceil_div(right, op.batch),
+        out_bytes=timing.ceil_div(op.out.elements * out_bits, 8 * op.batch),
+        psum_bytes=timing.ceil_div(op.m * op.n * config.accumulator_bits, 8),
+    )
+
+
+def _stored_bytes(config: Config, operand: Operand | Selection, compact: bool) -> int:
+    pattern = operand.pattern if compact else DENSE
+    bits = pattern.stored_bits(elements=operand.elements, value_bits=config.value_bits)
+    return timing.ceil_div(bits, 8)
+
+
+def _product_row(config: Config, op: MatMul, plan: ProductPlan) -> dict[str, Any]:
+    product = _product(config, op, plan.sparse_operand, plan.steps_k)
+    tiling = timing.tiling(
+        op.m, plan.steps_k, op.n, rows=config.rows, cols=config.cols, dataflow=config.dataflow
+    )
+    compute = timing.cycles(
+        tiling, rows=config.rows, tile_overlap=config.tile_overlap, batch=op.batch
+    )
+    stream = tiling.tiles * tiling.steps * op.batch
+    issued = stream * config.peak_macs_per_cycle
+    dram_bytes = op.batch * plan.reuse.traffic_bytes(product)
+    return _row(
+        config,
+        op,
+        m=op.m,
+        k=op.k,
+        n=op.n,
+        batch=op.batch,
+        kind=op.kind,
+        pattern=str(getattr(op, plan.sparse_operand).pattern) if plan.sparse_operand else "dense",
+        stationarity=config.dataflow,
+        compute_cycles=compute,
+        fill_cycles=compute - stream,
+        useful_macs=op.kept_macs,
+        issued_macs=issued,
+        dram_bytes=dram_bytes,
+        compulsory_bytes=op.batch * (product.left_bytes + product.right_bytes + product.out_bytes),
+        sram_bytes=dram_bytes + op.batch * _fed_bytes(config, op, product),
+        array=issued * (energy.multiply_pj(config.value_bits) + energy.FP32_ADD_PJ),
+        busy="array" if 2 * stream >= compute else "fill and drain",
+    )
+
+
+def _fed_bytes(config: Config, op: MatMul, product: memory.Product) -> int:
+    """Return the bytes between buffers and array edges for one product of the batch.
+
+    Every operand element meets each tile that uses it; the dense operand passes whole, also where
+    an N:M index picks few of its elements. A partial sum is written by every tile of k and read by
+    every tile but the first.
+    """
+    left = timing.ceil_div(op.m * op.k * product.left_bytes, max(op.left.elements // op.batch, 1))
+    right = timing.ceil_div(
+        op.k * op.n * product.right_bytes, max(op.right.elements // op.batch, 1)
+    )
+    down, across = timing.ceil_div(op.m, config.rows), timing.ceil_div(op.n, config.cols)
+    deep = timing.ceil_div(product.k, config.rows)
+    match config.dataflow:
+        case "os":
+            return left * across + right * down + product.out_bytes
+        case "ws":
+            return left * across + right + (2 * deep - 1) * product.psum_bytes
+        case "is":
+            across = timing.ceil_div(op.m, config.cols)
+            return left + right * across + (2 * deep - 1) * product.psum_bytes
+
+
+def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
+    lane_pj = energy.FP32_MULTIPLY_PJ + energy.FP32_ADD_PJ
+    if isinstance(op, Selection):
+        scans = op.pattern.n if isinstance(op.pattern, NM) else 1
+        lane_operations = op.elements * scans
+        traffic = _stored_bytes(config, op, False) + _stored_bytes(config, op, True)
+        work: dict[str, Any] = {"kind": "selection", "pattern": str(op.pattern)}
+        work["selection"] = lane_operations * energy.INT16_COMPARE_PJ
+    else:
+        lane_operations = op.elements * op.lane_operations
+        traffic = op.read_bytes + op.write_bytes
+        work = {"kind": op.kind, "vector unit": lane_operations * lane_pj}
+    fused = isinstance(op, VectorOp) and op.fused
+    return _row(
+        config,
+        op,
+        **work,
+        compute_cycles=0 if fused else timing.ceil_div(lane_operations, config.vector_lanes),
+        dram_bytes=traffic,
+        compulsory_bytes=traffic,
+        sram_bytes=traffic,
+        busy="vector unit",
+    )
+
+
+def _row(config: Config, op: Operation, *, busy: str, **values: Any) -> dict[str, Any]:
+    """Complete the row of an operation with its times, its energy and its bottleneck."""
+    row: dict[str, Any] = dict.fromkeys((*COLUMNS, *COMPONENTS), 0)
+    row |= {"stationarity": "-", "pattern": "-", "batch": 1} | values
+    memory_cycles = math.ceil(row["dram_bytes"] * config.clock_hz / config.dram_bytes_per_s)
+    cycles = max(row["compute_cycles"], memory_cycles)
+    slots = cycles * config.peak_macs_per_cycle
+    row["buffers"] = row["sram_bytes"] * energy.sram_byte_pj(_smallest_buffer_bytes(config))
+    row["dram"] = row["dram_bytes"] * energy.DRAM_BYTE_PJ
+    components = {name: float(row[name]) for name in COMPONENTS}
+    return row | {
+        "name": op.name,
+        "layer": op.layer,
+        "pass": str(op.pass_),
+        "cycles": cycles,
+        "memory_cycles": memory_cycles,
+        "stall_cycles": cycles - row["compute_cycles"],
+        "bottleneck": "none" if cycles == 0 else busy if cycles > memory_cycles else "dram",
+        "utilisation": row["useful_macs"] / slots if slots else 0.0,
+        "energy_pj": sum(components.values()),
+        "components": components,
+    }
+
+
+def _smallest_buffer_bytes(config: Config) -> int:
+    return min(config.left_buffer_bytes, config.right_buffer_bytes, config.out_buffer_bytes)
+
+
+def _notes(config: Config, plan: Plan) -> tuple[str, ...]:
+    """Say what N:M is taken to cost, and which patterns of the workload stay unused."""
+    notes, unused = [], []
+    for op, decided in zip(plan.workload.matmuls, plan.products, strict=True):
+        if not decided.sparse_operand and (op.left.pattern, op.right.pattern) != (DENSE, DENSE):
+            unused.append(op.name)
+    if any(decided.sparse_operand for decided in plan.products):
+        notes.append(
+            "N:M shortens the reduction by M/N, the optimistic convention of SCALE-Sim; "
+            "--set nm_support=off gives the truly dense array"
+        )
+    if unused:
+        why = "only N:M that shortens k helps" if config.nm_support else "nm_support is off"
+        notes.append(f"{len(unused)} products, such as {unused[0]}, run dense: {why}")
+    return tuple(notes)

@@ -1,0 +1,205 @@
+"""The other commands: compare, lists, explain, trace, capture, reproduce, help."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import simulator
+from simulator import published
+from simulator.accelerators import names
+from simulator.configuration import describe
+from simulator.glossary import GLOSSARY
+from workloads import gemm, methods, networks
+from workloads.trace import read_trace, shipped
+
+SMALL = ("--network", "resnet9", "--batch", "2")
+
+
+def test_compare_gives_a_row_per_accelerator_and_method(sparsight) -> None:
+    rows = sparsight(
+        "compare", "sat", "systolic", *SMALL, "--methods", "dense,bdwp:2:8", "--json"
+    ).json
+    assert [(row["accelerator"], row["method"]) for row in rows] == [
+        ("sat", "dense"),
+        ("sat", "bdwp:2:8"),
+        ("systolic", "dense"),
+        ("systolic", "bdwp:2:8"),
+    ]
+    assert [row["speedup"] for row in rows] == [rows[0]["seconds"] / row["seconds"] for row in rows]
+
+
+def test_compare_is_the_python_function(sparsight, tmp_path: Path) -> None:
+    out = tmp_path / "c.csv"
+    sparsight("compare", "systolic", *SMALL, "--methods", "dense,sdgp:2:8", "--csv", out)
+    step = networks.find("resnet9", batch=2).training_step()
+    frame = simulator.compare(["systolic"], step, ["dense", "sdgp:2:8"])
+    pd.testing.assert_frame_equal(pd.read_csv(out), frame)
+
+
+def test_compare_sets_fields_of_all_or_of_one(sparsight) -> None:
+    rows = sparsight(
+        "compare", "sat", "systolic", "--gemm", "64,64,64", "--set", "rows=8",
+        "--set", "systolic.tile_overlap=none", "--json",
+    ).json  # fmt: skip
+    expected = [
+        simulator.run("sat", gemm(64, 64, 64), rows=8),
+        simulator.run("systolic", gemm(64, 64, 64), rows=8, tile_overlap="none"),
+    ]
+    assert [row["cycles"] for row in rows] == [report.cycles for report in expected]
+
+
+def test_lists_name_everything_there_is(sparsight) -> None:
+    assert [row["accelerator"] for row in sparsight("accelerators", "--json").json] == names()
+    assert [row["network"] for row in sparsight("networks", "--json").json] == networks.names()
+    found = [row["method"].partition(":")[0] for row in sparsight("methods", "--json").json]
+    assert found == methods.names()
+    assert [row["trace"] for row in sparsight("trace", "list", "--json").json] == list(shipped())
+
+
+@pytest.mark.parametrize("name", names())
+def test_an_accelerator_shows_its_fields(sparsight, name: str) -> None:
+    config = simulator.find(name).Config
+    rows = sparsight("accelerators", name, "--json").json
+    fields = {row["field"]: row["default"] for row in rows if "field" in row}
+    assert fields == {field.name: field.default for field in describe(config)}
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_trace_show_lists_the_operations(sparsight, name: str) -> None:
+    rows = sparsight("trace", "show", name, "--json").json
+    assert [row["name"] for row in rows] == [op.name for op in read_trace(shipped()[name])]
+    shown = sparsight("trace", "show", name)
+    assert "command: " in shown.out
+
+
+def test_trace_topology_writes_what_run_reads(sparsight, tmp_path: Path) -> None:
+    out = tmp_path / "resnet.csv"
+    assert sparsight("trace", "topology", "digits-resnet", "-o", out).code == 0
+    written = sparsight("run", "systolic", "--topology", out, "--json").json
+    traced = sparsight("run", "systolic", "--trace", "digits-resnet", "--json").json
+    products = [op for op in traced["operations"] if op["k"]]
+    assert [op["compute_cycles"] for op in written["operations"]] == [
+        op["compute_cycles"] for op in products
+    ]
+
+
+def test_capture_writes_a_trace_that_run_reads(sparsight, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "model.py").write_text(
+        "import torch\n"
+        "def step():\n"
+        "    return torch.nn.Linear(64, 10), torch.randn(8, 64), torch.randint(0, 10, (8,))\n"
+    )
+    out = tmp_path / "step.trace"
+    result = sparsight("capture", f"{tmp_path / 'model.py'}:step", "-o", out)
+    assert (result.code, result.out) == (0, "Linear: 7 operations, 10,240 MACs\n")
+    assert sparsight("run", "sat", "--trace", out, "--json").json["workload"] == "Linear"
+
+
+def test_every_key_of_every_output_is_explained(sparsight) -> None:
+    outputs = [
+        ("networks",),
+        ("methods",),
+        ("accelerators",),
+        ("accelerators", "systolic"),
+        ("explain",),
+        ("trace", "list"),
+        ("trace", "show", "digits-vit"),
+        ("compare", "sat", "--gemm", "8,8,8"),
+        ("reproduce", "peers", "--no-write"),
+        ("run", "sat", "--gemm", "8,8,8", "--pattern", "2:8"),
+    ]
+    for arguments in outputs:
+        value = sparsight(*arguments, "--json").json
+        rows = value if isinstance(value, list) else [value, *value.get("rows", [])]
+        keys = {key for row in rows for key in row}
+        assert keys <= set(GLOSSARY), f"{arguments}: {sorted(keys - set(GLOSSARY))}"
+
+
+def test_explain_gives_unit_and_meaning(sparsight) -> None:
+    (row,) = sparsight("explain", "dram_bytes", "--json").json
+    assert row == {"term": "dram_bytes", "unit": "bytes", "meaning": GLOSSARY["dram_bytes"].meaning}
+    assert len(sparsight("explain", "--json").json) == len(GLOSSARY)
+
+
+def test_the_table_of_terms_in_the_documentation_is_that_of_the_program(sparsight) -> None:
+    page = Path(__file__).parents[2] / "docs" / "outputs.md"
+    assert page.read_text("utf-8") == sparsight("explain", "--markdown").out
+
+
+def test_explain_knows_config_fields(sparsight) -> None:
+    assert "systolic" in sparsight("explain", "tile_overlap").out
+
+
+def test_definitions_are_sentences_with_a_unit() -> None:
+    for name, term in GLOSSARY.items():
+        assert term.unit, name
+        assert term.meaning[0].isupper() or term.meaning.split()[0] in GLOSSARY, name
+        assert term.meaning.endswith("."), name
+
+
+def test_reproduce_writes_rows_and_exits_with_0_without_a_miss(sparsight, tmp_path: Path) -> None:
+    result = sparsight("reproduce", "peers/systolic", "--out", tmp_path, "--json")
+    assert result.code == 0
+    assert len(result.json["rows"]) == len(published.read("peers/systolic"))
+    meta = json.loads((tmp_path / "peers" / "systolic.meta.json").read_text())
+    assert meta["function"] == "simulator.experiments.peers.systolic"
+
+
+def test_reproduce_exits_with_1_on_a_miss(
+    sparsight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simulator.experiments import peers
+
+    ours = peers.systolic() | {"scalesim 3.0.0 os gemm_256_256_256": 20_353.0}
+    monkeypatch.setattr(peers, "systolic", lambda: ours)
+    result = sparsight("reproduce", "peers", "--no-write")
+    assert result.code == 1
+    assert "1 miss" in result.out
+
+
+def test_plots_and_report_are_written(sparsight, tmp_path: Path) -> None:
+    folder, page = tmp_path / "plots", tmp_path / "one.svg"
+    run = ("run", "sat", *SMALL, "--method", "bdwp:2:8", "--json")
+    sparsight(*run, "--plot", folder)
+    assert {path.name for path in folder.iterdir()} == {
+        "layers.png",
+        "roofline.png",
+        "comparison.png",
+        "energy.png",
+    }
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.iterdir())
+    sparsight(*run, "--plot", page, "--report", tmp_path)
+    assert page.read_text().startswith("<?xml")
+    html = (tmp_path / "report.html").read_text()
+    assert "times as fast as dense on sat" in html
+    assert html.count("data:image/svg+xml;base64,") == 4
+
+
+def test_help_needs_no_heavy_library() -> None:
+    code = (
+        "import sys\n"
+        "from simulator.cli import main\n"
+        "main(['--help'])\n"
+        "heavy = {'numpy', 'pandas', 'numba', 'matplotlib', 'torch'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert "reproduce" in done.stdout
+
+
+def test_a_run_needs_neither_pandas_nor_matplotlib_nor_torch() -> None:
+    code = (
+        "import sys\n"
+        "from simulator.cli import main\n"
+        "main(['run', 'sat', '--trace', 'digits-resnet', '--method', 'bdwp:2:8'])\n"
+        "heavy = {'pandas', 'matplotlib', 'torch'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == ""

@@ -1,0 +1,158 @@
+"""Wrong input: one sentence that says what would be right, exit code 2, no other output."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+GEMM = ("run", "systolic", "--gemm", "64,64,64")
+NETWORK = ("run", "sat", "--network", "resnet9", "--batch", "2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run", "sta", *GEMM[2:]), "no accelerator is called 'sta'; did you mean sat?"),
+        (("run", "sat"), "name one workload: --network NAME, --trace FILE"),
+        ((*GEMM, "--network", "resnet9"), "not --network and --gemm"),
+        ((*GEMM, "--batch", "4"), "--batch applies to --network only; --gemm fixes it already"),
+        ((*GEMM, "--inference"), "--inference applies to --network only"),
+        ((*GEMM, "--method", "bdwp:2:8"), "with --gemm use --pattern"),
+        ((*NETWORK, "--pattern", "2:8"), "--pattern applies to --gemm only; with --network use"),
+        (("run", "sat", "--trace", "no.trace"), "there is no trace file no.trace"),
+        (("run", "sat", "--trace", "digits-resne"), "did you mean digits-resnet?"),
+        (("run", "sat", "--network", "resnet"), "no network is called 'resnet'"),
+        (("run", "sat", "--network", "resnet9", "--batch", "0"), "must be a positive whole number"),
+        (("run", "sat", "--network", "resnet9", "--tokens", "8"), "has no tokens to set"),
+        ((*NETWORK, "--method", "bdpw:2:8"), "no method is called 'bdpw'; did you mean bdwp?"),
+        ((*NETWORK, "--method", "bdwp:9:8"), "1 <= N <= M, not 9:8"),
+        (("run", "sat", "--gemm", "4,5"), "--gemm must be three whole numbers M,K,N, not '4,5'"),
+        (("run", "sat", "--gemm", "4,5,x"), "--gemm must be three whole numbers"),
+        (("run", "sat", "--gemm", "4,0,6"), "K must be a positive whole number, not 0"),
+        (("run", "sat", "--gemm", "9999999,9999999,999"), "9.99e+16 MACs; at most 1.13e+15"),
+        (("run", "sat", "--gemm", "9,9,9999999999"), "9999999999; at most 2147483648 is counted"),
+        ((*GEMM, "--set", "clock_hz=1e308"), "clock_hz must be between 0.001 and 1e+18"),
+        ((*GEMM, "--pattern", "4:2"), "1 <= N <= M, not 4:2"),
+        ((*GEMM, "--set", "row=3"), "has no field 'row'; did you mean rows?"),
+        ((*GEMM, "--set", "rows"), "--set must be field=value, not 'rows'"),
+        ((*GEMM, "--set", "rows=many"), "rows must be a whole number, not 'many'"),
+        ((*GEMM, "--set", "rows=0"), "rows must be a positive whole number, not 0"),
+        ((*GEMM, "--set", "clock_hz=nan"), "clock_hz must be a positive number, not nan"),
+        ((*GEMM, "--set", "dataflow=rs"), "dataflow must be one of os, ws, is, not 'rs'"),
+        ((*GEMM, "--set", "rows=1", "--set", "rows=2"), "--set rows is given twice"),
+        ((*GEMM, "--metod", "x"), "there is no option --metod; did you mean --method?"),
+        ((*GEMM, "leftover"), "'leftover' belongs to no option"),
+        ((*GEMM, "--scalesim-config"), "--scalesim-config takes FILE.cfg, not nothing"),
+        ((*GEMM, "--scalesim-config", "no.cfg"), "no.cfg"),
+        ((*GEMM, "--csv", "no/such/folder.csv"), "there is no folder"),
+        ((*GEMM, "--plot", "x.pdf"), "--plot must be a folder or end in .png or .svg, not 'x.pdf'"),
+        (("run", "sat", "--topology", "no.csv"), "no.csv"),
+        (("compare", "sat", "sat", *GEMM[2:]), "accelerator sat is named twice"),
+        (("compare", "sat", *GEMM[2:], "--methods", "dense"), "with --gemm use --pattern"),
+        (("compare", "sat", *GEMM[2:], "--set", "systolic.rows=4"), "names no accelerator"),
+        (("compare", "sat", "systolic", *GEMM[2:], "--set", "dataflow=ws"), "no field 'dataflow'"),
+        (("capture", "nowhere", "-o", "x.trace"), "must be package.module:function"),
+        (("capture", "a:b", "-o", "no/such/x.trace"), "there is no folder"),
+        (("trace", "show", "no.trace"), "there is no trace file no.trace"),
+        (("accelerators", "sta"), "no accelerator is called 'sta'"),
+        (("explain", "cycls"), "did you mean cycles"),
+        (("reproduce", "nobody"), "no published exhibit is called 'nobody'"),
+        (("reproduce", "--no-write", "--out", "x"), "give one"),
+        (("explain", "cycles", "--markdown"), "give it alone"),
+        ((*GEMM, "--json", "--layers", "3"), "--layers applies to the table"),
+        (("rum",), "No such command 'rum'"),
+        (("run",), "Missing argument 'accelerator'"),
+        (("trace",), "Missing command"),
+        (("run", "sat", "--layers", "0", *GEMM[2:]), "--layers"),
+    ],
+)
+def test_one_sentence_says_what_would_be_right(
+    refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert sentence in refused(*arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"\x80\x04pickle", b"PK\x03\x04", b"text"])
+def test_a_file_that_is_no_trace(refused, tmp_path: Path, content: bytes) -> None:
+    broken = tmp_path / "step.trace"
+    broken.write_bytes(content)
+    assert str(broken) in refused("run", "sat", "--trace", broken)
+
+
+def test_a_folder_that_is_a_file(refused, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot make the folder" in refused(*GEMM, "--report", tmp_path / "file")
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.getcwd()}
+
+
+def start(*arguments: str, **options) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "simulator.cli", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        **options,
+    )
+
+
+def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path) -> None:
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    target = tmp_path / "t.csv"
+    with start(
+        *NETWORK, "--csv", str(target), "--json", stdout=subprocess.DEVNULL, preexec_fn=limit
+    ) as process:
+        _, complaint = process.communicate()
+    assert process.returncode == 2
+    assert f"cannot write {target}: {os.strerror(errno.EFBIG)}" in complaint
+    assert "Traceback" not in complaint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_standard_output_that_is_full() -> None:
+    with open("/dev/full", "w") as full, start(*GEMM, "--json", stdout=full) as process:
+        _, complaint = process.communicate()
+    assert process.returncode == 2
+    assert complaint == "sparsight: cannot write the output: No space left on device\n"
+
+
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    with start(*NETWORK, "--json", stdout=subprocess.PIPE) as process:
+        process.stdout.read(10)
+        process.stdout.close()
+        complaint = process.stderr.read()
+    assert process.returncode == 0
+    assert complaint == ""
+
+
+def test_ctrl_c_ends_with_one_line_and_no_half_written_file(tmp_path: Path) -> None:
+    waiting = tmp_path / "model.py"
+    waiting.write_text(
+        "import pathlib, time\n"
+        "def step():\n"
+        f"    pathlib.Path({str(tmp_path / 'started')!r}).touch()\n"
+        "    time.sleep(60)\n"
+    )
+    with start("capture", f"{waiting}:step", "-o", str(tmp_path / "x.trace")) as process:
+        while not (tmp_path / "started").exists():
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate()
+    assert process.returncode == 130
+    assert complaint.splitlines()[-1] == "sparsight: interrupted; no file was left half-written"
+    assert "Traceback" not in complaint
+    assert {path.name for path in tmp_path.iterdir()} <= {"model.py", "started", "__pycache__"}

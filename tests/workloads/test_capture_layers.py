@@ -1,0 +1,291 @@
+"""What a capture says of single layers and operations: roles, statistics, vector work, notes."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.nn.utils import prune  # noqa: E402
+
+from tests.workloads import capture_models as models  # noqa: E402
+from tests.workloads.capture_models import capture_resnet, capture_vit, rows_of  # noqa: E402
+from workloads import MatMul, Pass  # noqa: E402
+from workloads.capture import TrainingStep, capture_step, capture_training_step  # noqa: E402
+from workloads.trace import read_trace, write_trace  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def test_the_first_and_the_last_layer_are_marked() -> None:
+    positions = {op.layer: op.position for op in capture_resnet().matmuls}
+    assert positions.pop("stem") == "first"
+    assert positions.pop("fc") == "last"
+    assert set(positions.values()) == {"inner"}
+
+
+def test_convolutions_keep_their_geometry() -> None:
+    convs = {op.layer: op.conv for op in capture_resnet().matmuls if op.kind == "conv"}
+    b1, depthwise = convs["b1"], convs["depthwise"]
+    assert b1 is not None
+    assert depthwise is not None
+    assert (b1.kernel, b1.stride, b1.padding) == ((3, 3), (2, 2), (1, 1))
+    assert (b1.in_hw, b1.out_hw) == ((12, 12), (6, 6))
+    assert depthwise.groups == 16
+
+
+def test_the_work_between_the_products_is_counted_by_kind() -> None:
+    workload = capture_resnet()
+    kinds = Counter((op.kind, op.pass_) for op in workload.vector_ops)
+    norms, relus = 7, 6
+    assert kinds["batchnorm", Pass.FF] == 2 * norms  # statistics, then normalise
+    assert kinds["batchnorm", Pass.BP] == 2 * norms
+    assert kinds["relu", Pass.FF] == kinds["relu", Pass.BP] == relus
+    assert kinds["add", Pass.FF] == 2  # the residual joins
+    assert kinds["split", Pass.BP] == 2  # their gradients meet again
+    assert kinds["averagepool", Pass.FF] == 1
+    assert kinds["loss", Pass.FF] == kinds["loss", Pass.BP] == 1
+    assert kinds["bias", Pass.FF] == kinds["bias", Pass.WU] == 1  # of fc
+
+
+def test_each_layer_is_updated_once_with_all_its_parameters() -> None:
+    module = models.TinyViT()
+    images, labels = models.vit_inputs()
+    workload = capture_training_step(module, images, labels)
+    updates = {op.layer: op.elements for op in workload.vector_ops if op.pass_ is Pass.UP}
+    assert sum(updates.values()) == sum(p.numel() for p in module.parameters())
+    assert updates["head"] == models.DIM * models.CLASSES + models.CLASSES
+    assert [op.kind for op in workload][-len(updates) :] == ["update"] * len(updates)
+
+
+def test_a_frozen_layer_has_no_weight_gradient_and_no_update() -> None:
+    module = models.TinyResNet()
+    module.b2.requires_grad_(False)
+    images, labels = models.resnet_inputs()
+    workload = capture_training_step(module, images, labels)
+    assert {op.pass_ for op in workload if op.layer == "b2"} == {Pass.FF, Pass.BP}
+
+
+def test_a_layer_that_runs_twice_appears_twice() -> None:
+    shared = nn.Linear(8, 8)
+    module = nn.Sequential(shared, nn.ReLU(), shared)
+    workload = capture_training_step(module, torch.randn(4, 8), lambda out: out.sum())
+    assert [op.name for op in workload.matmuls] == [
+        *("0.FF", "0.FF#2", "0.BP", "0.WU", "0.WU#2"),
+    ]
+
+
+def test_square_layers_do_not_confuse_the_gradients() -> None:
+    """All sizes equal: only identity tells X, W and dY apart."""
+    module = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+    inputs = torch.randn(8, 8)
+    workload = capture_training_step(module, inputs, lambda out: out.square().sum())
+    hidden = torch.relu(module[0](inputs)).detach()
+    zeros = (hidden == 0).double().mean().item()
+    (gradient,) = (op for op in workload.matmuls if op.name == "2.WU")
+    assert (gradient.left.tensor, gradient.right.tensor) == ("X", "dY")
+    assert gradient.left.statistics is not None
+    assert gradient.left.statistics.zero_fraction == zeros > 0
+    assert [op.pass_ for op in workload.matmuls] == ["FF", "FF", "BP", "WU", "WU"]
+
+
+def test_masked_weights_are_still_weights() -> None:
+    """A pruned layer multiplies a mask with its parameter in every forward pass."""
+    module = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
+    prune.l1_unstructured(module[0], "weight", amount=0.75)
+    workload = capture_training_step(module, torch.randn(8, 16), torch.zeros(8, dtype=torch.int64))
+    (forward,) = (op for op in workload.matmuls if op.layer == "0" and op.pass_ is Pass.FF)
+    assert forward.right.statistics is not None
+    assert forward.right.statistics.zero_fraction == 0.75
+    assert {op.pass_ for op in workload.matmuls if op.layer == "0"} == {Pass.FF, Pass.WU}
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_a_recurrent_layer_is_one_product_a_time_step(kind: type[nn.Module], gates: int) -> None:
+    batch, steps, features, hidden = 4, 6, 8, 5
+    workload = capture_training_step(
+        kind(features, hidden), torch.randn(steps, batch, features), lambda out: out[0].sum()
+    )
+    rows = Counter((p, layer, m, k, n) for p, layer, _, m, k, n in rows_of(workload))
+    width = gates * hidden
+    assert rows == {
+        ("FF", "weight_ih_l0", steps * batch, features, width): 1,
+        ("WU", "weight_ih_l0", features, steps * batch, width): 1,
+        ("FF", "weight_hh_l0", batch, hidden, width): steps,
+        ("BP", "weight_hh_l0", batch, width, hidden): steps - 1,  # nobody trains the first state
+        ("WU", "weight_hh_l0", hidden, batch, width): steps,
+    }
+
+
+def test_weights_kept_as_buffers_are_weights_that_nobody_trains() -> None:
+    class Buffered(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(8, 8)
+            self.register_buffer("fixed", torch.randn(8, 5))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.first(x) @ self.fixed
+
+    workload = capture_training_step(Buffered(), torch.randn(4, 8), lambda out: out.sum())
+    fixed = [row for row in rows_of(workload) if row[1] == "fixed"]
+    assert fixed == [("FF", "fixed", 1, 4, 8, 5), ("BP", "fixed", 1, 4, 5, 8)]
+
+
+def test_batched_experts_have_one_product_each() -> None:
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(8, 8)
+            self.experts = nn.Parameter(torch.randn(3, 8, 16))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.einsum("ebd,edf->ebf", self.first(x), self.experts)
+
+    workload = capture_training_step(Experts(), torch.randn(3, 5, 8), lambda out: out.sum())
+    assert Counter(row for row in rows_of(workload) if row[1] == "experts") == Counter(
+        [
+            ("FF", "experts", 3, 5, 8, 16),
+            ("BP", "experts", 3, 5, 16, 8),
+            ("WU", "experts", 3, 8, 5, 16),
+        ]
+    )
+
+
+def test_the_products_of_a_function_with_its_own_gradient_are_told_apart() -> None:
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(x, w)
+            return x @ w.t()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            x, w = ctx.saved_tensors
+            return gradient @ w, gradient.t() @ x
+
+    class Custom(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return Product.apply(self.first(x), self.second.weight)
+
+    workload = capture_training_step(Custom(), torch.randn(8, 8), lambda out: out.sum())
+    second = [op for op in workload.matmuls if op.layer == "second"]
+    assert [op.pass_ for op in second] == [Pass.FF, Pass.BP, Pass.WU]
+
+
+def test_the_multi_head_attention_of_pytorch_is_told_apart() -> None:
+    layer = nn.MultiheadAttention(16, 2, batch_first=True)
+    x = torch.randn(3, 5, 16, requires_grad=True)
+    step = TrainingStep(module=layer, inputs=(x, x, x), loss=lambda out: out[0].sum())
+    workload = capture_step(step).workload
+    rows = Counter(row for row in rows_of(workload) if row[1] != "model")
+    assert rows == Counter(
+        models.linear("in_proj", 15, 16, 48) + models.linear("out_proj", 15, 16, 16)
+    )
+
+
+# Statistics, values, and what is left as it was
+
+
+def test_statistics_equal_those_computed_from_the_tensors() -> None:
+    images, labels = models.resnet_inputs()
+    step = TrainingStep(module=models.TinyResNet(), inputs=images, loss=labels)
+    captured = capture_step(step, keep_tensors=("b2.*",))
+    assert sorted(captured.tensors) == ["b2.W", "b2.X", "b2.Y", "b2.dW", "b2.dX", "b2.dY"]
+    ops = {op.pass_: op for op in captured.workload.matmuls if op.layer == "b2"}
+    x, w, dy = (captured.tensors[f"b2.{name}"].astype(np.float64) for name in ("X", "W", "dY"))
+    for operand, groups in (
+        (ops[Pass.FF].left, x.transpose(0, 2, 3, 1)),  # channels of a position
+        (ops[Pass.FF].right, w.transpose(0, 2, 3, 1)),  # input channels
+        (ops[Pass.BP].left, dy.transpose(0, 2, 3, 1)),
+        (ops[Pass.BP].right, w.transpose(1, 2, 3, 0)),  # output channels
+        (ops[Pass.WU].right, dy.transpose(1, 0, 2, 3).reshape(16, -1)),  # positions of a channel
+    ):
+        assert operand.statistics is not None
+        assert operand.statistics.zero_fraction == (groups == 0).mean()
+        for pattern, share in operand.statistics.nm_energy:
+            n, m = map(int, pattern.split(":"))
+            assert share == pytest.approx(naive_energy(groups, n, m), rel=1e-6)
+
+
+def naive_energy(values: np.ndarray, n: int, m: int) -> float:
+    """Sort each group along the last axis."""
+    kept = 0.0
+    for vector in values.reshape(-1, values.shape[-1]):
+        for start in range(0, len(vector), m):
+            kept += np.sort(vector[start : start + m] ** 2)[-n:].sum()
+    return kept / (values**2).sum()
+
+
+def test_a_relu_leaves_zeros_and_batch_norm_fills_them_in() -> None:
+    ops = {(op.layer, op.pass_): op for op in capture_resnet().matmuls}
+    after_relu, gradient = ops["a2", Pass.FF].left, ops["a2", Pass.BP].left
+    assert after_relu.statistics is not None
+    assert gradient.statistics is not None
+    assert 0.3 < after_relu.statistics.zero_fraction < 0.7
+    assert gradient.statistics.zero_fraction < 0.05
+
+
+def test_no_statistics_without_values_or_when_not_wanted() -> None:
+    for workload in (capture_resnet("meta"), capture_resnet(statistics=False)):
+        sides = [side for op in workload.matmuls for side in (op.left, op.right, op.out)]
+        assert {side.statistics for side in sides} == {None}
+
+
+def test_a_capture_leaves_the_module_as_it_was() -> None:
+    module = models.TinyResNet()
+    images, labels = models.resnet_inputs()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    module.fc.weight.grad = torch.ones_like(module.fc.weight)
+    capture_training_step(module, images, labels)
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert torch.equal(module.fc.weight.grad, torch.ones_like(module.fc.weight))
+    assert module.stem.weight.grad is None
+    assert not module.stem._forward_hooks
+    assert not module.stem._forward_pre_hooks
+
+
+def test_a_capture_survives_the_trace_file(tmp_path: Path) -> None:
+    workload = capture_resnet()
+    write_trace(workload, tmp_path / "resnet.trace")
+    assert read_trace(tmp_path / "resnet.trace") == workload
+
+
+# Notes
+
+
+def test_an_operation_that_is_not_known_is_named_in_the_notes() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.Conv2d(4, 2, 3))
+    workload = capture_training_step(module, torch.randn(1, 3, 6, 6), lambda out: out.sum())
+    missing = [note for note in workload.notes if note.startswith("NOT in this workload")]
+    assert any("upsample_nearest2d ran once in layer '1'" in note for note in missing)
+
+
+def test_moves_are_named_in_the_notes() -> None:
+    assert any("not counted: cat" in note or "clone" in note for note in capture_vit(False).notes)
+
+
+def test_evaluation_mode_is_named_in_the_notes() -> None:
+    images, labels = models.resnet_inputs()
+    workload = capture_training_step(models.TinyResNet().eval(), images, labels)
+    assert any("evaluation mode" in note for note in workload.notes)
+    assert not [op for op in workload.vector_ops if op.kind == "batchnorm"]
+
+
+def test_names_are_unique() -> None:
+    names = [op.name for op in capture_vit(fused=True)]
+    assert len(set(names)) == len(names)
+    assert all(isinstance(op, MatMul) for op in capture_vit(fused=True).matmuls)
