@@ -35,6 +35,9 @@ DTYPE_BITS = {
     "int32": 32,
     "int16": 16,
     "int8": 8,
+    "int4": 4,
+    "int2": 2,
+    "int1": 1,
     "bool": 8,
 }
 
@@ -213,8 +216,11 @@ class MatMul:
 
     @property
     def kept_macs(self) -> int:
-        """Multiply-accumulates that the operands' patterns leave, rounded up."""
-        density = self.left.pattern.density * self.right.pattern.density
+        """Multiply-accumulates that the patterns leave, rounded up.
+
+        The pattern of `out` says which results are wanted: those at the positions of a mask.
+        """
+        density = self.left.pattern.density * self.right.pattern.density * self.out.pattern.density
         return -int(-self.macs * density // 1)
 
     @property

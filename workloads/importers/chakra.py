@@ -21,8 +21,7 @@ from typing import Any
 
 from workloads.errors import InputError
 from workloads.importers.bounded import brief, read_bytes
-from workloads.importers.layers import batched
-from workloads.lowering import lower_attention, lower_conv, lower_linear
+from workloads.lowering import batched, lower_attention, lower_conv, lower_linear
 from workloads.operations import Conv2d, MatMul, Operation, Pass, VectorOp, Workload
 from workloads.vector_work import vector_work, weight_update
 

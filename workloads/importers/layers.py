@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
 
-from workloads.lowering import Position, lower_conv, lower_linear
+from workloads.lowering import Position, batched, lower_conv, lower_linear
 from workloads.operations import Conv2d, MatMul, Operand, Operation, Pass, VectorOp
 from workloads.vector_work import FP16_BYTES, vector_work
 
@@ -182,12 +182,3 @@ class Window:
                 write_bytes=outputs if forward else inputs,
             ),
         )
-
-
-def batched(op: MatMul, count: int) -> MatMul:
-    """Return `count` independent products of the shape of `op`, each with operands of its own."""
-    left, right, out = (
-        replace(operand, elements=count * operand.elements)
-        for operand in (op.left, op.right, op.out)
-    )
-    return replace(op, batch=count * op.batch, left=left, right=right, out=out)
