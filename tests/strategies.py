@@ -204,3 +204,82 @@ def scale_sim_configurations(draw: st.DrawFn) -> ScaleSimConfig:
     values["array_height"] = height
     values["block_size"] = draw(st.integers(1, height))
     return ScaleSimConfig(**values)  # type: ignore[arg-type]
+
+
+layers = st.sampled_from(["a", "b", "c"])
+few_bytes = st.sampled_from([0, 1, 4096, 10**6])
+nm_patterns = nm_sizes().map(lambda size: NM(*size))
+
+
+@st.composite
+def products(draw: st.DrawFn) -> MatMul:
+    """Products that an array computes, either operand dense or N:M."""
+    k_run = draw(st.integers(1, 300))
+    m, k, n, batch = draw(sizes), k_run * draw(small), draw(sizes), draw(small)
+    sparse = (draw(st.just(DENSE) | nm_patterns), DENSE)
+    left, right = sparse if draw(st.booleans()) else sparse[::-1]
+    return MatMul(
+        name="product",
+        layer=draw(layers),
+        pass_=draw(passes),
+        m=m,
+        k=k,
+        n=n,
+        batch=batch,
+        left=Operand(tensor="X", elements=batch * m * k, pattern=left),
+        right=Operand(tensor="W", elements=batch * k * n, pattern=right),
+        out=Operand(tensor=draw(st.sampled_from(["Y", "dW"])), elements=batch * m * n),
+        k_run=k_run,
+    )
+
+
+step_vectors = st.builds(
+    VectorOp,
+    name=st.just("vector"),
+    layer=layers,
+    pass_=passes,
+    kind=st.sampled_from(["relu", "update"]),
+    elements=sizes,
+    lane_operations=small,
+    read_bytes=few_bytes,
+    write_bytes=few_bytes,
+    fused=st.booleans(),
+)
+step_selections = st.builds(
+    Selection,
+    name=st.just("selection"),
+    layer=layers,
+    pass_=passes,
+    tensor=st.just("W"),
+    elements=sizes,
+    pattern=nm_patterns,
+    pregenerable=st.booleans(),
+)
+training_steps = st.builds(
+    Workload,
+    name=st.just("step"),
+    operations=st.lists(products() | step_vectors | step_selections, min_size=1, max_size=12).map(
+        lambda operations: tuple(operations * 2)  # every operation occurs twice
+    ),
+)
+buffer_bytes = st.integers(1024, 1 << 22)
+sat_fields = st.fixed_dictionaries(
+    {
+        "rows": st.integers(1, 64),
+        "cols": st.integers(1, 64),
+        "clock_hz": st.sampled_from([200e6, 333_333_333.3]),
+        "interleave": st.integers(1, 8),
+        "mul_latency": st.integers(0, 4),
+        "add_latency": st.integers(1, 8),
+        "value_bits": st.sampled_from([8, 16, 32]),
+        "feed_values_per_cycle": small,
+        "selection_lanes": st.integers(1, 64),
+        "vector_lanes": st.integers(1, 64),
+        "pregeneration": st.booleans(),
+        "stationarity": st.sampled_from(["auto", "os", "ws"]),
+        "left_buffer_bytes": buffer_bytes,
+        "right_buffer_bytes": buffer_bytes,
+        "output_buffer_bytes": buffer_bytes,
+        "dram_bytes_per_s": st.sampled_from([1e8, 19.2e9, 76.8e9]),
+    }
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from simulator.cli import compare, lists, reproduce, run, traces
+from simulator.cli import compare, lists, reproduce, run, sweep, traces
 
 app = typer.Typer(
     help="Simulate and co-design accelerators for sparse training.",
@@ -14,6 +14,7 @@ app = typer.Typer(
 app.command(context_settings=run.CONTEXT)(run.run)
 app.command()(compare.compare)
 app.command()(reproduce.reproduce)
+app.command()(sweep.sweep)
 app.command()(traces.capture)
 app.add_typer(traces.trace_app, name="trace")
 for command in (lists.networks, lists.accelerators, lists.methods, lists.explain):

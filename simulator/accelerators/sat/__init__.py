@@ -20,7 +20,8 @@ feature maps to windows (im2col is done by addressing); control, clock tree, lea
 """
 
 from simulator.accelerators.sat.config import Config
+from simulator.accelerators.sat.many import evaluate_many
 from simulator.accelerators.sat.model import Plan, schedule, simulate
 from simulator.accelerators.sat.values import compute
 
-__all__ = ["Config", "Plan", "compute", "schedule", "simulate"]
+__all__ = ["Config", "Plan", "compute", "evaluate_many", "schedule", "simulate"]

@@ -1,12 +1,14 @@
-"""Time and traffic of every matrix product of a workload in one compiled pass.
+"""Time and traffic of every operation, compiled: a matrix product, vector work or a selection.
 
-`evaluate` is called by `schedule` (with a free choice of stationarity) and by `simulate` (with the
-plan's choice); both therefore agree. It validates nothing: `sat.Config` and `workloads` have.
+`evaluate` walks the products of one workload for `schedule` (with a free choice of stationarity)
+and for `simulate` (with the plan's choice); `many` walks whole blocks of configurations. All go
+through the scalar functions of this module and therefore agree. They validate nothing: `sat.Config`
+and `workloads` have.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -37,6 +39,29 @@ RESULTS = (
 and `feed_cycles` is the slow-down of the reduction when the dense operand arrives too slowly."""
 
 
+class Sizes(NamedTuple):
+    """What the compiled functions need of a `sat.Config`, by the names it has there.
+
+    `feed` is `feed_values_per_cycle`; `compact_weights` says whether N:M operands are already
+    compact in memory (`pregeneration`).
+    """
+
+    rows: int
+    cols: int
+    interleave: int
+    mul_latency: int
+    add_latency: int
+    value_bits: int
+    feed: int
+    compact_weights: bool
+    left_buffer_bytes: int
+    right_buffer_bytes: int
+    output_buffer_bytes: int
+    selection_lanes: int
+    vector_lanes: int
+    dram_bytes_per_cycle: float
+
+
 @njit(cache=True)
 def index_bits(m: int) -> int:
     """Bits of an index into a group of `m`: ceil(log2 M), none for a dense operand (M = 1)."""
@@ -63,110 +88,177 @@ def kept_length(k: int, k_run: int, n: int, m: int) -> int:
 
 
 @njit(cache=True)
-def evaluate(
-    table: Ints,
-    choice: Ints,
-    rows: int,
-    cols: int,
-    interleave: int,
-    mul_latency: int,
-    add_latency: int,
-    value_bits: int,
-    feed: int,
-    compact_weights: bool,
-    left_buffer_bytes: int,
-    right_buffer_bytes: int,
-    output_buffer_bytes: int,
-    dram_bytes_per_cycle: float,
-) -> Ints:
-    """Return the `RESULTS` (rows) of every product (columns).
+def memory_cycles(moved_bytes: int, sizes: Sizes) -> int:
+    """Cycles in which the off-chip interface moves `moved_bytes`."""
+    return int(np.ceil(moved_bytes / sizes.dram_bytes_per_cycle))
 
-    `table` has the rows of `workloads.columns.MatMulColumns`, `choice` the stationarity of each
-    product, `compact_weights` whether N:M operands are already compact in memory.
+
+@njit(cache=True)
+def vector_cycles(lane_operations: int, moved_bytes: int, fused: int, sizes: Sizes) -> Any:
+    """Return (vector engine, off-chip) cycles; fused work only has its traffic."""
+    compute = 0 if fused else ceil_div(lane_operations, sizes.vector_lanes)
+    return compute, memory_cycles(moved_bytes, sizes)
+
+
+@njit(cache=True)
+def selection_cycles(elements: int, n: int, m: int, pregenerable: int, sizes: Sizes) -> Any:
+    """Return (selection, off-chip) cycles, bytes written, on-chip bytes, runs behind the update.
+
+    M cycles a group and lane. Pre-generated selections write the compact copy once.
     """
-    count = table.shape[1]
-    result = np.zeros((12, count), np.int64)
-    for i in range(count):
-        batch, p, k, q, k_run = table[1, i], table[2, i], table[3, i], table[4, i], table[5, i]
-        dense_elements, packed_elements = table[6, i], table[7, i]
-        n, m = table[11, i], table[12, i]
-        if m == 1 and table[10, i] > 1:
-            # The pattern is on the left operand: compute the transposed product instead.
-            n, m = table[9, i], table[10, i]
-            p, q = q, p
-            dense_elements, packed_elements = packed_elements, dense_elements
-        groups = reduction_groups(k, k_run, m)
-        kept = max(n, ceil_div(m, feed))
-        out_bits = 32 if table[13, i] == 1 else value_bits
+    groups = ceil_div(elements, m)
+    needed = ceil_div(groups, sizes.selection_lanes) * m
+    behind = pregenerable == 1 and sizes.compact_weights
+    written = packed_bytes(elements, n, m, sizes.value_bits) if behind else 0
+    read = elements * sizes.value_bits // 8
+    return needed, memory_cycles(written, sizes), written, read + written, behind
 
-        dense_bytes = ceil_div(dense_elements * value_bits, 8)
-        plain_bytes = ceil_div(packed_elements * value_bits, 8)
-        least_bytes = packed_bytes(packed_elements, n, m, value_bits)
-        right_bytes = least_bytes if compact_weights else plain_bytes
-        out_bytes = ceil_div(table[8, i] * out_bits, 8)
-        fetched, chunks = blocking(
-            p,
-            q,
-            ceil_div(dense_bytes, batch),
-            ceil_div(right_bytes, batch),
-            rows,
-            cols,
-            left_buffer_bytes,
-            right_buffer_bytes,
-            output_buffer_bytes,
-        )
-        dram_bytes = max(fetched * batch, dense_bytes + right_bytes) + out_bytes
 
-        k_tiles = ceil_div(groups, rows)
-        block = p
-        if k_tiles > 1:
-            block = rows_per_block(p, cols, interleave, output_buffer_bytes)
-        chunks = min(chunks, groups)
-        os_time = os_cycles(
-            p,
-            ceil_div(groups, chunks),
-            kept,
-            q,
-            batch * chunks,
-            rows,
-            cols,
-            interleave,
-            mul_latency,
-            add_latency,
-        )
-        ws_time = ws_cycles(
-            p, groups, kept, q, batch, rows, cols, interleave, mul_latency, add_latency, block
-        )
-        held = choose_stationarity(choice[i], os_time, ws_time)
-        tiles = batch * output_tiles(p, q, rows, cols)
-        strips = batch * ceil_div(q, cols) * k_tiles
-        if held == OUTPUT_STATIONARY:
-            steps = chunks * ceil_div(groups, chunks)
-            steady = tiles * steps * kept
-            issued = tiles * steps * n * rows * cols
-            edge_bits = rows * m * value_bits + cols * n * (value_bits + index_bits(m))
-            sram_bytes = tiles * (ceil_div(steps * edge_bits, 8) + rows * cols * PSUM_BYTES)
-        else:
-            steady = strips * p * kept
-            issued = strips * p * n * rows * cols
-            edge_bits = rows * m * value_bits
-            weight_bits = rows * cols * n * (value_bits + index_bits(m))
-            psums = strips * 2 - batch * ceil_div(q, cols)
-            sram_bytes = ceil_div(strips * (p * edge_bits + weight_bits), 8)
-            sram_bytes += psums * p * cols * PSUM_BYTES
-        result[0, i] = held
-        result[1, i] = os_time if held == OUTPUT_STATIONARY else ws_time
-        result[2, i] = steady
-        result[3, i] = int(np.ceil(dram_bytes / dram_bytes_per_cycle))
-        result[4, i] = batch * p * q * kept_length(k, k_run, n, m)
-        result[5, i] = issued
-        result[6, i] = dram_bytes
-        result[7, i] = dense_bytes + least_bytes + out_bytes
-        result[8, i] = sram_bytes + dram_bytes
-        result[9, i] = steady - ceil_div(steady * n, kept)
-        result[10, i] = n
-        result[11, i] = m
+@njit(cache=True)
+def _os_activity(
+    p: int, q: int, batch: int, steps: int, kept: int, n: int, m: int, sizes: Sizes
+) -> Any:
+    """Return (steady cycles, issued MACs, on-chip bytes), output stationary."""
+    tiles = batch * output_tiles(p, q, sizes.rows, sizes.cols)
+    index = sizes.value_bits + index_bits(m)
+    edge_bits = sizes.rows * m * sizes.value_bits + sizes.cols * n * index
+    sram_bytes = ceil_div(steps * edge_bits, 8) + sizes.rows * sizes.cols * PSUM_BYTES
+    issued = tiles * steps * n * sizes.rows * sizes.cols
+    return tiles * steps * kept, issued, tiles * sram_bytes
+
+
+@njit(cache=True)
+def _ws_activity(
+    p: int, q: int, batch: int, k_tiles: int, kept: int, n: int, m: int, sizes: Sizes
+) -> Any:
+    """Return (steady cycles, issued MACs, on-chip bytes), weight stationary."""
+    strips = batch * ceil_div(q, sizes.cols) * k_tiles
+    edge_bits = sizes.rows * m * sizes.value_bits
+    weight_bits = sizes.rows * sizes.cols * n * (sizes.value_bits + index_bits(m))
+    psums = strips * 2 - batch * ceil_div(q, sizes.cols)
+    sram_bytes = ceil_div(strips * (p * edge_bits + weight_bits), 8)
+    sram_bytes += psums * p * sizes.cols * PSUM_BYTES
+    return strips * p * kept, strips * p * n * sizes.rows * sizes.cols, sram_bytes
+
+
+@njit(cache=True)
+def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
+    """Return the `RESULTS` of product `i`, as a tuple.
+
+    `table` has the rows of `workloads.columns.MatMulColumns`; `wanted` is its stationarity.
+    """
+    batch, p, k, q, k_run = table[1, i], table[2, i], table[3, i], table[4, i], table[5, i]
+    dense_elements, packed_elements = table[6, i], table[7, i]
+    n, m = table[11, i], table[12, i]
+    if m == 1 and table[10, i] > 1:
+        # The pattern is on the left operand: compute the transposed product instead.
+        n, m = table[9, i], table[10, i]
+        p, q = q, p
+        dense_elements, packed_elements = packed_elements, dense_elements
+    groups = reduction_groups(k, k_run, m)
+    kept = max(n, ceil_div(m, sizes.feed))
+    out_bits = 32 if table[13, i] == 1 else sizes.value_bits
+
+    dense_bytes = ceil_div(dense_elements * sizes.value_bits, 8)
+    compact_bytes = packed_bytes(packed_elements, n, m, sizes.value_bits)
+    plain_bytes = ceil_div(packed_elements * sizes.value_bits, 8)
+    right_bytes = compact_bytes if sizes.compact_weights else plain_bytes
+    out_bytes = ceil_div(table[8, i] * out_bits, 8)
+    fetched, chunks = blocking(
+        p,
+        q,
+        ceil_div(dense_bytes, batch),
+        ceil_div(right_bytes, batch),
+        sizes.rows,
+        sizes.cols,
+        sizes.left_buffer_bytes,
+        sizes.right_buffer_bytes,
+        sizes.output_buffer_bytes,
+    )
+    dram_bytes = max(fetched * batch, dense_bytes + right_bytes) + out_bytes
+
+    k_tiles = ceil_div(groups, sizes.rows)
+    block = p
+    if k_tiles > 1:
+        block = rows_per_block(p, sizes.cols, sizes.interleave, sizes.output_buffer_bytes)
+    chunks = min(chunks, groups)
+    chunk = ceil_div(groups, chunks)
+    array = (sizes.rows, sizes.cols, sizes.interleave, sizes.mul_latency, sizes.add_latency)
+    os_time = os_cycles(p, chunk, kept, q, batch * chunks, *array)
+    ws_time = ws_cycles(p, groups, kept, q, batch, *array, block)
+    held = choose_stationarity(wanted, os_time, ws_time)
+    if held == OUTPUT_STATIONARY:
+        compute = os_time
+        steady, issued, sram = _os_activity(p, q, batch, chunks * chunk, kept, n, m, sizes)
+    else:
+        compute = ws_time
+        steady, issued, sram = _ws_activity(p, q, batch, k_tiles, kept, n, m, sizes)
+    return (
+        held,
+        compute,
+        steady,
+        memory_cycles(dram_bytes, sizes),
+        batch * p * q * kept_length(k, k_run, n, m),
+        issued,
+        dram_bytes,
+        dense_bytes + min(compact_bytes, plain_bytes) + out_bytes,
+        sram + dram_bytes,
+        steady - ceil_div(steady * n, kept),
+        n,
+        m,
+    )
+
+
+@njit(cache=True)
+def evaluate(table: Ints, choice: Ints, sizes: Sizes) -> Ints:
+    """Return the `RESULTS` (rows) of every product (columns); `choice` is their stationarity."""
+    result = np.zeros((12, table.shape[1]), np.int64)
+    for i in range(table.shape[1]):
+        result[:, i] = product(table, i, choice[i], sizes)
     return result
+
+
+@njit(cache=True)
+def evaluate_vectors(lane_operations: Ints, moved: Ints, fused: Ints, sizes: Sizes) -> Ints:
+    """Return (vector engine, off-chip) cycles of every vector operation, as two rows."""
+    result = np.zeros((2, len(moved)), np.int64)
+    for i in range(len(moved)):
+        result[:, i] = vector_cycles(lane_operations[i], moved[i], fused[i], sizes)
+    return result
+
+
+@njit(cache=True)
+def evaluate_selections(
+    layer: Ints, elements: Ints, n: Ints, m: Ints, pregenerable: Ints, slack: Ints, sizes: Sizes
+) -> Ints:
+    """Return selection and off-chip cycles, hidden cycles, bytes written and on-chip, as five rows.
+
+    `slack` holds the update cycles of each layer, behind which its pre-generated selections run in
+    turn; it is used up.
+    """
+    result = np.zeros((5, len(layer)), np.int64)
+    for i in range(len(layer)):
+        needed, memory, written, sram, behind = selection_cycles(
+            elements[i], n[i], m[i], pregenerable[i], sizes
+        )
+        hidden = min(max(needed, memory), slack[layer[i]]) if behind else 0
+        slack[layer[i]] -= hidden
+        result[:, i] = (needed, memory, hidden, written, sram)
+    return result
+
+
+@njit(cache=True)
+def hide_behind(hosts: Ints, cycles: Ints, slack: Ints) -> Ints:
+    """Return the cycles of each piece of work that its host's slack hides, in order; -1 is no host.
+
+    `slack` is used up.
+    """
+    hidden = np.zeros_like(cycles)
+    for i in range(len(hosts)):
+        if hosts[i] >= 0:
+            hidden[i] = min(cycles[i], slack[hosts[i]])
+            slack[hosts[i]] -= hidden[i]
+    return hidden
 
 
 def matmul_table(columns: Any) -> Ints:

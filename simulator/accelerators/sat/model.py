@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from dataflow.stationarity import FREE, OUTPUT_STATIONARY, WEIGHT_STATIONARY
 from simulator import energy
 from simulator.accelerators.sat.config import Config
-from simulator.accelerators.sat.kernel import RESULTS, evaluate, matmul_table
+from simulator.accelerators.sat.kernel import (
+    RESULTS,
+    Sizes,
+    evaluate,
+    evaluate_selections,
+    evaluate_vectors,
+    hide_behind,
+    matmul_table,
+)
 from simulator.report import Report
 from workloads.columns import Columns, columns
 from workloads.errors import InputError
@@ -67,7 +75,9 @@ def schedule(config: Config, workload: Workload) -> Plan:
     products = len(workload.matmuls)
     if config.stationarity != "auto":
         return Plan(workload=workload, stationarity=(config.stationarity,) * products)
-    chosen = _evaluate(config, columns(workload), np.full(products, FREE))[0]
+    chosen = evaluate(
+        matmul_table(columns(workload).matmuls), np.full(products, FREE), sizes(config)
+    )[0]
     return Plan(workload=workload, stationarity=tuple(STATIONARITY[chosen]))
 
 
@@ -79,7 +89,8 @@ def simulate(config: Config, plan: Plan) -> Report:
     workload = plan.workload
     table = columns(workload)
     choice = np.array([CODES[held] for held in plan.stationarity], np.int64)
-    products = dict(zip(RESULTS, _evaluate(config, table, choice), strict=True))
+    found = evaluate(matmul_table(table.matmuls), choice, sizes(config))
+    products = dict(zip(RESULTS, found, strict=True))
     fields = _empty_fields(len(workload))
     _fill_products(fields, table, products)
     vector_cycles = _fill_vectors(fields, table, config)
@@ -99,24 +110,24 @@ def simulate(config: Config, plan: Plan) -> Report:
     )
 
 
-def _evaluate(config: Config, table: Columns, choice: Ints) -> Ints:
-    result: Ints = evaluate(
-        matmul_table(table.matmuls),
-        choice,
-        config.rows,
-        config.cols,
-        config.interleave,
-        config.mul_latency,
-        config.add_latency,
-        config.value_bits,
-        config.feed_values_per_cycle,
-        config.pregeneration,
-        config.left_buffer_bytes,
-        config.right_buffer_bytes,
-        config.output_buffer_bytes,
-        config.dram_bytes_per_s / config.clock_hz,
+def sizes(config: Config) -> Sizes:
+    """Return what the compiled functions need of a config."""
+    return Sizes(
+        rows=config.rows,
+        cols=config.cols,
+        interleave=config.interleave,
+        mul_latency=config.mul_latency,
+        add_latency=config.add_latency,
+        value_bits=config.value_bits,
+        feed=config.feed_values_per_cycle,
+        compact_weights=config.pregeneration,
+        left_buffer_bytes=config.left_buffer_bytes,
+        right_buffer_bytes=config.right_buffer_bytes,
+        output_buffer_bytes=config.output_buffer_bytes,
+        selection_lanes=config.selection_lanes,
+        vector_lanes=config.vector_lanes,
+        dram_bytes_per_cycle=config.dram_bytes_per_s / config.clock_hz,
     )
-    return result
 
 
 NUMBERS = (
@@ -168,9 +179,10 @@ def _fill_products(
 def _fill_vectors(fields: dict[str, NDArray[Any]], table: Columns, config: Config) -> Ints:
     """Put the vector work in its places; return the update cycles of each layer."""
     ops, at = table.vectors, table.vectors.order
-    compute = -(-ops.elements * ops.lane_operations // config.vector_lanes) * (1 - ops.fused)
     traffic = ops.read_bytes + ops.write_bytes
-    memory = _memory_cycles(traffic, config)
+    compute, memory = evaluate_vectors(
+        ops.elements * ops.lane_operations, traffic, ops.fused, sizes(config)
+    )
     fields["compute_cycles"][at] = compute
     fields["memory_cycles"][at] = memory
     fields["cycles"][at] = np.maximum(compute, memory)
@@ -190,13 +202,11 @@ def _hide_fused_traffic(fields: dict[str, NDArray[Any]], table: Columns) -> None
     rides_on[table.matmuls.order] = table.matmuls.order
     rides_on[ops.order[ops.fused == 0]] = ops.order[ops.fused == 0]
     rides_on = np.maximum.accumulate(rides_on)
-    for at in ops.order[(ops.fused == 1) & (fields["memory_cycles"][ops.order] > 0)]:
-        if rides_on[at] >= 0:
-            hidden = min(fields["cycles"][at], slack[rides_on[at]])
-            slack[rides_on[at]] -= hidden
-            fields["hidden_cycles"][at] = hidden
-            fields["cycles"][at] -= hidden
-            fields["stall_cycles"][at] -= hidden
+    riders = ops.order[ops.fused == 1]
+    hidden = hide_behind(rides_on[riders], fields["cycles"][riders], slack)
+    fields["hidden_cycles"][riders] = hidden
+    fields["cycles"][riders] -= hidden
+    fields["stall_cycles"][riders] -= hidden
 
 
 def _fill_selections(
@@ -209,63 +219,74 @@ def _fill_selections(
     selections run while their tensor is read, before the product that uses them.
     """
     ops, at = table.selections, table.selections.order
-    groups = -(-ops.elements // ops.m)
-    needed = -(-groups // config.selection_lanes) * ops.m
-    behind = ops.pregenerable * int(config.pregeneration)
-    index_bits = np.ceil(np.log2(ops.m)).astype(np.int64)
-    written = behind * -(-groups * ops.n * (config.value_bits + index_bits) // 8)
-    memory = _memory_cycles(written, config)
+    needed, memory, hidden, written, sram = evaluate_selections(
+        ops.layer, ops.elements, ops.n, ops.m, ops.pregenerable, update_cycles, sizes(config)
+    )
     busy = np.maximum(needed, memory)
-    slack = update_cycles.copy()
-    hidden = np.zeros_like(busy)
-    for i in np.flatnonzero(behind):
-        hidden[i] = min(busy[i], slack[ops.layer[i]])
-        slack[ops.layer[i]] -= hidden[i]
     fields["cycles"][at] = busy - hidden
     fields["hidden_cycles"][at] = hidden
     fields["compute_cycles"][at] = np.maximum(needed - hidden, 0)
     fields["memory_cycles"][at] = memory
     fields["dram_bytes"][at] = fields["compulsory_bytes"][at] = written
-    fields["sram_bytes"][at] = ops.elements * config.value_bits // 8 + written
+    fields["sram_bytes"][at] = sram
     fields["bottleneck"][at] = np.where(memory > needed, DRAM, SELECTION)
     compares: Ints = ops.elements * ops.n
     return compares
 
 
-def _memory_cycles(traffic_bytes: Ints, config: Config) -> Ints:
-    per_cycle = config.dram_bytes_per_s / config.clock_hz
-    return np.ceil(traffic_bytes / per_cycle).astype(np.int64)
-
-
-def _energy(
-    config: Config, table: Columns, fields: dict[str, NDArray[Any]], compares: Ints
-) -> tuple[NDArray[np.float64], dict[str, float]]:
-    """Return picojoules by operation and by component, from counted actions.
+def energy_components(
+    multiply_pj: Any,
+    sram_byte_pj: Any,
+    *,
+    issued_macs: Any,
+    lane_operations: Any,
+    compares: Any,
+    sram_bytes: Any,
+    dram_bytes: Any,
+) -> dict[str, Any]:
+    """Return picojoules by component from counted actions, scalars or arrays alike.
 
     A MAC is a multiply of `value_bits` and an fp32 add, issued on padding too. A vector lane
     operation is taken as an fp32 multiply and add. A selection compares each element with the N
     kept so far.
     """
-    buffer = min(config.left_buffer_bytes, config.right_buffer_bytes, config.output_buffer_bytes)
-    multiply = energy.multiply_pj(config.value_bits)
-    arithmetic = fields["issued_macs"] * (multiply + energy.FP32_ADD_PJ)
-    ops = table.vectors
-    lane_pj = energy.FP32_MULTIPLY_PJ + energy.FP32_ADD_PJ
-    vector = np.zeros_like(arithmetic)
-    vector[ops.order] = ops.elements * ops.lane_operations * lane_pj
-    selection = np.zeros_like(arithmetic)
-    selection[table.selections.order] = compares * energy.INT16_COMPARE_PJ
-    buffers = fields["sram_bytes"] * energy.sram_byte_pj(buffer)
-    dram = fields["dram_bytes"] * energy.DRAM_BYTE_PJ
-    components = {
-        "array": arithmetic,
-        "vector engine": vector,
-        "selection": selection,
-        "buffers": buffers,
-        "dram": dram,
+    return {
+        "array": issued_macs * (multiply_pj + energy.FP32_ADD_PJ),
+        "vector engine": lane_operations * (energy.FP32_MULTIPLY_PJ + energy.FP32_ADD_PJ),
+        "selection": compares * energy.INT16_COMPARE_PJ,
+        "buffers": sram_bytes * sram_byte_pj,
+        "dram": dram_bytes * energy.DRAM_BYTE_PJ,
     }
-    total = arithmetic + vector + selection + buffers + dram
-    return total, {name: float(part.sum()) for name, part in components.items()}
+
+
+def byte_energy_pj(left_bytes: int, right_bytes: int, output_bytes: int) -> float:
+    """Return the energy of a byte to or from the buffers, all taken as the smallest of them."""
+    return energy.sram_byte_pj(min(left_bytes, right_bytes, output_bytes))
+
+
+def _energy(
+    config: Config, table: Columns, fields: dict[str, NDArray[Any]], compares: Ints
+) -> tuple[NDArray[np.float64], dict[str, float]]:
+    """Return picojoules by operation and, from the totals of each action, by component."""
+    counts = {name: np.zeros(len(table.names), np.int64) for name in ("vector", "compares")}
+    counts["vector"][table.vectors.order] = table.vectors.elements * table.vectors.lane_operations
+    counts["compares"][table.selections.order] = compares
+    actions = {
+        "issued_macs": fields["issued_macs"],
+        "lane_operations": counts["vector"],
+        "compares": counts["compares"],
+        "sram_bytes": fields["sram_bytes"],
+        "dram_bytes": fields["dram_bytes"],
+    }
+    prices = (
+        energy.multiply_pj(config.value_bits),
+        byte_energy_pj(
+            config.left_buffer_bytes, config.right_buffer_bytes, config.output_buffer_bytes
+        ),
+    )
+    each = sum(energy_components(*prices, **actions).values())
+    totals = {name: int(count.sum()) for name, count in actions.items()}
+    return np.asarray(each), energy_components(*prices, **totals)
 
 
 def _columns(

@@ -1,0 +1,122 @@
+"""`sparsight sweep`: run a study file, or go on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 12
+"""Rows of the front in the table of a terminal."""
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="What to sweep.")]
+StoreFile = Annotated[
+    Path | None, typer.Option("--store", help="Results (default: STUDY.sqlite beside the study).")
+]
+Workers = Annotated[int | None, typer.Option(help="Processes (default: one a core).")]
+Cluster = Annotated[
+    str | None, typer.Option(metavar="tcp://HOST:PORT", help="Run on this Dask scheduler.")
+]
+MaxFailures = Annotated[
+    int | None, typer.Option("--max-failures", min=0, help="Stop above so many failed points.")
+]
+Html = Annotated[Path | None, typer.Option("--report", help="Write one HTML page to look around.")]
+Csv = Annotated[Path | None, typer.Option(help="Write all points as CSV.")]
+Parquet = Annotated[Path | None, typer.Option(help="Write all points as Parquet.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def sweep(
+    study: StudyFile,
+    store: StoreFile = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    max_failures: MaxFailures = None,
+    report: Html = None,
+    csv: Csv = None,
+    parquet: Parquet = None,
+    as_json: Json = False,
+) -> None:
+    """Run a study of many designs; show those that no other design beats.
+
+    Finished points are kept in the store: the same command goes on where it stopped, and several of
+    them share the work. Ctrl-C finishes with what is there.
+    """
+    from simulator.cli import output
+    from simulator.sweep import Study, export
+    from simulator.sweep.study import store_path
+
+    if workers is not None and cluster is not None:
+        from workloads.errors import InputError
+
+        raise InputError("--workers and --cluster cannot be combined; give one")
+    output.check_targets(csv=csv, parquet=parquet)
+    output.check_targets(csv=report)
+    made = Study.from_file(study)
+    place = store or store_path(study)
+    with made.open(place) as opened:
+        outcome = made.run_into(
+            opened,
+            workers=workers,
+            cluster=cluster,
+            max_failures=max_failures,
+            progress=not as_json,
+        )
+        front = export.front(opened)
+        summary = {
+            "study": made.definition.name,
+            "store": str(place),
+            "state": outcome.reason,
+            "points": outcome.points,
+            "failures": outcome.failures,
+            "objectives": list(made.definition.objectives),
+            "pareto": _rows(front),
+        }
+        if as_json:
+            output.print_json(summary)
+        else:
+            _show(summary, front)
+        if csv is not None:
+            export.write_csv(opened, csv)
+            output.say(f"wrote {csv}")
+        if parquet is not None:
+            export.write_parquet(opened, parquet)
+            output.say(f"wrote {parquet}")
+        if report is not None:
+            from simulator.sweep.report import render
+
+            output.write_files({report: render(made.definition, opened).encode()})
+    if not outcome.complete:
+        raise typer.Exit(130 if outcome.reason == "interrupted" else 1)
+
+
+def _rows(front: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the points of the front with plain values; what is missing is None."""
+    named = front.drop(columns=["error"]).astype(object)
+    columns = {str(name): named[name].where(named[name].notna(), None) for name in named}
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _show(summary: dict[str, Any], front: pd.DataFrame) -> None:
+    from simulator.cli import output, tables
+
+    columns = [name for name in front.columns if name not in ("error", "feasible", "accelerator")]
+    rows = [[_text(row[name]) for name in columns] for row in summary["pareto"][:SHOWN]]
+    numbers = {name for name in columns if front[name].dtype.kind in "if"}
+    titles = [f">{name}" if name in numbers else name for name in columns]
+    title = f"{len(front)} of {summary['points']} points are on the front"
+    tables.console().print(tables.table(title, titles, rows))
+    if len(front) > SHOWN:
+        output.say(f"{len(front) - SHOWN} further points of the front: --csv, --json or --report")
+    if summary["failures"]:
+        output.say(f"{summary['failures']} points failed; their errors are in the table")
+    output.say(f"{summary['state']}; results are in {summary['store']}")
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,64 @@
+"""Which designs come next: one stage for a fixed sample, a stage a generation for a search."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+from itertools import accumulate
+
+from simulator.sweep.definition import Definition
+from simulator.sweep.evaluate import block_size
+from simulator.sweep.runner import Stage
+from simulator.sweep.sampling import Sample, samples
+from simulator.sweep.space import Designs
+from simulator.sweep.store import Store
+
+
+@dataclass(frozen=True)
+class FixedStage:
+    """The samples of all accelerators one after the other, numbered through."""
+
+    accelerators: Sequence[str]
+    samples: Sequence[Sample]
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of all blocks."""
+        return range(sum(sample.blocks for sample in self.samples))
+
+    def block(self, number: int) -> tuple[str, Designs]:
+        """Return the accelerator and the designs of a block."""
+        ends = list(accumulate(sample.blocks for sample in self.samples))
+        place = bisect_right(ends, number)
+        before = sum(sample.designs for sample in self.samples[:place])
+        local = number - (ends[place - 1] if place else 0)
+        designs = self.samples[place].block(local)
+        return self.accelerators[place], replaced(designs, numbers=designs.numbers + before)
+
+
+def stages(definition: Definition, store: Store) -> Iterator[Stage]:
+    """Yield the stages of a study; a search reads the results of one before it yields the next."""
+    if definition.search.adaptive:
+        from simulator.sweep.adaptive import generations
+
+        yield from generations(definition, store)
+        return
+    yield fixed_stage(definition)
+
+
+def fixed_stage(definition: Definition) -> FixedStage:
+    """Return the only stage of a study that is no search; refuse a space without designs."""
+    sizes = {name: block_size(name) for name in definition.accelerators}
+    return FixedStage(definition.accelerators, samples(definition, sizes))
+
+
+def check(definition: Definition) -> None:
+    """Raise `InputError` for a study that cannot start: no designs, or a search without Optuna."""
+    if definition.search.adaptive:
+        from simulator.sweep.adaptive import check_search
+
+        check_search(definition)
+    else:
+        fixed_stage(definition)
