@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.cli import options
+from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from simulator.report import Report
+    from workloads.operations import Workload
 
 
 def compare(
-    accelerators: Annotated[list[str], typer.Argument(help="One or more names.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="ACCELERATOR...", help="One or more names.")
+    ] = None,
+    accelerators: Annotated[
+        str | None, typer.Option(help="The same, comma-separated; all for every one.")
+    ] = None,
     methods: Annotated[
         str | None, typer.Option(help="Comma-separated, the first is the baseline.")
     ] = None,
@@ -25,6 +32,11 @@ def compare(
     trace: options.Trace = None,
     gemm: options.Gemm = None,
     topology: options.Topology = None,
+    model: options.Model = None,
+    weights_only: options.WeightsOnly = False,
+    steps: Annotated[
+        int | None, typer.Option(help="Integrate each method's schedule over a run of N steps.")
+    ] = None,
     pattern: options.Pattern = None,
     settings: options.Settings = None,
     as_json: options.Json = False,
@@ -49,13 +61,20 @@ def compare(
         gemm=gemm,
         pattern=pattern,
         topology=topology,
+        model=model,
+        weights_only=weights_only,
     )
     chosen = methods.split(",") if methods else []
-    configs = inputs.read_configs(accelerators, settings or ())
+    if steps is not None and not chosen:
+        raise InputError("--steps integrates methods over a run; name some with --methods")
     workload = inputs.read_comparable(source, chosen)
+    wanted = inputs.read_accelerators(names or (), accelerators, workload)
+    configs = inputs.read_configs(wanted, settings or ())
     output.check_targets(csv=csv, parquet=parquet, plot=plot, report_dir=report_dir)
     reports = comparison.reports(configs, workload, chosen, progress=output.progress)
     rows = comparison.rows(reports)
+    if steps is not None:
+        _add_runs(rows, configs, workload, chosen, steps)
     if as_json:
         output.print_json(rows)
     else:
@@ -66,6 +85,28 @@ def compare(
         output.write_frame(pd.DataFrame(rows), csv=csv, parquet=parquet)
     fastest = min(reports, key=lambda report: report.seconds)
     output.write_pictures(reports, fastest, plot=plot, report_dir=report_dir)
+
+
+def _add_runs(
+    rows: Sequence[dict[str, Any]],
+    configs: dict[str, Any],
+    workload: Workload,
+    methods: Sequence[str],
+    steps: int,
+) -> None:
+    """Add time, energy and break-even of a whole run, against the first method of each."""
+    from simulator import training_run
+    from workloads.methods import parse_method
+
+    for at, (accelerator, config) in enumerate(configs.items()):
+        runs = [
+            training_run.train(accelerator, config, workload, parse_method(text), steps=steps)
+            for text in methods
+        ]
+        for row, run in zip(rows[at * len(runs) :], runs, strict=False):
+            row["run_seconds"] = run.seconds
+            row["run_energy_j"] = run.energy_j
+            row["break_even_step"] = training_run.break_even(run, runs[0])
 
 
 def _show(reports: Sequence[Report], rows: Sequence[dict[str, Any]]) -> None:
@@ -83,11 +124,33 @@ def _show(reports: Sequence[Report], rows: Sequence[dict[str, Any]]) -> None:
             quantities.joules(row["energy_j"]),
             quantities.size(row["dram_bytes"]),
             quantities.percent(row["utilisation"], 1),
+            *_own(row),
         ]
         for row in rows
     ]
     columns = ["accelerator", "method", ">time", ">speedup", *(f">{p}" for p in used)]
     columns += [">energy", ">off-chip", ">utilisation"]
+    if "weight_bytes" in rows[0]:
+        columns += [">weights", ">FLOPs"]
+    if "run_seconds" in rows[0]:
+        columns += [">run", ">run energy", ">pays after"]
     out = tables.console()
     out.print(tables.table(f"{rows[0]['workload']}", columns, texts))
+    for method, claim in {row["method"]: row.get("published", "-") for row in rows}.items():
+        if claim != "-":
+            out.print(f"published for {method}: {claim}", highlight=False, markup=False)
     tables.show_notes(reports)
+
+
+def _own(row: dict[str, Any]) -> list[str]:
+    """Return the cells of the columns that only some comparisons have."""
+    from simulator import quantities
+
+    cells = []
+    if "weight_bytes" in row:
+        cells += [quantities.size(row["weight_bytes"]), f"{row['flop_ratio']:.3f}"]
+    if "run_seconds" in row:
+        paid = row["break_even_step"]
+        cells += [quantities.seconds(row["run_seconds"]), quantities.joules(row["run_energy_j"])]
+        cells.append("-" if paid is None else f"step {paid}")
+    return cells

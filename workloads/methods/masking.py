@@ -21,6 +21,9 @@ from workloads.lowering import conv_elements
 from workloads.operations import MatMul, Operand, Operation, Pass, Selection, Workload
 from workloads.patterns import NM, Block, Group, Pattern, TransposableNM
 
+MOST_NAMED = 8
+"""Layers that a note names one by one."""
+
 
 class Rule(NamedTuple):
     """`tensor` (W, X, dY or dW) has `pattern` in the products of `pass_`."""
@@ -65,9 +68,16 @@ class _State:
 
     def notes(self) -> list[str]:
         return [
-            f"{self.policy.name} leaves dense, {reason}: {', '.join(layers)}"
+            f"{self.policy.name} leaves dense, {reason}: {_listed(list(layers))}"
             for reason, layers in self.dense.items()
         ]
+
+
+def _listed(layers: list[str]) -> str:
+    """Name all of a few layers, the first of many."""
+    if len(layers) <= MOST_NAMED:
+        return ", ".join(layers)
+    return f"{', '.join(layers[:3])} and {len(layers) - 3} more"
 
 
 def _apply(state: _State, op: Operation) -> Iterator[Operation]:
