@@ -13,6 +13,8 @@ from simulator import published
 from simulator.accelerators import names
 from simulator.configuration import describe
 from simulator.glossary import GLOSSARY
+from workloads.methods import presets
+from workloads.methods.vocabulary import WORDS
 from workloads import gemm, methods, networks
 from workloads.trace import read_trace, shipped
 
@@ -56,7 +58,7 @@ def test_lists_name_everything_there_is(sparsight) -> None:
     assert [row["accelerator"] for row in sparsight("accelerators", "--json").json] == names()
     assert [row["network"] for row in sparsight("networks", "--json").json] == networks.names()
     found = [row["method"].partition(":")[0] for row in sparsight("methods", "--json").json]
-    assert found == methods.names()
+    assert found == [*methods.names(), *WORDS, *presets.names()]
     assert [row["trace"] for row in sparsight("trace", "list", "--json").json] == list(shipped())
 
 

@@ -90,7 +90,8 @@ class Node:
     def storage(self, index: int) -> Any:
         """Return what tells the storage of an argument from others; None if it is not known."""
         value = self.inputs[index][0]
-        return value[1] if isinstance(value, list) and len(value) > 1 else None
+        found = value[1] if isinstance(value, list) and len(value) > 1 else None
+        return found if isinstance(found, int) else None
 
     def dtype(self, index: int) -> str:
         """Return the data type of an argument."""

@@ -153,13 +153,28 @@ class Builder:
 
 
 def attribute(node: Any, name: str, default: Any) -> Any:
-    """Return an attribute of a node as a Python value."""
+    """Return an attribute of a node: whole number, list of them, or text, as the default is.
+
+    Raises `InputError` for one of another type.
+    """
     import onnx
 
+    wanted = list if default is None else type(default)
     for found in node.attribute:
         if found.name == name:
-            return onnx.helper.get_attribute_value(found)
+            value = onnx.helper.get_attribute_value(found)
+            value = list(value) if wanted is list and _is_list(value) else value
+            if not isinstance(value, wanted):
+                raise InputError(
+                    f"{name} of node {node.name or node.op_type} must be of type "
+                    f"{wanted.__name__}, not {value!r:.60}"
+                )
+            return value
     return default
+
+
+def _is_list(value: Any) -> bool:
+    return hasattr(value, "__iter__") and all(isinstance(each, int) for each in value)
 
 
 def _conv(builder: Builder, node: Any, name: str) -> list[Layer]:

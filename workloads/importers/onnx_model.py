@@ -69,9 +69,26 @@ def _load(path: Path, content: bytes | None) -> Any:
         raise InputError(
             f"{path} must be a whole ONNX file, but it is damaged or cut short: {brief(error)}"
         ) from error
+    _check_texts(path, model)
     if not model.graph.node or not model.opset_import:
         raise InputError(f"{path} must be an ONNX file with a graph and an opset, but it has none")
     return model
+
+
+def _check_texts(path: Path, model: Any) -> None:
+    """Refuse names that are no text; the library hands them out as they are."""
+    graph = model.graph
+    values = (*graph.input, *graph.output, *graph.initializer, *graph.value_info)
+    try:
+        names = [graph.name, *(value.name for value in values)]
+        for node in graph.node:
+            names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            names += [attribute.name for attribute in node.attribute]
+        readable = all(isinstance(name, str) for name in names)
+    except UnicodeDecodeError:
+        readable = False
+    if not readable:
+        raise InputError(f"{path} must name its nodes and tensors in UTF-8, but it is damaged")
 
 
 def _all_symbols(model: Any, sizes: Mapping[str, int], tokens: int | None) -> dict[str, int]:

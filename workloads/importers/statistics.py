@@ -40,8 +40,8 @@ def measure(weight: NDArray[Any], axis: int) -> Statistics:
 
     A last group is filled up with zeros. Raises `InputError` for values that are not finite.
 
-    >>> measure(np.array([[3.0, 0.0, 2.0, 1.0]]), axis=1).nm_energy[0]
-    ('1:4', 0.6428571428571428)
+    >>> measure(np.array([[2.0, 0.0, 1.0, 1.0]]), axis=1).nm_energy[1]
+    ('2:4', 0.8333333333333334)
     """
     rows = np.moveaxis(np.asarray(weight), axis, -1)
     values = rows.reshape(-1, rows.shape[-1]).astype(np.float32)

@@ -116,7 +116,8 @@ def _dequantised(
     packed = np.stack(stored)
     plain = {GGMLQuantizationType.F32: np.float32, GGMLQuantizationType.F16: np.float16}
     try:
-        found = dequantize(packed.view(plain[kind]) if kind in plain else packed, kind)
+        with np.errstate(all="ignore"):  # damaged scales become infinite, which is refused later
+            found = dequantize(packed.view(plain[kind]) if kind in plain else packed, kind)
     except (NotImplementedError, ValueError) as error:
         raise InputError(
             f"tensor {tensor.name!r} of {path} cannot be dequantised: {brief(error)}"

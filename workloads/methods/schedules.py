@@ -24,8 +24,8 @@ def cubic_sparsity(progress: float, *, final: float, start: float, end: float) -
 
     Zhu and Gupta, arXiv 1710.01878, equation 1, from sparsity 0.
 
-    >>> cubic_sparsity(0.5, final=0.8, start=0.0, end=1.0)
-    0.7
+    >>> cubic_sparsity(0.5, final=1.0, start=0.0, end=1.0)
+    0.875
     """
     if progress <= start:
         return 0.0
