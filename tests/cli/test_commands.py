@@ -13,9 +13,9 @@ from simulator import published
 from simulator.accelerators import names
 from simulator.configuration import describe
 from simulator.glossary import GLOSSARY
+from workloads import gemm, methods, networks
 from workloads.methods import presets
 from workloads.methods.vocabulary import WORDS
-from workloads import gemm, methods, networks
 from workloads.trace import read_trace, shipped
 
 SMALL = ("--network", "resnet9", "--batch", "2")
