@@ -21,7 +21,7 @@ layer whose FF, BP and WU are equally large. WU is dense in all of them.
 >>> step = networks.resnet50(batch=256).training_step()
 >>> round(1 / bdwp(2, 8)(step).flop_ratio, 3)
 1.961
->>> lora = parse_method("freeze+side:16")
+>>> lora = parse_method("side:16+freeze")
 >>> round(lora.flop_ratio(networks.llama_7b_block().training_step()), 2)
 0.7
 """

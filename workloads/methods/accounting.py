@@ -8,6 +8,7 @@ from dataclasses import replace
 from math import ceil
 
 from workloads.operations import Operand, Operation, Pass, VectorOp, Workload
+from workloads.vector_work import weight_update
 
 
 def weight_operands(workload: Workload) -> Iterator[Operand]:
@@ -60,13 +61,20 @@ def settle_updates(before: Workload, after: Workload) -> Workload:
     """Return `after` with updates of as many parameters as its layers train.
 
     The update of a layer loses the weights that `before` trained and gets those that `after` does;
-    biases stay. An update of nothing is dropped.
+    biases stay. An update of nothing is dropped, one that is missing is added.
     """
     old, new = trained_weights(before), trained_weights(after)
     if old == new:
         return after
-    operations = (_settled(op, old, new) for op in after)
-    return replace(after, operations=tuple(op for op in operations if op is not None))
+    settled = (_settled(op, old, new) for op in after)
+    operations = tuple(op for op in settled if op is not None)
+    there = {op.layer for op in before.vector_ops if op.pass_ is Pass.UP}
+    added = (
+        weight_update(layer, ceil(new[layer]))
+        for layer in new
+        if layer not in there and new[layer] > old.get(layer, 0)
+    )
+    return replace(after, operations=(*operations, *added))
 
 
 def _settled(op: Operation, old: Mapping[str, float], new: Mapping[str, float]) -> Operation | None:

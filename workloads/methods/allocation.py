@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.errors import InputError
-from workloads.methods.masking import Policy, Rule, assign
+from workloads.methods.accounting import settle_updates
+from workloads.methods.masking import Policy, Rule, assign_one
 from workloads.methods.rewriting import is_inner
 from workloads.operations import MatMul, Operation, Pass, Workload
 from workloads.patterns import Unstructured
@@ -125,19 +126,16 @@ def with_densities(
     """Mask the weights of each layer at a density of its own."""
     tensors = {Pass.FF: "W", Pass.BP: "W", Pass.WU: "dW"}
     wanted = tuple((p, tensors[p]) for p in passes)
-    groups: dict[float, set[str]] = {}
-    for layer, share in densities.items():
-        groups.setdefault(share, set()).add(layer)
-    by_layer = {layer: share for share, layers in groups.items() for layer in layers}
+    policy = Policy("", selects=False)
     operations: list[Operation] = []
     for op in workload:
-        if isinstance(op, MatMul) and is_inner(op) and by_layer.get(op.layer, 1.0) < 1:
-            rules = tuple(Rule(p, t, Unstructured(by_layer[op.layer])) for p, t in wanted)
-            one = Workload(name="", operations=(op,))
-            operations += assign(one, rules, Policy("", selects=False))[0].operations
+        share = densities.get(op.layer, 1.0)
+        if isinstance(op, MatMul) and is_inner(op) and share < 1:
+            rules = tuple(Rule(p, t, Unstructured(share)) for p, t in wanted)
+            operations += assign_one(op, rules, policy)
         else:
             operations.append(op)
-    return replace(workload, operations=tuple(operations))
+    return settle_updates(workload, replace(workload, operations=tuple(operations)))
 
 
 def measured(workload: Workload) -> Workload:

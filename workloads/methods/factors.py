@@ -38,13 +38,19 @@ def low_rank(workload: Workload, *, rank: float) -> Workload:
 
 
 def side(workload: Workload, *, rank: float) -> Workload:
-    """Put a branch of two factors of `rank` beside every inner weight, both trained."""
+    """Put a branch of two factors of `rank` beside every inner weight: `layer/side.V` and `.U`.
+
+    Raises `InputError` if the weights were frozen before: the branch would not be trained.
+    """
     _check_rank(rank)
+    passes = {op.pass_ for op in workload.matmuls}
+    if Pass.BP in passes and Pass.WU not in passes:
+        raise InputError(f"side must stand before freeze, as in side:{rank:g}+freeze")
 
     def change(op: MatMul, first: bool) -> Iterable[Operation]:
         yield op
         if not _grouped(op):
-            yield from _chain(op, _rank(op, rank), first)
+            yield from _chain(op, _rank(op, rank), first, part="side.")
 
     return map_products(workload, change)
 
@@ -114,11 +120,13 @@ def wrapped(workload: Workload, *, block: int) -> Workload:
     return map_products(workload, change)
 
 
-def _chain(op: MatMul, rank: int, first: bool, *, code: Pattern = DENSE) -> Iterator[Operation]:
+def _chain(
+    op: MatMul, rank: int, first: bool, *, code: Pattern = DENSE, part: str = ""
+) -> Iterator[Operation]:
     """Yield both factors of `op` in its pass; the second once for all phases of a pass."""
     ins, outs = features(op)
-    inner = resized(op, ins, rank, layer=f"{op.layer}/V")
-    outer = _linear(op, rows(op), rank, outs, f"{op.layer}/U") if first else ()
+    inner = resized(op, ins, rank, layer=f"{op.layer}/{part}V")
+    outer = _linear(op, rows(op), rank, outs, f"{op.layer}/{part}U") if first else ()
     outer = tuple(_coded(each, code) for each in outer)
     if op.pass_ is Pass.BP:
         yield from outer

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from workloads.lowering import conv_elements
+from workloads.methods.accounting import settle_updates
 from workloads.operations import MatMul, Operand, Operation, Pass, Selection, Workload
 from workloads.patterns import NM, Block, Group, Pattern, TransposableNM
 
@@ -50,7 +51,14 @@ def assign(workload: Workload, rules: Rules, policy: Policy) -> tuple[Workload, 
     """Return the workload with the patterns of `rules`, and notes about what stays dense."""
     state = _State(policy=policy, rules={(r.pass_, r.tensor): r.pattern for r in rules})
     operations = tuple(op for before in workload for op in _apply(state, before))
-    return replace(workload, operations=operations), state.notes()
+    masked = replace(workload, operations=operations)
+    return settle_updates(workload, masked), state.notes()
+
+
+def assign_one(op: MatMul, rules: Rules, policy: Policy) -> tuple[Operation, ...]:
+    """Return a product with the patterns of `rules`, and its selection if it needs one."""
+    state = _State(policy=policy, rules={(r.pass_, r.tensor): r.pattern for r in rules})
+    return tuple(_apply(state, op))
 
 
 @dataclass

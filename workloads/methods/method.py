@@ -14,7 +14,6 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from workloads.errors import InputError
-from workloads.methods.accounting import settle_updates
 from workloads.methods.masking import Policy, Rule, assign
 from workloads.operations import Pass, Workload
 
@@ -161,7 +160,6 @@ class Method:
                 continue
             for rewrite in group:
                 after = rewrite(after)  # type: ignore[operator]
-        after = settle_updates(workload, after)
         said_before = (*after.notes, *notes, *self._notes(steps, progress, refresh))
         return replace(after, method=self.name, notes=said_before)
 

@@ -7,19 +7,23 @@ from dataclasses import replace
 from typing import Literal
 
 from workloads.errors import InputError
-from workloads.methods.accounting import scaled_vector
+from workloads.methods.accounting import scaled_vector, settle_updates
 from workloads.methods.rewriting import features, map_products, resized, with_rows
 from workloads.operations import MatMul, Operation, Pass, VectorOp, Workload
 from workloads.patterns import Unstructured
 
 
 def freeze(workload: Workload) -> Workload:
-    """Train no weight: no WU products and no updates. X and dY still flow, so BP stays.
+    """Train no weight but those of branches (`side`). X and dY still flow, so BP stays."""
+    branches = {op.layer.partition("/")[0] for op in workload if "/side." in op.layer}
 
-    Branches that are put beside the frozen weights afterwards are trained.
-    """
-    kept = (op for op in workload if op.pass_ not in (Pass.WU, Pass.UP))
-    return replace(workload, operations=tuple(kept))
+    def stays(op: Operation) -> bool:
+        if op.pass_ is Pass.WU:
+            return "/side." in op.layer
+        return op.pass_ is not Pass.UP or op.layer in branches
+
+    kept = replace(workload, operations=tuple(op for op in workload if stays(op)))
+    return settle_updates(workload, kept)
 
 
 def restrict_update(

@@ -216,7 +216,9 @@ WORDS: dict[str, Word] = {
         "wrapped:64",
         _rewrite(factors.wrapped, ("block", _whole)),
     ),
-    "freeze": Word("freeze", "no weight is trained", "freeze", _rewrite(updates.freeze)),
+    "freeze": Word(
+        "freeze", "no weight is trained but those of branches", "freeze", _rewrite(updates.freeze)
+    ),
     "update": Word(
         "update:FRACTION[:columns|elements]",
         "only some output columns, or some elements, of each weight are trained",
