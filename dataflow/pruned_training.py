@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import grad as gradients_of
 
 from dataflow.nm import backward_mask, forward_mask
 from workloads.errors import InputError
@@ -76,8 +77,8 @@ class _Split(torch.autograd.Function):
             flat = gradient.reshape(-1, gradient.shape[-1])
             to_weight = flat.T @ inputs.reshape(-1, inputs.shape[-1])
         else:
-            to_inputs = torch.nn.grad.conv2d_input(inputs.shape, weight, gradient, **ctx.geometry)
-            to_weight = torch.nn.grad.conv2d_weight(inputs, weight.shape, gradient, **ctx.geometry)
+            to_inputs = gradients_of.conv2d_input(  # type: ignore[no-untyped-call]inputs.shape, weight, gradient, **ctx.geometry)
+            to_weight = gradients_of.conv2d_weight(  # type: ignore[no-untyped-call]inputs, weight.shape, gradient, **ctx.geometry)
         if pull is not None:
             to_weight = to_weight + pull
         return to_inputs, to_weight, None, None, None, None
@@ -107,7 +108,8 @@ class PrunedLinear(_Pruned, nn.Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return X W^T + b."""
         forward, backward, pull = self.copies()
-        out: torch.Tensor = _Split.apply(input, self.weight, forward, backward, pull, None)
+        copies = (self.weight, forward, backward, pull, None)
+        out: torch.Tensor = _Split.apply(input, *copies)  # type: ignore[no-untyped-call]
         return out if self.bias is None else out + self.bias
 
 
@@ -118,7 +120,8 @@ class PrunedConv2d(_Pruned, nn.Conv2d):
         """Return the convolution of `input`, plus bias."""
         forward, backward, pull = self.copies()
         geometry = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
-        out: torch.Tensor = _Split.apply(input, self.weight, forward, backward, pull, geometry)
+        copies = (self.weight, forward, backward, pull, geometry)
+        out: torch.Tensor = _Split.apply(input, *copies)  # type: ignore[no-untyped-call]
         return out if self.bias is None else out + self.bias.reshape(1, -1, 1, 1)
 
 
@@ -131,7 +134,7 @@ def prune(module: nn.Module, scheme: Scheme, pattern: NM) -> nn.Module:
     """
     if scheme not in ("dense", "sr-ste", "bdwp"):
         raise InputError(f"training scheme must be dense, sr-ste or bdwp, not {scheme!r}")
-    layers = [layer for layer in module.modules() if type(layer) in _PRUNED]
+    layers: list[Any] = [layer for layer in module.modules() if type(layer) in _PRUNED]
     for layer in layers[1:-1]:
         groups = getattr(layer, "groups", 1)
         if groups == 1 and min(layer.weight.shape[:2]) >= pattern.m:
