@@ -57,7 +57,8 @@ def blocking(
         if best < 0 or fetched < best:
             best = fetched
     capacity = output_buffer_bytes // PSUM_BYTES
-    for column_blocks in range(1, ceil_div(q, cols) + 1):
+    column_blocks = 1
+    while column_blocks <= ceil_div(q, cols):
         if 0 <= best <= column_blocks * left_bytes + right_bytes:
             break
         block_q = ceil_div(q, column_blocks)
@@ -70,4 +71,9 @@ def blocking(
                 ceil_div(ceil_div(left_bytes, row_blocks), left_buffer_bytes // 2),
                 ceil_div(ceil_div(right_bytes, column_blocks), right_buffer_bytes // 2),
             )
+        # More column blocks only help once there is one row block less.
+        if row_blocks == 1 or capacity < ceil_div(p, row_blocks - 1):
+            break
+        narrower = capacity // ceil_div(p, row_blocks - 1)
+        column_blocks = max(column_blocks + 1, ceil_div(q, narrower))
     return best, chunks

@@ -27,11 +27,12 @@ Array = NDArray[Any]
 class Compressed:
     """A matrix whose reduction axis (axis 0, length `length`) is stored as N of every M elements.
 
-    `values` and `indices` have shape (groups, N, columns); `indices` count inside the group.
+    `values` and `indices` have shape (groups, N, columns); `indices` count inside the group, in
+    the smallest unsigned type that holds M - 1.
     """
 
     values: Array
-    indices: NDArray[np.uint8]
+    indices: NDArray[np.unsignedinteger]
     pattern: NM
     length: int
 
@@ -61,10 +62,10 @@ def magnitude_key(values: Array) -> NDArray[np.int64]:
     return key
 
 
-def kept_indices(groups: Array, pattern: NM) -> NDArray[np.uint8]:
+def kept_indices(groups: Array, pattern: NM) -> NDArray[np.unsignedinteger]:
     """Return the ascending indices of the N kept elements of each group.
 
-    `groups` has shape (..., M); the result has shape (..., N).
+    `groups` has shape (..., M); the result has shape (..., N), of the smallest unsigned type.
 
     >>> kept_indices(np.array([[1, -4, 4, 2], [3, 3, 3, 3]]), NM(2, 4)).tolist()
     [[1, 2], [0, 1]]
@@ -72,7 +73,7 @@ def kept_indices(groups: Array, pattern: NM) -> NDArray[np.uint8]:
     if groups.shape[-1] != pattern.m:
         raise InputError(f"groups must have {pattern.m} elements, not {groups.shape[-1]}")
     order = np.argsort(-magnitude_key(groups), axis=-1, kind="stable")
-    return np.sort(order[..., : pattern.n], axis=-1).astype(np.uint8)
+    return np.sort(order[..., : pattern.n], axis=-1).astype(np.min_scalar_type(pattern.m - 1))
 
 
 def mask(values: Array, pattern: NM, *, axis: int) -> NDArray[np.bool_]:

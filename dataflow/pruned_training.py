@@ -77,8 +77,9 @@ class _Split(torch.autograd.Function):
             flat = gradient.reshape(-1, gradient.shape[-1])
             to_weight = flat.T @ inputs.reshape(-1, inputs.shape[-1])
         else:
-            to_inputs = gradients_of.conv2d_input(  # type: ignore[no-untyped-call]inputs.shape, weight, gradient, **ctx.geometry)
-            to_weight = gradients_of.conv2d_weight(  # type: ignore[no-untyped-call]inputs, weight.shape, gradient, **ctx.geometry)
+            of_conv: Any = gradients_of
+            to_inputs = of_conv.conv2d_input(inputs.shape, weight, gradient, **ctx.geometry)
+            to_weight = of_conv.conv2d_weight(inputs, weight.shape, gradient, **ctx.geometry)
         if pull is not None:
             to_weight = to_weight + pull
         return to_inputs, to_weight, None, None, None, None

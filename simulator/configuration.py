@@ -52,9 +52,16 @@ def override(config: C, values: Mapping[str, str]) -> C:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
-            raise InputError(f"{type(config).__module__} has no field {name!r}; {hint}")
+            raise InputError(f"{_owner(config)} has no field {name!r}; {hint}")
         changes[name] = _read(name, text, types[name])
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+
+
+def _owner(config: Any) -> str:
+    """Return the name of the accelerator that a config belongs to, or else its module."""
+    module = type(config).__module__
+    _, inside, name = module.partition("accelerators.")
+    return name.partition(".")[0] if inside else module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

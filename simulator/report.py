@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.counting import check_countable
 from simulator.glossary import GLOSSARY
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Report:
     `peak_macs_per_cycle` bounds `issued_macs`. `energy_pj` maps a component to picojoules of the
     whole workload; empty if the model has no energy. `cycles_total` is the end-to-end time where
     operations overlap; without it the operations run one after the other and their cycles add up.
-    Raises `AssertionError` when the numbers contradict each other: that is a bug of a model.
+    Raises `AssertionError` when the numbers contradict each other: that is a bug of a model. Raises
+    `InputError` when a column or its total does not fit 64 bits.
     """
 
     accelerator: str
@@ -71,13 +73,18 @@ class Report:
         assert not undefined, f"simulator.glossary does not define {undefined}"
         lengths = {name: len(column) for name, column in self.columns.items()}
         assert len(set(lengths.values())) == 1, f"columns differ in length: {lengths}"
+        for name in self.columns:
+            if name.endswith(("cycles", "bytes", "macs")):
+                total = float(self._array(name).sum(dtype=float))
+                check_countable(f"{self.workload} on {self.accelerator}", total)
+        check_countable(f"one cycle of {self.accelerator}", self.peak_macs_per_cycle)
         cycles = self._array("cycles")
         compute = self._array("compute_cycles")
         useful, issued = self._array("useful_macs"), self._array("issued_macs")
         assert (cycles >= 0).all()
         assert (compute <= cycles).all(), "an operation is busy for longer than it takes"
         assert (useful <= issued).all(), "more MACs are useful than were issued"
-        assert (issued <= compute * self.peak_macs_per_cycle).all(), "more MACs than the peak"
+        assert (-(-issued // self.peak_macs_per_cycle) <= compute).all(), "more MACs than the peak"
         assert (self._array("dram_bytes") >= self._array("compulsory_bytes")).all(), (
             "less traffic than compulsory"
         )

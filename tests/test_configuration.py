@@ -3,6 +3,7 @@ from typing import Literal
 
 import pytest
 
+from simulator import accelerators
 from simulator.configuration import override, parse_settings
 from workloads import InputError
 
@@ -36,6 +37,12 @@ def test_text_becomes_the_type_of_the_field() -> None:
 def test_wrong_settings_say_what_would_be_right(values: dict[str, str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         override(Config(), values)
+
+
+@pytest.mark.parametrize("name", ["sat", "systolic"])
+def test_an_unknown_field_is_refused_in_the_accelerators_name(name: str) -> None:
+    with pytest.raises(InputError, match=f"^{name} has no field 'rowz'; did you mean rows"):
+        override(accelerators.find(name).Config(), {"rowz": "1"})
 
 
 @pytest.mark.parametrize("text", ["rows", "=3", ""])

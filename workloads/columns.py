@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.errors import InputError
 from workloads.operations import DTYPE_BITS, MatMul, Operand, Selection, VectorOp, Workload
 from workloads.patterns import NM
 
@@ -75,10 +76,18 @@ class Columns(NamedTuple):
 
 
 def columns(workload: Workload) -> Columns:
-    """Return the arrays of `workload`, made once per workload object."""
+    """Return the arrays of `workload`, made once per workload object.
+
+    Raises `InputError` if a size does not fit 64 bits.
+    """
     cached = workload.__dict__.get("_columns")
     if cached is None:
-        cached = workload.__dict__["_columns"] = _columns(workload)
+        try:
+            cached = workload.__dict__["_columns"] = _columns(workload)
+        except OverflowError as error:
+            raise InputError(
+                f"sizes in {workload.name} must be whole numbers below 2^63, but one is larger"
+            ) from error
     result: Columns = cached
     return result
 

@@ -16,14 +16,19 @@ Values only: no operation knows of any hardware. Counts and bytes are `int`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from fractions import Fraction
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from workloads.errors import InputError
 from workloads.patterns import DENSE, NM, Pattern, parse_pattern
+
+if TYPE_CHECKING:
+    from workloads.matrices.csr import Csr
 
 DTYPE_BITS = {
     "fp64": 64,
@@ -184,6 +189,8 @@ class MatMul:
     of a convolution whose K is kernel x channels; it divides k. `layer` names the layer of the
     network, `name` is unique in the workload. `kind` is conv, linear or attention, `position`
     says whether the layer is the first of its network, the last (the classifier) or neither.
+    `matrices` are the two operands themselves, for models whose time depends on where the
+    non-zeros are.
     """
 
     name: str
@@ -200,6 +207,7 @@ class MatMul:
     kind: Literal["conv", "linear", "attention"] = "linear"
     position: Literal["first", "inner", "last"] = "inner"
     conv: Conv2d | None = None
+    matrices: tuple[Csr, Csr] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for value, what in ((self.m, "m"), (self.k, "k"), (self.n, "n"), (self.batch, "batch")):
@@ -216,12 +224,15 @@ class MatMul:
 
     @property
     def kept_macs(self) -> int:
-        """Multiply-accumulates that the patterns leave, rounded up.
+        """Multiply-accumulates that the operands' patterns leave, rounded up.
 
-        The pattern of `out` says which results are wanted: those at the positions of a mask.
+        N:M counts what its groups keep, incomplete ones at the end of a run included; of two
+        patterns on one product the expected overlap is left. The pattern of `out` says which
+        results are wanted: those at the positions of a mask.
         """
-        density = self.left.pattern.density * self.right.pattern.density * self.out.pattern.density
-        return -int(-self.macs * density // 1)
+        left, right = (_kept_share(op.pattern, self.k_run) for op in (self.left, self.right))
+        wanted = Fraction(repr(float(self.out.pattern.density)))
+        return math.ceil(self.macs * left * right * wanted)
 
     @property
     def compulsory_bytes(self) -> int:
@@ -364,6 +375,13 @@ def gemm(
         out=Operand(tensor="Y", elements=m * n, dtype=dtype),
     )
     return Workload(name=f"{name} {m}x{k}x{n}", operations=(product,), source="given shape")
+
+
+def _kept_share(pattern: Pattern, run: int) -> Fraction:
+    """Return the exact share of a run of K that a pattern keeps."""
+    if isinstance(pattern, NM):
+        return Fraction(pattern.kept_in(run), run)
+    return Fraction(repr(float(pattern.density)))
 
 
 def _fraction(value: float, what: str) -> None:

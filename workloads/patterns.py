@@ -75,6 +75,14 @@ class NM:
         """Bits of one index inside a group: ceil(log2 M)."""
         return (self.m - 1).bit_length()
 
+    def kept_in(self, run: int) -> int:
+        """Elements kept of a run of that length; a last, incomplete group keeps N if it has them.
+
+        >>> NM(2, 8).kept_in(20)   # 2 + 2 + 2
+        6
+        """
+        return run // self.m * self.n + min(self.n, run % self.m)
+
     def stored_bits(self, *, elements: int, value_bits: int) -> int:
         """N values and N indices for every (also a last, incomplete) group of M elements."""
         groups = -(-elements // self.m)

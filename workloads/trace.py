@@ -270,7 +270,8 @@ def _read_table(path: Path) -> pa.Table:
     _check_file(path)
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    # Opened here, because the library takes no path that is not UTF-8.
+    with open(path, "rb") as raw, pq.ParquetFile(raw, page_checksum_verification=True) as file:
         return file.read(use_threads=False)
 
 
@@ -324,7 +325,7 @@ def _info(table: pa.Table, path: Path) -> TraceInfo:
     try:
         texts = {name: found[f"{_METADATA}{name}".encode()].decode() for name in names}
         notes = json.loads(texts.pop("notes"))
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise InputError(
             f"trace {path} must have the metadata {', '.join(_METADATA + n for n in names)} as "
             f"UTF-8 text: {_sentence(error)}"

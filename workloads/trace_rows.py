@@ -24,6 +24,7 @@ Kind = Literal["conv", "linear", "attention"]
 Position = Literal["first", "inner", "last"]
 
 SIDES = ("left", "right", "out")
+ROLES = ("X", "W", "Y", "dX", "dY", "dW")
 OPS = ("matmul", "vector", "selection")
 ENERGY_COLUMN = re.compile(r"(left|right|out)_energy_([1-9]\d{0,5})_([1-9]\d{0,5})")
 
@@ -208,7 +209,7 @@ def _matmul_of(row: Row, common: dict[str, Any]) -> MatMul:
 
 def _operand_of(row: Row, side: str) -> Operand:
     return Operand(
-        tensor=row[f"{side}_tensor"],
+        tensor=_one_of(row, f"{side}_tensor", ROLES),
         elements=row[f"{side}_elements"],
         dtype=row[f"{side}_dtype"],
         pattern=parse_pattern(row[f"{side}_pattern"]),

@@ -11,6 +11,8 @@ from simulator.cli import options
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from simulator.report import Report
     from workloads.operations import Workload
 
@@ -64,7 +66,7 @@ def compare(
         model=model,
         weights_only=weights_only,
     )
-    chosen = methods.split(",") if methods else []
+    chosen = [] if methods is None else methods.split(",")
     if steps is not None and not chosen:
         raise InputError("--steps integrates methods over a run; name some with --methods")
     workload = inputs.read_comparable(source, chosen)
@@ -110,47 +112,79 @@ def _add_runs(
 
 
 def _show(reports: Sequence[Report], rows: Sequence[dict[str, Any]]) -> None:
-    from simulator import breakdown, quantities
     from simulator.cli import tables
 
-    used = [p for p in breakdown.PASSES if any(row[f"seconds_{p}"] for row in rows)]
-    texts = [
-        [
-            row["accelerator"],
-            row["method"],
-            quantities.seconds(row["seconds"]),
-            f"{row['speedup']:.2f}x",
-            *(quantities.seconds(row[f"seconds_{p}"]) for p in used),
-            quantities.joules(row["energy_j"]),
-            quantities.size(row["dram_bytes"]),
-            quantities.percent(row["utilisation"], 1),
-            *_own(row),
-        ]
-        for row in rows
-    ]
-    columns = ["accelerator", "method", ">time", ">speedup", *(f">{p}" for p in used)]
-    columns += [">energy", ">off-chip", ">utilisation"]
-    if "weight_bytes" in rows[0]:
-        columns += [">weights", ">FLOPs"]
-    if "run_seconds" in rows[0]:
-        columns += [">run", ">run energy", ">pays after"]
+    title = str(rows[0]["workload"])
+    names, totals, passes = _columns(rows)
     out = tables.console()
-    out.print(tables.table(f"{rows[0]['workload']}", columns, texts))
-    for method, claim in {row["method"]: row.get("published", "-") for row in rows}.items():
-        if claim != "-":
-            out.print(f"published for {method}: {claim}", highlight=False, markup=False)
+    whole = _table(title, {**names, **_between(totals, passes)})
+    if tables.fits(whole):
+        out.print(whole)
+    else:
+        out.print(_table(title, {**names, **totals}))
+        out.print(_table("Time by pass", {**names, **passes}))
+    if "run_seconds" in rows[0]:
+        out.print(_table("Whole run", {**names, **_run_columns(rows)}))
+    if "weight_bytes" in rows[0]:
+        out.print(_table("Methods, whatever the accelerator", _method_columns(rows)))
     tables.show_notes(reports)
 
 
-def _own(row: dict[str, Any]) -> list[str]:
-    """Return the cells of the columns that only some comparisons have."""
+Columns = dict[str, list[str]]
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> tuple[Columns, Columns, Columns]:
+    """Return the texts of the names, of the totals and of the times by pass."""
+    from simulator import breakdown, quantities
+
+    names = {name: [str(row[name]) for row in rows] for name in ("accelerator", "method")}
+    totals = {
+        ">time": [quantities.seconds(row["seconds"]) for row in rows],
+        ">speedup": [f"{row['speedup']:.2f}x" for row in rows],
+        ">energy": [quantities.joules(row["energy_j"]) for row in rows],
+        ">off-chip": [quantities.size(row["dram_bytes"]) for row in rows],
+        ">utilisation": [quantities.percent(row["utilisation"], 1) for row in rows],
+    }
+    passes = {
+        f">{name}": [quantities.seconds(row[f"seconds_{name}"]) for row in rows]
+        for name in breakdown.PASSES
+        if any(row[f"seconds_{name}"] for row in rows)
+    }
+    return names, totals, passes
+
+
+def _run_columns(rows: Sequence[dict[str, Any]]) -> Columns:
+    """Return the texts of a whole run; it pays after the step that the last column names."""
     from simulator import quantities
 
-    cells = []
-    if "weight_bytes" in row:
-        cells += [quantities.size(row["weight_bytes"]), f"{row['flop_ratio']:.3f}"]
-    if "run_seconds" in row:
-        paid = row["break_even_step"]
-        cells += [quantities.seconds(row["run_seconds"]), quantities.joules(row["run_energy_j"])]
-        cells.append("-" if paid is None else f"step {paid}")
-    return cells
+    paid = [row["break_even_step"] for row in rows]
+    return {
+        ">time": [quantities.seconds(row["run_seconds"]) for row in rows],
+        ">energy": [quantities.joules(row["run_energy_j"]) for row in rows],
+        ">pays after": ["-" if step is None else f"step {step}" for step in paid],
+    }
+
+
+def _method_columns(rows: Sequence[dict[str, Any]]) -> Columns:
+    """Return what each method makes of the workload and what its authors report."""
+    from simulator import quantities
+
+    once = list({row["method"]: row for row in rows}.values())
+    return {
+        "method": [row["method"] for row in once],
+        ">weights": [quantities.size(row["weight_bytes"]) for row in once],
+        ">MACs left": [f"{row['flop_ratio']:.3f}" for row in once],
+        "published": [row["published"] for row in once],
+    }
+
+
+def _between(totals: Columns, passes: Columns) -> Columns:
+    """Put the times by pass after the time and the speedup."""
+    first = dict(list(totals.items())[:2])
+    return {**first, **passes, **totals}
+
+
+def _table(title: str, columns: Columns) -> Table:
+    from simulator.cli import tables
+
+    return tables.table(title, list(columns), list(zip(*columns.values(), strict=True)))

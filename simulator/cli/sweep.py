@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli import options
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -25,9 +27,6 @@ MaxFailures = Annotated[
     int | None, typer.Option("--max-failures", min=0, help="Stop above so many failed points.")
 ]
 Html = Annotated[Path | None, typer.Option("--report", help="Write one HTML page to look around.")]
-Csv = Annotated[Path | None, typer.Option(help="Write all points as CSV.")]
-Parquet = Annotated[Path | None, typer.Option(help="Write all points as Parquet.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 def sweep(
@@ -37,9 +36,9 @@ def sweep(
     cluster: Cluster = None,
     max_failures: MaxFailures = None,
     report: Html = None,
-    csv: Csv = None,
-    parquet: Parquet = None,
-    as_json: Json = False,
+    csv: options.Csv = None,
+    parquet: options.Parquet = None,
+    as_json: options.Json = False,
 ) -> None:
     """Run a study of many designs; show those that no other design beats.
 
@@ -87,9 +86,7 @@ def sweep(
             export.write_parquet(opened, parquet)
             output.say(f"wrote {parquet}")
         if report is not None:
-            from simulator.sweep.report import render
-
-            output.write_files({report: render(made.definition, opened).encode()})
+            output.write_files({report: made.page(opened).encode()})
     if not outcome.complete:
         raise typer.Exit(130 if outcome.reason == "interrupted" else 1)
 

@@ -12,9 +12,10 @@ from simulator.sweep import execute, export, stages
 from simulator.sweep.definition import VERSION, Definition, from_values, read_file
 from simulator.sweep.pareto import frame_front
 from simulator.sweep.progress import Progress, Silent
-from simulator.sweep.runner import COMPLETE, Limits, Loop, run_stages
+from simulator.sweep.runner import COMPLETE, Limits, Loop, Watcher, run_stages
 from simulator.sweep.store import Store, open_store
 from workloads.errors import InputError
+from workloads.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,7 @@ class Study:
     def __init__(self, **values: Any) -> None:
         self.definition: Definition = from_values({"version": VERSION, **values})
         self.outcome: Outcome | None = None
+        self.watcher: Watcher | None = None
         stages.check(self.definition)
 
     @classmethod
@@ -55,7 +57,7 @@ class Study:
         """Read a study file (TOML). Raises `InputError` with the place of what is wrong."""
         study = cls.__new__(cls)
         study.definition = read_file(Path(path))
-        study.outcome = None
+        study.outcome = study.watcher = None
         try:
             stages.check(study.definition)
         except InputError as error:
@@ -83,12 +85,14 @@ class Study:
         executor: Executor | None = None,
         max_failures: int | None = None,
         progress: bool = False,
+        report: str | Path | None = None,
     ) -> pd.DataFrame:
         """Evaluate every point that the store does not have; return all points.
 
         Points run in `executor`, on the Dask scheduler at the address `cluster`, or in `workers`
         processes of this machine (None: one a core; 1: none but this). Without a `store` nothing is
-        kept on disk. The table is the same whoever computed it; `outcome` says how the run ended.
+        kept on disk. With a `report`, one HTML page is written there. The table is the same whoever
+        computed it; `outcome` says how the run ended.
         Raises `InputError`.
         """
         with self.open(store) as opened:
@@ -100,7 +104,15 @@ class Study:
                 max_failures=max_failures,
                 progress=progress,
             )
+            if report is not None:
+                write_whole({Path(report): self.page(opened).encode()})
             return export.frame(opened)
+
+    def page(self, store: Store) -> str:
+        """Return one HTML page about the points of an open store, which opens without a network."""
+        from simulator.sweep.report import render
+
+        return render(self.definition, store)
 
     def open(self, store: str | Path | None) -> Store:
         """Open or make the store of this study."""
@@ -124,7 +136,9 @@ class Study:
             store.start_run()
             shown = Progress(self.definition.name, points, failures) if progress else None
             with shown or nullcontext():
-                loop = Loop(self.definition, store, found, width, limits, shown or Silent())
+                loop = Loop(
+                    self.definition, store, found, width, limits, shown or self.watcher or Silent()
+                )
                 reason = run_stages(loop, stages.stages(self.definition, store))
         self.outcome = Outcome(
             reason=reason, **dict(zip(("points", "failures"), store.counts(), strict=True))

@@ -54,8 +54,13 @@ def test_networks_equal_simulate_on_random_configurations(network, method) -> No
 
 
 def test_ratios_beyond_the_exact_range_of_floats_are_rounded_once() -> None:
-    work = gemm(5_000_011, 3_000_017, 1_000_003)
+    work = gemm(5_000_011, 1_500_007, 1_003)
     assert_equal_to_simulate([{"rows": 31}, {"rows": 7}], work)
+
+
+def test_blocks_refuse_what_64_bits_cannot_count() -> None:
+    with pytest.raises(InputError, match="may exceed"):
+        sat.evaluate_many({"rows": np.array([8, 32])}, gemm(5_000_011, 3_000_017, 1_000_003))
 
 
 def test_fields_left_out_keep_their_defaults() -> None:

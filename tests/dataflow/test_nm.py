@@ -87,6 +87,15 @@ def test_the_most_negative_integer_has_the_largest_magnitude() -> None:
     assert nm.kept_indices(np.array([127, -128, 3, 0], np.int8), NM(1, 4)).tolist() == [1]
 
 
+@pytest.mark.parametrize("size", [256, 257, 1000])
+def test_an_index_counts_to_the_end_of_a_long_group(size: int) -> None:
+    column = np.zeros((size, 1), np.float16)
+    column[-1] = 3.0
+    packed = nm.compress(column, NM(1, size))
+    assert packed.indices.ravel().tolist() == [size - 1]
+    assert np.array_equal(nm.expand(packed), column)
+
+
 def test_wrong_operands_are_named() -> None:
     with pytest.raises(InputError, match=r"groups must have 8 elements, not 4"):
         nm.kept_indices(np.zeros((2, 4)), NM(2, 8))

@@ -1,5 +1,6 @@
 """Counts of groups, tiles and blocks against enumeration."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,53 @@ def test_traffic_is_at_least_compulsory_and_falls_with_larger_buffers(
     assert chunks >= 1
     larger, _ = blocking(p, q, 2 * p * k, 2 * k * q, 32, 32, 2 * left, 2 * right, 2 * output)
     assert larger <= fetched
+
+
+@given(
+    p=st.integers(1, 2000),
+    q=st.integers(1, 2000),
+    left_bytes=st.integers(1, 10**9),
+    right_bytes=st.integers(1, 10**9),
+    rows=st.sampled_from([1, 32]),
+    cols=st.sampled_from([1, 32]),
+    output=st.sampled_from([1024, 4096, 1 << 16]),
+)
+def test_the_output_block_is_the_best_of_all(
+    p, q, left_bytes, right_bytes, rows, cols, output
+) -> None:
+    # Operand buffers that hold nothing leave only the output block.
+    fetched, _ = blocking(p, q, left_bytes, right_bytes, rows, cols, 2, 2, output)
+    resident = [
+        count * moved + stays
+        for count, most, moved, stays in (
+            (right_bytes, ceil_div(q, cols), left_bytes, right_bytes),
+            (left_bytes, ceil_div(p, rows), right_bytes, left_bytes),
+        )
+        if count <= most
+    ]
+    of_all = [
+        column_blocks * left_bytes
+        + ceil_div(p, max(rows, min(p, output // PSUM_BYTES // ceil_div(q, column_blocks))))
+        * right_bytes
+        for column_blocks in range(1, ceil_div(q, cols) + 1)
+    ]
+    assert fetched == min(of_all + resident)
+
+
+@pytest.mark.parametrize("sides", [(10**9, 10**9), (10**12, 10**4)])
+def test_a_huge_result_is_blocked_without_trying_every_count(sides: tuple[int, int]) -> None:
+    p, q = sides
+    tried: list[int] = []
+
+    def counting_ceil_div(numerator: int, denominator: int) -> int:
+        tried.append(1)
+        return -(-numerator // denominator)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(blocking.py_func.__globals__, "ceil_div", counting_ceil_div)
+        blocking.py_func(p, q, 2 * p, 2 * q, 1, 1, 1024, 1024, 1 << 40)
+    # At most two square roots of the number of blocks, a few divisions for each.
+    assert len(tried) < 20 * 2 * (p * q * PSUM_BYTES / 2**40) ** 0.5 + 100
 
 
 @given(p=sizes, q=sizes, k=sizes)

@@ -50,6 +50,18 @@ class Apply(nn.Module):
         return self.function(self.layer(x))
 
 
+class WithGraph(nn.Module):
+    """A linear layer and a sparse matrix that is not trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+        self.register_buffer("graph", torch.eye(4).to_sparse())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sparse.mm(self.graph, self.layer(x))
+
+
 class FailsBackward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -78,6 +90,9 @@ def frozen() -> nn.Module:
             lambda _: torch.ones(1, requires_grad=True).sum(),
             "no parameter got a gradient from the loss",
         ),
+        (nn.LazyLinear(2), LABELS, "its tensor 'weight' has no shape yet; run the module once"),
+        (WithGraph(), LABELS, "its tensor 'graph' must be a dense tensor, not one of layout torch"),
+        (Apply(sys.exit), LABELS, "its forward pass must run on these inputs, but raised SystemEx"),
         (nn.LayerNorm(8), LABELS, "its step must have a matrix product or convolution that is kn"),
         (Raises(), LABELS, r"its forward pass must run on these inputs, but raised RuntimeError: "
                            r"mat1 .* \(in layer 'second'\)"),
@@ -145,6 +160,8 @@ def nothing():
     return None
 def fails():
     raise OSError("the data set is gone")
+def leaves():
+    raise SystemExit(0)
 """
 
 
@@ -176,6 +193,7 @@ def test_a_module_on_the_path_of_python_is_found_by_name(
         ("net.py:number", "must have a function 'number' to capture"),
         ("net.py:nothing", r"must return a TrainingStep, \(module, inputs\) or .*, not NoneType"),
         ("net.py:fails", "must return a step, but raised OSError: the data set is gone"),
+        ("net.py:leaves", "must return a step, but raised SystemExit: 0"),
         ("net.py:pair", r"the loss of Linear must be one number, not \(4, 1\)"),
         ("gone.py:step", r"there is no file .*gone.py to capture from; give file.py:function"),
         ("broken.py:step", "cannot run .*broken.py to capture: No module named 'no_such_library'"),
@@ -187,6 +205,13 @@ def test_a_module_on_the_path_of_python_is_found_by_name(
 def test_a_wrong_target_is_named(function: str, message: str, target: Path) -> None:
     with pytest.raises(InputError, match=message):
         capture_target(str(target.parent / function))
+
+
+def test_a_tensor_to_keep_that_does_not_exist_is_named(target: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"no tensor to keep is called 'layer\.\*'; names are LAYER"
+    ):
+        capture_target(f"{target}:step", keep_tensors=("model.*", "layer.*"))
 
 
 def test_a_missing_module_is_named() -> None:
@@ -203,12 +228,13 @@ def test_without_pytorch_the_error_says_how_to_get_it(monkeypatch: pytest.Monkey
 
 def test_a_capture_is_written_with_the_command_that_makes_it(target: Path, tmp_path: Path) -> None:
     path = tmp_path / "net.trace"
-    workload = capture_to_file(f"{target}:step", path, keep_tensors=("linear.W", "*.X"))
+    workload = capture_to_file(f"{target}:step", path, keep_tensors=("model.W", "*.X"))
     assert read_trace(path) == workload
     assert read_info(path).command == (
-        f"sparsight capture {target}:step --keep linear.W --keep '*.X' -o net.trace"
+        f"sparsight capture {target}:step --keep model.W --keep '*.X' -o net.trace"
     )
-    assert [read_tensors(path)[name].shape for name in read_tensors(path)] == [(4, 8)]
+    shapes = {name: tensor.shape for name, tensor in read_tensors(path).items()}
+    assert shapes == {"model.W": (8, 2), "model.X": (4, 8)}
 
 
 def test_a_failed_capture_writes_nothing(target: Path, tmp_path: Path) -> None:

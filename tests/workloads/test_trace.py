@@ -1,6 +1,7 @@
 """The trace file: exact round trips, one sentence for each bad file, whole files or none."""
 
 import json
+import os
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -226,7 +227,7 @@ def test_another_schema_version_is_named_with_the_one_that_is_read(
         read_trace(path)
 
 
-@pytest.mark.parametrize("notes", [None, "not json", '{"a": 1}', "[1, 2]"])
+@pytest.mark.parametrize("notes", [None, "not json", '{"a": 1}', "[1, 2]", "[" * 100_000])
 def test_damaged_metadata_is_refused(notes: str | None, path: Path) -> None:
     rewrite(path, notes=notes)
     with pytest.raises(InputError, match=r"notes"):
@@ -264,6 +265,7 @@ def test_an_unknown_column_is_refused(path: Path, step: Workload) -> None:
         ("k", 1, -16, "k of fc.FF must be a positive whole number, not -16"),
         ("k_run", 1, 0, "k_run must be a positive whole number, not 0"),
         ("k_run", 1, 3, "k_run of fc.FF must divide k=16, not 3"),
+        ("left_tensor", 1, "Q", "left_tensor must be one of X, W, Y, dX, dY, dW, not 'Q'"),
         ("left_elements", 1, 0, "elements of X must be a positive whole number, not 0"),
         ("left_dtype", 1, "fp12", "data type of X must be one of .*, not 'fp12'"),
         ("left_pattern", 1, "8:2", "N:M pattern must have 1 <= N <= M, not 8:2"),
@@ -330,6 +332,12 @@ def test_an_empty_table_is_refused(path: Path) -> None:
     pq.write_table(table.slice(0, 0), path)
     with pytest.raises(InputError, match="must have at least one operation, not an empty table"):
         read_trace(path)
+
+
+def test_a_file_name_need_not_be_utf_8(path: Path, step: Workload) -> None:
+    odd = path.with_name(os.fsdecode(b"\xff.trace"))
+    path.rename(odd)
+    assert read_trace(odd) == step
 
 
 @pytest.mark.parametrize("count", [2**63, 2**80])

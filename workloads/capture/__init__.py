@@ -18,6 +18,7 @@ from __future__ import annotations
 import importlib.util
 import shlex
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,13 +72,21 @@ def capture_step(
     """Run a training step once; return its workload and the tensors that match `keep_tensors`.
 
     Names are `layer.X`, `layer.W`, `layer.Y`, `layer.dY`, `layer.dX` and `layer.dW`, those of
-    attention `operation.left`, `.right` and `.out`; patterns may hold `*`. The layout is PyTorch's;
-    bf16 becomes fp32, which numpy can hold. Raises `InputError` if the step cannot be captured.
+    attention `operation.left`, `.right` and `.out`; patterns may hold `*`, and each must match. The
+    layout is that of the first operation that uses the tensor: a convolution's W is PyTorch's, W of
+    a linear layer is (in, out), as its product reads it. bf16 becomes fp32, which numpy can hold.
+    Raises `InputError` if the step cannot be captured.
     """
     _require_torch()
     from workloads.capture.session import record
 
     workload, kept = record(step, statistics=statistics, keep=keep_tensors)
+    for pattern in keep_tensors:
+        if not any(fnmatchcase(name, pattern) for name in kept):
+            raise InputError(
+                f"no tensor to keep is called {pattern!r}; names are LAYER.X, LAYER.W, LAYER.Y, "
+                "LAYER.dY, LAYER.dX and LAYER.dW, and may hold *"
+            )
     return Capture(workload=workload, tensors={key: _array(kept[key]) for key in sorted(kept)})
 
 

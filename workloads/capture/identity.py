@@ -54,7 +54,7 @@ class Weights:
     def __init__(self, module: torch.nn.Module) -> None:
         """Know the parameters, buffers and other tensors of `module` by their qualified names."""
         self._static: dict[int, tuple[Any, Weight | None]] = {}
-        for name, tensor in _tensors(module):
+        for name, tensor in tensors_of(module):
             trained = isinstance(tensor, torch.nn.Parameter) and tensor.requires_grad
             self._remember(tensor, Weight(name, tensor.dtype, trained))
 
@@ -85,7 +85,7 @@ class Weights:
                 self._remember(output, max(sources, key=lambda w: w.trained, default=None))
 
 
-def _tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def tensors_of(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield plain tensor attributes, buffers, parameters; the last name of a tensor counts."""
     for path, child in module.named_modules():
         for name, value in vars(child).items():

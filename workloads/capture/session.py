@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
-from workloads.capture.identity import Weight
+from workloads.capture.identity import Weight, tensors_of
 from workloads.capture.recorder import Recorder
 from workloads.capture.step import TrainingStep, arguments, brief
 from workloads.errors import InputError
@@ -61,9 +62,21 @@ def _checked_module(step: TrainingStep) -> torch.nn.Module:
             f"cannot capture {type(module).__name__}: it must have a parameter that requires a "
             "gradient, or there is nothing to train"
         )
+    _check_tensors(module)
     if step.autocast and step.autocast not in _AUTOCAST:
         raise InputError(f"autocast must be bf16, fp16 or empty, not {step.autocast!r}")
     return module
+
+
+def _check_tensors(module: torch.nn.Module) -> None:
+    for name, tensor in tensors_of(module):
+        wrong = ""
+        if is_lazy(tensor):
+            wrong = "has no shape yet; run the module once before it is captured"
+        elif tensor.layout != torch.strided:
+            wrong = f"must be a dense tensor, not one of layout {tensor.layout}"
+        if wrong:
+            raise InputError(f"cannot capture {type(module).__name__}: its tensor {name!r} {wrong}")
 
 
 def _run(module: torch.nn.Module, step: TrainingStep, recorder: Recorder, name: str) -> None:
@@ -84,7 +97,7 @@ def _run(module: torch.nn.Module, step: TrainingStep, recorder: Recorder, name: 
             loss.backward()
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"cannot capture {name}: its {stage} must run on these inputs, but raised "
             f"{brief(error)} (in layer {recorder.running!r})"

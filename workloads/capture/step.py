@@ -60,7 +60,7 @@ def load_step(target: str) -> TrainingStep:
         returned = function()
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{target} must return a step, but raised {brief(error)}") from error
     return _as_step(returned, target)
 
@@ -85,7 +85,7 @@ def _load_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise InputError(f"cannot import {name} to capture: {error}{_hint(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"cannot import {name} to capture: it raised {brief(error)}") from error
 
 
@@ -103,7 +103,7 @@ def _load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except ModuleNotFoundError as error:
         raise InputError(f"cannot run {path} to capture: {error}{_hint(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"cannot run {path} to capture: it raised {brief(error)}") from error
     finally:
         sys.path.remove(folder)

@@ -2,8 +2,8 @@
 
 `evaluate` walks the products of one workload for `schedule` (with a free choice of stationarity)
 and for `simulate` (with the plan's choice); `many` walks whole blocks of configurations. All go
-through the scalar functions of this module and therefore agree. They validate nothing: `sat.Config`
-and `workloads` have.
+through the scalar functions of this module and therefore agree. They validate nothing:
+`sat.Config`, `workloads` and `limits` have.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from simulator.accelerators.sat.kernel import (
     selection_cycles,
     vector_cycles,
 )
+from simulator.accelerators.sat.limits import check_totals
 from simulator.accelerators.sat.model import CODES, byte_energy_pj, energy_components
 from workloads.columns import Columns, columns
 from workloads.errors import InputError
@@ -66,13 +67,15 @@ def evaluate_many(
 
     `configs` maps fields of `Config` to arrays of one length; other fields keep their defaults. The
     result has the numbers of `Report.summary`, an array each. Raises `InputError` if any value is
-    refused by `Config`.
+    refused by `Config`, or if a total may exceed 64 bits with any of them.
 
     >>> from workloads import gemm
     >>> evaluate_many({"rows": np.array([16, 32])}, gemm(64, 64, 64))["utilisation"].round(2)
     array([...])
     """
     fields = _all_fields(configs)
+    if len(fields["rows"]):
+        check_totals(fields, workload)
     found = distinct(workload)
     totals = _evaluate(*_packed(fields), *found[:5])
     totals[:, DRAM] += found.vector_bytes

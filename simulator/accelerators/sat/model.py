@@ -20,6 +20,7 @@ from simulator.accelerators.sat.kernel import (
     hide_behind,
     matmul_table,
 )
+from simulator.accelerators.sat.limits import check_products, check_vectors
 from simulator.report import Report
 from workloads.columns import Columns, columns
 from workloads.errors import InputError
@@ -75,9 +76,7 @@ def schedule(config: Config, workload: Workload) -> Plan:
     products = len(workload.matmuls)
     if config.stationarity != "auto":
         return Plan(workload=workload, stationarity=(config.stationarity,) * products)
-    chosen = evaluate(
-        matmul_table(columns(workload).matmuls), np.full(products, FREE), sizes(config)
-    )[0]
+    chosen = _products(config, columns(workload), np.full(products, FREE))[0]
     return Plan(workload=workload, stationarity=tuple(STATIONARITY[chosen]))
 
 
@@ -88,9 +87,9 @@ def simulate(config: Config, plan: Plan) -> Report:
     """
     workload = plan.workload
     table = columns(workload)
+    check_vectors(config, table)
     choice = np.array([CODES[held] for held in plan.stationarity], np.int64)
-    found = evaluate(matmul_table(table.matmuls), choice, sizes(config))
-    products = dict(zip(RESULTS, found, strict=True))
+    products = dict(zip(RESULTS, _products(config, table, choice), strict=True))
     fields = _empty_fields(len(workload))
     _fill_products(fields, table, products)
     vector_cycles = _fill_vectors(fields, table, config)
@@ -108,6 +107,14 @@ def simulate(config: Config, plan: Plan) -> Report:
         energy_pj=components,
         notes=(*workload.notes, *_notes(config, workload, table)),
     )
+
+
+def _products(config: Config, table: Columns, choice: Ints) -> Ints:
+    """Evaluate the matrix products; refuse what 64 bits cannot count."""
+    products = matmul_table(table.matmuls)
+    check_products(config, table, products)
+    result: Ints = evaluate(products, choice, sizes(config))
+    return result
 
 
 def sizes(config: Config) -> Sizes:

@@ -10,6 +10,7 @@ from typing import Any
 from simulator import energy
 from simulator.accelerators.systolic import memory, timing
 from simulator.accelerators.systolic.config import Config
+from simulator.counting import check_countable
 from simulator.report import Report
 from workloads.operations import MatMul, Operand, Operation, Selection, VectorOp, Workload
 from workloads.patterns import DENSE, NM, Block
@@ -70,6 +71,7 @@ class Plan:
 
 def schedule(config: Config, workload: Workload) -> Plan:
     """Choose the sparse operand and the order of tiles of every product."""
+    check_countable(workload.name, workload.macs)
     return Plan(
         workload=workload,
         products=tuple(_plan_product(config, op) for op in workload.matmuls),

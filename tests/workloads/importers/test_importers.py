@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_files import (
+from tests.workloads.importers.model_files import (
     DIM,
     HEADS,
     HIDDEN,
@@ -200,7 +200,7 @@ def test_one_model_of_an_archive_is_read_in_memory(tmp_path: Path) -> None:
 
 def test_a_checkpoint_is_read_only_on_request_and_weights_only(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from model_files import bert_tensors
+    from tests.workloads.importers.model_files import bert_tensors
 
     safe = write_safetensors(tmp_path)
     path = tmp_path / "model.pt"

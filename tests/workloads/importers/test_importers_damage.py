@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_files import (
+from tests.workloads.importers.model_files import (
     onnx_model,
     small_onnx,
     write_chakra,

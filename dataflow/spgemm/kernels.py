@@ -1,0 +1,214 @@
+"""Compiled loops of sparse matrix products, row by row (Gustavson 1978), on flat arrays.
+
+What makes them fast, each measured: unsigned indices (no test for negative ones); the list of a
+row's columns grows without a branch; the dense accumulator itself says whether a column is new,
+because it rests at -0.0, which no sum of the row can return to once +0.0 is added to every product
+(IEEE 754: only -0.0 + -0.0 is -0.0); rows of B that will be needed are prefetched; a row of B
+without gaps that starts inside columns already present is added as a vector.
+
+The caller owns all arrays, gives `indices` and `values` of the result room for the upper bound of
+the rows, and starts the accumulators as stated. The kernels assume valid operands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from dataflow.prefetch import prefetch
+
+AHEAD = 8
+"""Entries of A between asking for a row of B and using it; half as far again for its start."""
+
+LINE = 8
+"""Values in a cache line: rows of B are asked for two lines deep."""
+
+ONE = np.uint64(1)
+KNUTH = np.uint64(0x9E3779B97F4A7C15)
+"""2**64 over the golden ratio, the multiplier of Fibonacci hashing."""
+
+
+@njit(cache=True, nogil=True)
+def count_rows(
+    a_starts: Any, a_columns: Any, b_starts: Any, b_columns: Any, first: int, last: int,
+    mark: Any, counts: Any,
+) -> None:  # fmt: skip
+    """Write the number of distinct columns of each row of the result; `mark` bytes begin at 0."""
+    end = a_starts[last]
+    tag = np.uint8(0)
+    for i in range(first, last):
+        if tag == np.uint8(255):
+            mark[:] = 0
+            tag = np.uint8(0)
+        tag = np.uint8(tag + np.uint8(1))
+        distinct = np.int64(0)
+        for p in range(a_starts[i], a_starts[i + 1]):
+            if p + np.uint64(2 * AHEAD) < end:
+                prefetch(b_columns, b_starts[a_columns[p + np.uint64(AHEAD)]])
+                prefetch(b_starts, a_columns[p + np.uint64(2 * AHEAD)])
+            k = np.uint64(a_columns[p])
+            for q in range(b_starts[k], b_starts[k + ONE]):
+                j = b_columns[q]
+                distinct += np.int64(mark[j] != tag)
+                mark[j] = tag
+        counts[i] = distinct
+
+
+@njit(cache=True, nogil=True)
+def multiply_dense(
+    a_starts: Any, a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any,
+    first: int, last: int, offset: int, columns: Any, values: Any, counts: Any,
+    total: Any, total_bits: Any, resting: Any,
+) -> Any:  # fmt: skip
+    """Multiply rows by plus-times; `total` begins at -0.0, whose bits `resting` are.
+
+    Writes from `offset` on and returns the entries written.
+    """
+    n = np.uint64(offset)
+    end = a_starts[last]
+    zero = total[0] - total[0]
+    for i in range(first, last):
+        begin = n
+        low, high = np.uint64(0), np.uint64(0)
+        for p in range(a_starts[i], a_starts[i + 1]):
+            if p + np.uint64(2 * AHEAD) < end:
+                start = b_starts[a_columns[p + np.uint64(AHEAD)]]
+                prefetch(b_columns, start)
+                prefetch(b_values, start)
+                prefetch(b_values, start + np.uint64(LINE))
+                prefetch(b_starts, a_columns[p + np.uint64(2 * AHEAD)])
+            k = np.uint64(a_columns[p])
+            scale = a_values[p]
+            q, stop = b_starts[k], b_starts[k + ONE]
+            if q == stop:
+                continue
+            left, right = np.uint64(b_columns[q]), np.uint64(b_columns[stop - ONE]) + ONE
+            dense_run = right - left == stop - q
+            if dense_run and left >= low and left < high:
+                covered = min(high, right) - left
+                for t in range(covered):
+                    total[left + t] += scale * b_values[q + t] + zero
+                q += covered
+            for r in range(q, stop):
+                j = b_columns[r]
+                new = np.uint64(total_bits[j] == resting)
+                total[j] += scale * b_values[r] + zero
+                columns[n] = j
+                n += new
+            if dense_run and (high == low or (left >= low and left <= high)):
+                low = left if high == low else low
+                high = max(high, right)
+        for t in range(begin, n):
+            j = columns[t]
+            values[t] = total[j]
+            total_bits[j] = resting
+        counts[i] = n - begin
+    return np.int64(n) - offset
+
+
+@njit(cache=True, nogil=True)
+def multiply_semiring(
+    a_starts: Any, a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any,
+    first: int, last: int, offset: int, columns: Any, values: Any, counts: Any,
+    total: Any, mark: Any, min_plus: bool,
+) -> Any:  # fmt: skip
+    """Multiply rows by min-plus, or else by or-and (1 wherever a product is not 0, else 0)."""
+    n = np.uint64(offset)
+    for i in range(first, last):
+        begin = n
+        tag = np.int32(i + 1)
+        for p in range(a_starts[i], a_starts[i + 1]):
+            k = np.uint64(a_columns[p])
+            scale = a_values[p]
+            for q in range(b_starts[k], b_starts[k + ONE]):
+                j = b_columns[q]
+                other = b_values[q]
+                fresh = mark[j] != tag
+                if min_plus:
+                    term = scale + other
+                    total[j] = term if fresh else min(total[j], term)
+                else:
+                    term = total.dtype.type(scale != 0 and other != 0)
+                    total[j] = term if fresh else max(total[j], term)
+                columns[n] = j
+                n += np.uint64(fresh)
+                mark[j] = tag
+        for t in range(begin, n):
+            values[t] = total[columns[t]]
+        counts[i] = n - begin
+    return np.int64(n) - offset
+
+
+@njit(cache=True, nogil=True)
+def multiply_hash(
+    a_starts: Any, a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any,
+    first: int, last: int, offset: int, columns: Any, values: Any, counts: Any,
+    keys: Any, total: Any, shift: Any,
+) -> Any:  # fmt: skip
+    """Multiply rows by plus-times with a hash table of 2**(64 - shift) slots; keys begin at 0.
+
+    A key is the column plus one. The table must have more slots than any row has columns.
+    """
+    n = np.uint64(offset)
+    mask = np.uint64(len(keys) - 1)
+    for i in range(first, last):
+        begin = n
+        for p in range(a_starts[i], a_starts[i + 1]):
+            k = np.uint64(a_columns[p])
+            scale = a_values[p]
+            for q in range(b_starts[k], b_starts[k + ONE]):
+                key = np.uint64(b_columns[q]) + ONE
+                slot = (key * KNUTH) >> shift
+                while keys[slot] != key and keys[slot] != np.uint64(0):
+                    slot = (slot + ONE) & mask
+                if keys[slot] == key:
+                    total[slot] += scale * b_values[q]
+                else:
+                    keys[slot] = key
+                    total[slot] = scale * b_values[q]
+                    columns[n] = slot
+                    n += ONE
+        for t in range(begin, n):
+            slot = np.uint64(columns[t])
+            columns[t] = keys[slot] - ONE
+            values[t] = total[slot]
+            keys[slot] = np.uint64(0)
+        counts[i] = n - begin
+    return np.int64(n) - offset
+
+
+@njit(cache=True, nogil=True)
+def count_products(a_starts: Any, a_columns: Any, b_starts: Any, products: Any) -> float:
+    """Write the partial products of each row; returns their sum as a float, which cannot wrap."""
+    total = 0.0
+    for i in range(len(a_starts) - 1):
+        row = np.uint64(0)
+        for p in range(a_starts[i], a_starts[i + 1]):
+            k = np.uint64(a_columns[p])
+            row += b_starts[k + ONE] - b_starts[k]
+        products[i] = row
+        total += np.float64(row)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def move_down(array: Any, target: int, source: int, length: int) -> None:
+    """Copy a run to a lower place in the same array, lowest element first."""
+    for t in range(length):
+        array[target + t] = array[source + t]
+
+
+@njit(cache=True)
+def transpose(
+    starts: Any, columns: Any, values: Any, out_starts: Any, out_columns: Any, out_values: Any
+) -> None:
+    """Scatter rows into columns; `out_starts` holds the column starts and is moved to the ends."""
+    for i in range(len(starts) - 1):
+        for p in range(starts[i], starts[i + 1]):
+            j = columns[p]
+            at = out_starts[j]
+            out_columns[at] = i
+            out_values[at] = values[p]
+            out_starts[j] = at + 1

@@ -1,0 +1,196 @@
+"""Multiply sparse matrices on the CPU: the reference for values, and a baseline for speed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflow.spgemm.count import index_arrays, row_products, split_evenly
+from workloads.errors import InputError
+from workloads.matrices.csr import INDEX_LIMIT, Csr
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Semiring = Literal["plus-times", "min-plus", "or-and"]
+Accumulator = Literal["auto", "dense", "hash"]
+
+DENSE_COLUMNS = 1 << 24
+"""More columns than this take the hash table: a dense row of 128 MiB no longer pays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Product:
+    """Rows of a result whose columns are distinct but, as SciPy's, in no order."""
+
+    shape: tuple[int, int]
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[Any]
+
+    @property
+    def nnz(self) -> int:
+        """Entries of the result."""
+        return len(self.indices)
+
+    def csr(self, name: str = "product") -> Csr:
+        """Return the result with the columns of each row sorted, by transposing twice."""
+        once = _transpose(self.shape, self.indptr, self.indices, self.values)
+        starts, columns, values = _transpose((self.shape[1], self.shape[0]), *once)
+        return Csr(shape=self.shape, indptr=starts, indices=columns, values=values, name=name)
+
+    def to_scipy(self) -> csr_array:
+        """Return a SciPy array that shares indices and values."""
+        from scipy.sparse import csr_array
+
+        starts = self.indptr if self.nnz > INDEX_LIMIT else self.indptr.astype(np.int32)
+        return csr_array((self.values, self.indices, starts), shape=self.shape)
+
+
+def multiply(
+    left: Csr,
+    right: Csr,
+    *,
+    threads: int = 1,
+    semiring: Semiring = "plus-times",
+    accumulator: Accumulator = "auto",
+) -> Product:
+    """Return left times right with unsorted rows; `.csr()` sorts them.
+
+    The accumulator of a row is dense up to `DENSE_COLUMNS` columns and a hash table beyond. The
+    result has float32 values only if both operands have. Threads take contiguous rows with equal
+    shares of the partial products. Raises `InputError` for shapes that do not fit.
+    """
+    _check_choices(semiring, accumulator, threads)
+    products = row_products(left, right)
+    bound = np.minimum(products, right.shape[1])
+    room = np.concatenate([[0], np.cumsum(bound)])
+    dtype = np.result_type(left.values, right.values)
+    columns = np.empty(int(room[-1]) + 1, dtype=np.uint32)
+    values = np.empty(int(room[-1]) + 1, dtype=dtype)
+    counts = np.zeros(left.shape[0], dtype=np.int64)
+    cuts = split_evenly(products, threads)
+    hashed = accumulator == "hash" or (accumulator == "auto" and right.shape[1] > DENSE_COLUMNS)
+    run = _rows_hash if hashed and semiring == "plus-times" else _rows_dense
+
+    def part(index: int) -> int:
+        first, last = int(cuts[index]), int(cuts[index + 1])
+        results = (first, last, int(room[first]), columns, values, counts)
+        return run(left.values, left, right, results, bound[first:last], semiring, dtype)
+
+    written = _in_threads(part, threads)
+    total = _close_gaps((columns, values), [int(room[c]) for c in cuts[:-1]], written, threads)
+    columns.resize(total, refcheck=False)
+    values.resize(total, refcheck=False)
+    return Product(
+        shape=(left.shape[0], right.shape[1]),
+        indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        indices=columns.view(np.int32),
+        values=values,
+    )
+
+
+def _rows_dense(
+    a_values: NDArray[Any],
+    left: Csr,
+    right: Csr,
+    results: tuple[Any, ...],
+    bound: NDArray[np.int64],
+    semiring: Semiring,
+    dtype: np.dtype[Any],
+) -> int:
+    from dataflow.spgemm import kernels
+
+    plus_times: Any = kernels.multiply_dense
+    other: Any = kernels.multiply_semiring
+    operands = (*index_arrays(left), a_values, *index_arrays(right), right.values)
+    width = right.shape[1] + 1
+    if semiring != "plus-times":
+        mark = np.zeros(width, dtype=np.int32)
+        total = np.zeros(width, dtype=dtype)
+        return int(other(*operands, *results, total, mark, semiring == "min-plus"))
+    total = np.full(width, -0.0, dtype=dtype)
+    bits = total.view(np.uint64 if dtype.itemsize == 8 else np.uint32)
+    return int(plus_times(*operands, *results, total, bits, bits[-1]))
+
+
+def _rows_hash(
+    a_values: NDArray[Any],
+    left: Csr,
+    right: Csr,
+    results: tuple[Any, ...],
+    bound: NDArray[np.int64],
+    semiring: Semiring,
+    dtype: np.dtype[Any],
+) -> int:
+    from dataflow.spgemm import kernels
+
+    kernel: Any = kernels.multiply_hash
+    operands = (*index_arrays(left), a_values, *index_arrays(right), right.values)
+    bits = max(4, int(bound.max(initial=0) * 2).bit_length())
+    keys = np.zeros(1 << bits, dtype=np.uint64)
+    total = np.zeros(1 << bits, dtype=dtype)
+    return int(kernel(*operands, *results, keys, total, np.uint64(64 - bits)))
+
+
+def _in_threads(part: Callable[[int], int], threads: int) -> list[int]:
+    if threads == 1:
+        return [part(0)]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(part, range(threads)))
+
+
+def _close_gaps(
+    arrays: tuple[NDArray[Any], ...], offsets: list[int], written: list[int], threads: int
+) -> int:
+    """Move each thread's part up to the end of the one before; returns the total."""
+    from dataflow.spgemm.kernels import move_down
+
+    total = written[0]
+    for offset, length in zip(offsets[1:], written[1:], strict=True):
+        pieces = threads if offset - total >= length else 1
+        edges = [length * piece // pieces for piece in range(pieces + 1)]
+
+        def move(piece: int, to: int = total, at: int = offset, edges: list[int] = edges) -> int:
+            for array in arrays:
+                first, last = edges[piece], edges[piece + 1]
+                move_down(array, to + first, at + first, last - first)
+            return last
+
+        _in_threads(move, pieces)
+        total += length
+    return total
+
+
+def _transpose(
+    shape: tuple[int, int],
+    starts: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[Any],
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
+    from dataflow.spgemm.kernels import transpose
+
+    sums = np.cumsum(np.bincount(columns, minlength=shape[1]))
+    out_starts = np.concatenate([[0], sums]).astype(np.int64)
+    out_columns = np.empty(len(columns), dtype=np.int32)
+    out_values = np.empty_like(values)
+    transpose(starts, columns, values, out_starts[:-1].copy(), out_columns, out_values)
+    return out_starts, out_columns, out_values
+
+
+def _check_choices(semiring: str, accumulator: str, threads: int) -> None:
+    if semiring not in get_args(Semiring):
+        known = ", ".join(get_args(Semiring))
+        raise InputError(f"semiring must be one of {known}, not {semiring!r}")
+    if accumulator not in get_args(Accumulator):
+        known = ", ".join(get_args(Accumulator))
+        raise InputError(f"accumulator must be one of {known}, not {accumulator!r}")
+    if accumulator == "hash" and semiring != "plus-times":
+        raise InputError(f"the hash accumulator multiplies by plus-times only, not {semiring}")
+    if threads < 1:
+        raise InputError(f"threads must be a positive whole number, not {threads}")

@@ -1,0 +1,285 @@
+"""Config, tiling and cost of ExTensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflow.spgemm import Work, multiply
+from dataflow.traffic import Traffic
+from simulator.configuration import check_positive
+from simulator.report import Report
+from simulator.sparse_products import (
+    MATRIX_OPTIONS,
+    Cost,
+    Plan,
+    Step,
+    check_seed,
+    memory_cycles,
+    plan,
+    report,
+    workload_from_options,
+)
+from workloads.matrices.csr import Csr
+from workloads.operations import Workload
+
+__all__ = [
+    "NEVER_SLOWER_WITH",
+    "RUN_OPTIONS",
+    "Config",
+    "schedule",
+    "simulate",
+    "workload_from_options",
+]
+
+RUN_OPTIONS = MATRIX_OPTIONS
+
+NEVER_SLOWER_WITH = ("dram_bytes_per_s",)
+"""Config fields whose increase never makes a run slower."""
+
+INPUT_ENTRY_BYTES = 12
+"""32-bit coordinate and 64-bit value of the innermost rank."""
+
+FIBER_BYTES = 8
+"""Coordinate and payload of a rank above it."""
+
+OUTPUT_ENTRY_BYTES = 16
+"""Two 32-bit coordinates and a 64-bit value of C."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """ExTensor as TeAAL describes it."""
+
+    pes: int = 128
+    """Processing elements."""
+
+    tile: int = 128
+    """Side of a microtile in all three dimensions."""
+
+    m_tiles: int = 8
+    """Microtiles of M in a block of the last-level buffer (TeAAL's choice for email-Enron)."""
+
+    k_tiles: int = 256
+    """Microtiles of K in a block (TeAAL's choice for email-Enron)."""
+
+    n_tiles: int = 32
+    """Microtiles of N in a block (TeAAL's choice for email-Enron)."""
+
+    clock_hz: float = 1e9
+    """Clock in Hz."""
+
+    dram_bytes_per_s: float = 68.256e9
+    """Off-chip bandwidth in bytes/s: four channels of DDR4-2133."""
+
+    sampling_seed: int = 0
+    """Seed for operands of workloads that state densities instead of matrices."""
+
+    def __post_init__(self) -> None:
+        check_positive(
+            self, "pes", "tile", "m_tiles", "k_tiles", "n_tiles", "clock_hz", "dram_bytes_per_s"
+        )
+        check_seed(self.sampling_seed)
+
+    @property
+    def peak_macs_per_cycle(self) -> int:
+        """One multiply per PE."""
+        return self.pes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Segments:
+    """An operand by microtile of K and line; see `kernel`. `tile_start` has one more per tile."""
+
+    inner: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    line: NDArray[np.int64]
+    tile_start: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tiling:
+    """Decisions: both operands in microtiles, blocks of each dimension, bytes of each microtile.
+
+    `a_bytes` is (M microtiles, K microtiles); `c_bytes` (M, N) of the result; `again_bytes` (K
+    blocks) the partial outputs that are read when a block of K begins, before it is written back.
+    """
+
+    a: Segments
+    b: Segments
+    a_bytes: NDArray[np.int64]
+    b_total_bytes: int
+    b_present: NDArray[np.bool_]
+    c_bytes: NDArray[np.int64]
+    again_bytes: NDArray[np.int64]
+
+
+def schedule(config: Config, workload: Workload) -> Plan:
+    """Cut operands and result into microtiles and blocks."""
+
+    def decide(left: Csr, right: Csr, work: Work) -> Tiling:
+        return tile(config, left, right)
+
+    return plan(workload, config.sampling_seed, decide)
+
+
+def simulate(config: Config, plan: Plan) -> Report:
+    """Say what the plan costs."""
+    costs = [_cost(config, step) for step in plan.steps]
+    return report("extensor", config, plan, costs, pointers=False)
+
+
+def tile(config: Config, left: Csr, right: Csr) -> Tiling:
+    """Return both operands in microtiles and the bytes that their formats take."""
+    side = config.tile
+    m, k, n = (-(-size // side) for size in (left.shape[0], left.shape[1], right.shape[1]))
+    rows = np.repeat(np.arange(left.shape[0]), left.row_lengths)
+    inner = np.repeat(np.arange(right.shape[0]), right.row_lengths)
+    columns_a, columns_b = left.indices.astype(np.int64), right.indices.astype(np.int64)
+    a = _segments(rows, columns_a, side, k)
+    b = _segments(columns_b, inner, side, k)
+    a_bytes = INPUT_ENTRY_BYTES * _per_tile(rows // side, columns_a // side, m, k)
+    a_tiles = np.repeat(np.arange(k), np.diff(a.tile_start))
+    fibers = _per_tile(a.line // side, a_tiles, m, k)
+    b_tiles = np.repeat(np.arange(k), np.diff(b.tile_start))
+    b_occupied = _per_tile(b_tiles, b.line // side, k, n) > 0
+    blocks_n = np.arange(n) // config.n_tiles
+    block_of, column_of = np.nonzero(b_occupied)
+    top = len(np.unique(block_of // config.k_tiles * n + column_of))
+    b_fibers = len(b.line) + int(b_occupied.sum()) + top
+    c_tiles, again = _outputs(config, left, right, a_bytes > 0, b_occupied)
+    return Tiling(
+        a=a,
+        b=b,
+        a_bytes=a_bytes + FIBER_BYTES * (fibers + (fibers > 0)),
+        b_total_bytes=INPUT_ENTRY_BYTES * right.nnz + FIBER_BYTES * b_fibers,
+        b_present=np.stack(
+            [b_occupied[:, blocks_n == block].any(axis=1) for block in range(blocks_n[-1] + 1)]
+        ),
+        c_bytes=OUTPUT_ENTRY_BYTES * c_tiles,
+        again_bytes=OUTPUT_ENTRY_BYTES * again,
+    )
+
+
+def _segments(
+    lines: NDArray[np.int64], inner: NDArray[np.int64], side: int, tiles: int
+) -> Segments:
+    order = np.lexsort((inner, lines, inner // side))
+    line, position = lines[order], inner[order]
+    tile_of = position // side
+    new = np.ones(len(line), dtype=bool)
+    new[1:] = (line[1:] != line[:-1]) | (tile_of[1:] != tile_of[:-1])
+    first = np.flatnonzero(new)
+    last = np.append(first[1:], len(line)) if len(first) else first
+    start = np.searchsorted(tile_of[first], np.arange(tiles + 1))
+    return Segments(inner=position, first=first, last=last, line=line[first], tile_start=start)
+
+
+def _per_tile(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], height: int, width: int
+) -> NDArray[np.int64]:
+    return np.bincount(rows * width + columns, minlength=height * width).reshape(height, width)
+
+
+def _outputs(
+    config: Config, left: Csr, right: Csr, a_tiles: NDArray[np.bool_], b_tiles: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the entries of C in each microtile, and those read again in each block of K."""
+    m, n = a_tiles.shape[0], b_tiles.shape[1]
+    blocks = -(-a_tiles.shape[1] // config.k_tiles)
+    again = np.zeros(blocks, dtype=np.int64)
+    for block in range(1, blocks):
+        middle = block * config.k_tiles
+        span = slice(middle, middle + config.k_tiles)
+        reached = (a_tiles[:, span].astype(np.int64) @ b_tiles[span].astype(np.int64)) > 0
+        before = _result_tiles(config, _first_columns(left, middle * config.tile), right, m, n)
+        again[block] = int(before[reached].sum())
+    return _result_tiles(config, left, right, m, n), again
+
+
+def _first_columns(matrix: Csr, columns: int) -> Csr:
+    kept = matrix.indices < columns
+    sums = np.concatenate([[0], np.cumsum(kept)])
+    return Csr(
+        shape=matrix.shape,
+        indptr=sums[matrix.indptr],
+        indices=matrix.indices[kept],
+        values=matrix.values[kept],
+        name=matrix.name,
+    )
+
+
+def _result_tiles(config: Config, left: Csr, right: Csr, m: int, n: int) -> NDArray[np.int64]:
+    result = multiply(left, right)
+    rows = np.repeat(np.arange(result.shape[0]), np.diff(result.indptr)) // config.tile
+    return _per_tile(rows, result.indices.astype(np.int64) // config.tile, m, n)
+
+
+def _cost(config: Config, step: Step) -> Cost:
+    tiling: Tiling = step.decisions
+    bytes_per_cycle = config.dram_bytes_per_s / config.clock_hz
+    a_bytes = compute = 0
+    overlapped = 0.0
+    for block, present, steps, share in _blocks(config, step, tiling):
+        moved = int(tiling.a_bytes[block[0], block[1]][:, present].sum())
+        overlapped += max(steps, (moved + share) / bytes_per_cycle)
+        a_bytes += moved
+        compute += steps
+    partial = 2 * int(tiling.again_bytes.sum())
+    traffic = Traffic(
+        a=a_bytes, b=tiling.b_total_bytes, partial=partial, c=int(tiling.c_bytes.sum())
+    )
+    phases = {
+        "blocks": math.ceil(overlapped),
+        "load_b": memory_cycles(config, traffic.b),
+        "partial_outputs": memory_cycles(config, partial),
+    }
+    least = int(tiling.a_bytes.sum()) + traffic.b + traffic.c
+    return Cost(
+        traffic=traffic,
+        cycles=sum(phases.values()),
+        compute_cycles=compute,
+        phases=phases,
+        extra={"tiled_compulsory_bytes": least},
+    )
+
+
+def _blocks(
+    config: Config, step: Step, tiling: Tiling
+) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_], int, int]]:
+    """Give each block of the buffer: its tiles of A, which of them meet B, steps, bytes of C.
+
+    Results are written when a block of K first makes them; what later blocks write again counts as
+    partial outputs.
+    """
+    from simulator.accelerators.extensor import kernel
+
+    block_steps: Any = kernel.block_steps
+    shape = (config.m_tiles, config.n_tiles, config.k_tiles)
+    steps = np.zeros(shape, dtype=np.int64)
+    pes = np.zeros(config.pes, dtype=np.int64)
+    a, b = tiling.a, tiling.b
+    lists_a = (a.inner, a.first, a.last, a.line, a.tile_start)
+    lists_b = (b.inner, b.first, b.last, b.line, b.tile_start)
+    m_count, k_count = tiling.a_bytes.shape
+    for n_block, n_tiles in enumerate(_runs(tiling.c_bytes.shape[1], config.n_tiles)):
+        for k_tiles in _runs(k_count, config.k_tiles):
+            present = tiling.b_present[n_block, k_tiles]
+            for m_tiles in _runs(m_count, config.m_tiles):
+                bounds = tuple(
+                    edge for run in (k_tiles, m_tiles, n_tiles) for edge in (run.start, run.stop)
+                )
+                block_steps(*lists_a, *lists_b, config.tile, bounds, steps)
+                share = int(tiling.c_bytes[m_tiles, n_tiles].sum()) if not k_tiles.start else 0
+                done = int(kernel.finish(steps.ravel(), pes))
+                yield (m_tiles, k_tiles), present, done, share
+
+
+def _runs(count: int, length: int) -> list[slice]:
+    return [slice(low, min(low + length, count)) for low in range(0, count, length)]

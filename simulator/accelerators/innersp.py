@@ -1,0 +1,143 @@
+"""InnerSP: row-wise product that hashes on chip, with rows split and merged by a pre-scan.
+
+*Source*: "InnerSP: A Memory Efficient Sparse Matrix Multiplication Accelerator with Locality-Aware
+Inner Product Processing", PACT 2021 (abstract). Sizes are assumed: none was at hand.
+
+*Exact*: bytes of B under an LRU cache of whole rows; rows grouped and split so that each pass fits
+the hash table by its bound (`dataflow.row_windows`); a split row reads A again in every pass.
+
+*Approximate*: a hash unit takes a product a cycle; work is shared evenly and overlaps with traffic;
+a split row reads of B only what its pass needs.
+
+*Ignored*: latencies, collisions (`smash` counts them).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataflow.row_windows import row_windows
+from dataflow.spgemm import Work
+from dataflow.traffic import CSR12, Traffic, row_reuse
+from simulator.configuration import check_positive
+from simulator.report import Report
+from simulator.sparse_products import (
+    MATRIX_OPTIONS,
+    Cost,
+    Plan,
+    Step,
+    check_seed,
+    memory_cycles,
+    operands,
+    plan,
+    report,
+    workload_from_options,
+)
+from workloads.matrices.csr import Csr
+from workloads.operations import Workload
+
+__all__ = [
+    "NEVER_SLOWER_WITH",
+    "RUN_OPTIONS",
+    "Config",
+    "schedule",
+    "simulate",
+    "workload_from_options",
+]
+
+RUN_OPTIONS = MATRIX_OPTIONS
+
+NEVER_SLOWER_WITH = ("dram_bytes_per_s", "hash_units", "cache_bytes")
+"""Config fields whose increase never makes a run slower."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """An InnerSP-like design."""
+
+    hash_units: int = 32
+    """Products per cycle. Assumed (Gamma's number of PEs)."""
+
+    table_entries: int = 1 << 16
+    """Entries of the hash table. Assumed."""
+
+    cache_bytes: int = 2 << 20
+    """Cache for rows of B. Assumed."""
+
+    clock_hz: float = 1e9
+    """Clock in Hz. Assumed."""
+
+    dram_bytes_per_s: float = 128e9
+    """HBM bandwidth in bytes/s. Assumed (that of its rivals)."""
+
+    sampling_seed: int = 0
+    """Seed for operands of workloads that state densities instead of matrices."""
+
+    def __post_init__(self) -> None:
+        check_positive(
+            self, "hash_units", "table_entries", "cache_bytes", "clock_hz", "dram_bytes_per_s"
+        )
+        check_seed(self.sampling_seed)
+
+    @property
+    def peak_macs_per_cycle(self) -> int:
+        """One multiply per hash unit."""
+        return self.hash_units
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passes:
+    """Decisions: passes over the table, entries of A read again, bytes of B."""
+
+    windows: int
+    reread_entries: int
+    b_bytes: int
+
+
+def schedule(config: Config, workload: Workload) -> Plan:
+    """Group and split rows by their bounds, and work out what the cache of B holds."""
+
+    def decide(left: Csr, right: Csr, work: Work) -> Passes:
+        windows = row_windows(work.row_products, right.shape[1], config.table_entries)
+        visits = np.bincount(
+            windows.first_row[windows.last_row - windows.first_row == 1],
+            minlength=left.shape[0],
+        )
+        again = int((np.maximum(visits - 1, 0) * left.row_lengths).sum())
+        reuse = row_reuse(left, right)
+        return Passes(
+            windows=len(windows),
+            reread_entries=again,
+            b_bytes=reuse.missed_bytes(config.cache_bytes),
+        )
+
+    return plan(workload, config.sampling_seed, decide)
+
+
+def simulate(config: Config, plan: Plan) -> Report:
+    """Say what the plan costs."""
+    return report("innersp", config, plan, [_cost(config, step) for step in plan.steps])
+
+
+def _cost(config: Config, step: Step) -> Cost:
+    passes: Passes = step.decisions
+    work, entry, pointer = step.work, CSR12.entry_bytes, CSR12.pointer_bytes
+    rows = operands(step.product)[0].shape[0]
+    prescan = 4 * work.nnz_a + 2 * pointer * work.nnz_a
+    traffic = Traffic(
+        a=prescan + entry * (work.nnz_a + passes.reread_entries) + pointer * (rows + 1),
+        b=passes.b_bytes + 2 * pointer * (work.nnz_a + passes.reread_entries),
+        c=entry * work.nnz_c + pointer * rows,
+    )
+    hashing = -(-work.multiplies // config.hash_units)
+    scan_cycles = memory_cycles(config, prescan)
+    rest = max(hashing, memory_cycles(config, traffic.total - prescan))
+    return Cost(
+        traffic=traffic,
+        cycles=scan_cycles + rest,
+        compute_cycles=hashing,
+        phases={"prescan": scan_cycles, "hash": rest},
+        extra={"windows": passes.windows},
+    )

@@ -1,0 +1,124 @@
+"""MatRaptor: row-wise product with sorting queues and a format that spreads rows over channels.
+
+*Source*: "MatRaptor: A Sparse-Sparse Matrix Multiplication Accelerator Based on Row-Wise Product",
+MICRO 2020 (abstract); lanes, queues and clock are recalled, not checked.
+
+*Exact*: bytes: B is read anew for every entry of A; rows of A go to lanes in turns.
+
+*Approximate*: a lane multiplies one element a cycle and merges it into its queues at the same rate;
+partial sums stay in the queues (rows that overflow them go to the host in the paper; here they are
+written out and read back once).
+
+*Ignored*: latencies, channel conflicts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataflow.spgemm import Work
+from dataflow.traffic import row_wise_traffic, unshared_b_bytes
+from simulator.configuration import check_positive
+from simulator.report import Report
+from simulator.sparse_products import (
+    MATRIX_OPTIONS,
+    Cost,
+    Plan,
+    Step,
+    check_seed,
+    memory_cycles,
+    operands,
+    plan,
+    report,
+    workload_from_options,
+)
+from workloads.matrices.csr import Csr
+from workloads.operations import Workload
+
+__all__ = [
+    "NEVER_SLOWER_WITH",
+    "RUN_OPTIONS",
+    "Config",
+    "schedule",
+    "simulate",
+    "workload_from_options",
+]
+
+RUN_OPTIONS = MATRIX_OPTIONS
+
+NEVER_SLOWER_WITH = ("dram_bytes_per_s",)
+"""Config fields whose increase never makes a run slower."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """MatRaptor as published, as far as known."""
+
+    lanes: int = 8
+    """Processing elements, one memory channel each. Recalled."""
+
+    queue_entries: int = 10 * 512
+    """Entries that the sorting queues of a lane hold: 10 queues of 4 KB at 8 bytes. Recalled."""
+
+    clock_hz: float = 2e9
+    """Clock in Hz. Recalled."""
+
+    dram_bytes_per_s: float = 128e9
+    """HBM bandwidth in bytes/s."""
+
+    sampling_seed: int = 0
+    """Seed for operands of workloads that state densities instead of matrices."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "lanes", "queue_entries", "clock_hz", "dram_bytes_per_s")
+        check_seed(self.sampling_seed)
+
+    @property
+    def peak_macs_per_cycle(self) -> int:
+        """One multiply per lane."""
+        return self.lanes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lanes:
+    """Decisions: products of the busiest lane, and entries of rows that overflow their queues."""
+
+    busiest: int
+    overflow: int
+
+
+def schedule(config: Config, workload: Workload) -> Plan:
+    """Deal rows to lanes in turns, as the format lays them out."""
+
+    def decide(left: Csr, right: Csr, work: Work) -> Lanes:
+        lane = np.arange(left.shape[0]) % config.lanes
+        per_lane = np.bincount(lane, weights=work.row_products, minlength=config.lanes)
+        over = work.row_nnz > config.queue_entries
+        return Lanes(busiest=int(per_lane.max()), overflow=int(work.row_nnz[over].sum()))
+
+    return plan(workload, config.sampling_seed, decide)
+
+
+def simulate(config: Config, plan: Plan) -> Report:
+    """Say what the plan costs."""
+    return report("matraptor", config, plan, [_cost(config, step) for step in plan.steps])
+
+
+def _cost(config: Config, step: Step) -> Cost:
+    lanes: Lanes = step.decisions
+    traffic = row_wise_traffic(
+        step.work,
+        operands(step.product)[0].shape[0],
+        b_bytes=unshared_b_bytes(step.work),
+        spilled_entries=lanes.overflow,
+    )
+    moving = memory_cycles(config, traffic.total)
+    return Cost(
+        traffic=traffic,
+        cycles=max(lanes.busiest, moving),
+        compute_cycles=lanes.busiest,
+        phases={"rows": max(lanes.busiest, moving)},
+        extra={"overflow_entries": lanes.overflow},
+    )

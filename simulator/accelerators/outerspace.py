@@ -1,0 +1,110 @@
+"""OuterSPACE: outer products written out, then merged row by row.
+
+*Source*: "OuterSPACE: An Outer Product Based Sparse Matrix Multiplication Accelerator", HPCA 2018
+(abstract); units as in TeAAL's description of it (MICRO 2023).
+
+*Exact*: bytes; every partial product is written once and read once.
+
+*Approximate*: the phases follow each other, each takes the longer of its traffic at full bandwidth
+and its work shared evenly: a multiply a PE and cycle, then a merge step of ceil(log2(streams))
+comparisons for each partial product of a row with that many streams.
+
+*Ignored*: cache conflicts, row buffers and channel imbalance of HBM: published times of uniform
+matrices are several times longer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataflow.traffic import CSR12, outer_traffic
+from simulator.configuration import check_positive
+from simulator.report import Report
+from simulator.sparse_products import (
+    MATRIX_OPTIONS,
+    Cost,
+    Plan,
+    Step,
+    check_seed,
+    memory_cycles,
+    operands,
+    plan,
+    report,
+    workload_from_options,
+)
+from workloads.operations import Workload
+
+__all__ = [
+    "NEVER_SLOWER_WITH",
+    "RUN_OPTIONS",
+    "Config",
+    "schedule",
+    "simulate",
+    "workload_from_options",
+]
+
+RUN_OPTIONS = MATRIX_OPTIONS
+
+NEVER_SLOWER_WITH = ("dram_bytes_per_s", "multiply_pes", "merge_pes")
+"""Config fields whose increase never makes a run slower."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """OuterSPACE as published."""
+
+    multiply_pes: int = 256
+    """PEs of the multiply phase (16 tiles of 16)."""
+
+    merge_pes: int = 128
+    """PEs that are active in the merge phase (TeAAL's description)."""
+
+    clock_hz: float = 1.5e9
+    """Clock in Hz."""
+
+    dram_bytes_per_s: float = 128e9
+    """HBM bandwidth in bytes/s."""
+
+    sampling_seed: int = 0
+    """Seed for operands of workloads that state densities instead of matrices."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "multiply_pes", "merge_pes", "clock_hz", "dram_bytes_per_s")
+        check_seed(self.sampling_seed)
+
+    @property
+    def peak_macs_per_cycle(self) -> int:
+        """Multiplies per cycle of the multiply phase."""
+        return self.multiply_pes
+
+
+def schedule(config: Config, workload: Workload) -> Plan:
+    """Outer products leave nothing to decide: every column of A meets its row of B once."""
+    return plan(workload, config.sampling_seed)
+
+
+def simulate(config: Config, plan: Plan) -> Report:
+    """Say what the plan costs."""
+    return report("outerspace", config, plan, [_cost(config, step) for step in plan.steps])
+
+
+def _cost(config: Config, step: Step) -> Cost:
+    left = operands(step.product)[0]
+    work = step.work
+    traffic = outer_traffic(work, *left.shape)
+    multiplying = -(-work.multiplies // config.multiply_pes)
+    levels = np.ceil(np.log2(np.maximum(left.row_lengths, 2))).astype(np.int64)
+    merging = -(-int((work.row_products * levels).sum()) // config.merge_pes)
+    written = CSR12.entry_bytes * work.multiplies
+    phases = {
+        "multiply": max(multiplying, memory_cycles(config, traffic.a + traffic.b + written)),
+        "merge": max(merging, memory_cycles(config, written + traffic.c)),
+    }
+    return Cost(
+        traffic=traffic,
+        cycles=sum(phases.values()),
+        compute_cycles=multiplying + merging,
+        phases=phases,
+    )

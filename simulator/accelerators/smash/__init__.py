@@ -1,0 +1,38 @@
+"""SMASH: sparse times sparse by hashing into a scratchpad, on a multithreaded PIUMA-like core.
+
+*Source*: "SMASH: Sparse Matrix Atomic Scratchpad Hashing", arXiv 2105.14156 (abstract and table of
+contents were at hand, not the chapters); PIUMA: arXiv 2010.06277, Hot Chips 2023 reports. Each
+parameter of `Config` says whether it is verified, recalled or assumed.
+
+*Exact*: the values of the product; windows, items, hash slots and collisions, counted from the real
+keys in the order in which threads reach the table; bytes of every access; instructions at the
+counts of `Config`; one operation in flight per thread; order of service at DRAM and token counter.
+
+*Approximate*: what follows a probe waits at its bank as long as the probe did; pipelines work off
+instructions in the order asked for instead of in turns; write-back of v1 and v2 and the
+distribution pass are the largest of their bounds (`phases`). v3 leaves the entries of a window in
+the order of their insertion, with 4-byte keys; they are streamed while the next one is hashed.
+
+*Ignored*: instruction cache, page tables, the network, other blocks, refresh and pages of DRAM, the
+two single-threaded pipelines, energy.
+"""
+
+from simulator.accelerators.smash.config import Config
+from simulator.accelerators.smash.model import (
+    RUN_OPTIONS,
+    Plan,
+    compute,
+    schedule,
+    simulate,
+    workload_from_options,
+)
+
+__all__ = [
+    "RUN_OPTIONS",
+    "Config",
+    "Plan",
+    "compute",
+    "schedule",
+    "simulate",
+    "workload_from_options",
+]

@@ -1,0 +1,165 @@
+"""Builds the accelerator's models and runs jobs on them: products in, values and cycles out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflow import nm
+from dataflow.tiling import ceil_div
+from rtl.sat import host
+from rtl.sat.instructions import encode
+from rtl.sat.parameters import Parameters
+from rtl.sat.top import ADDRESS_BITS, BANK_BITS, Sat, Space
+from simulator.accelerators.sat import timing
+from tests.cosim.simulators import Model, build_icarus, build_verilator, emit, run_cocotb
+from workloads import NM
+
+TOP = "sat"
+
+
+@dataclass(kw_only=True)
+class Case:
+    """Words to load, instructions to run, addresses to fetch; streams stall at random."""
+
+    name: str
+    load: list[int] = field(default_factory=list)
+    fetch: list[int] = field(default_factory=list)
+    stall: float = 0.0
+    seed: int = 0
+
+    def write(self, space: Space, bank: int, address: int, value: int) -> None:
+        self.load.append(word(space, bank, address) | value << (4 + BANK_BITS + ADDRESS_BITS))
+
+    def read(self, space: Space, bank: int, address: int) -> None:
+        self.fetch.append(word(space, bank, address))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the hardware said: cycles of the plan, and the fetched words."""
+
+    total: int
+    elapsed: int
+    words: NDArray[np.uint32]
+
+
+def word(space: Space, bank: int, address: int) -> int:
+    return space | bank << 4 | address << (4 + BANK_BITS)
+
+
+def build(parameters: Parameters, simulator: str, *, waves: bool = False) -> Model:
+    """Emit the accelerator and compile it for `simulator`, or take both from the cache."""
+    key = json.dumps(asdict(parameters), sort_keys=True)
+    verilog = emit(lambda: Sat(parameters), key=key, top=TOP)
+    compile_ = {"icarus": build_icarus, "verilator": build_verilator}[simulator]
+    return compile_(verilog, top=TOP, waves=waves)
+
+
+def run(model: Model, cases: list[Case], directory: Path) -> list[Answer]:
+    """Run all cases in one simulation."""
+    directory.mkdir(parents=True, exist_ok=True)
+    job, answers = directory / "job.json", directory / "answers.json"
+    job.write_text(json.dumps([asdict(case) for case in cases]))
+    run_cocotb(
+        model,
+        module="tests.cosim.bench_sat",
+        test="run_job",
+        environment={"SAT_JOB": str(job), "SAT_ANSWERS": str(answers)},
+        directory=directory,
+    )
+    return [
+        Answer(said["total"], said["elapsed"], np.array(said["words"], np.uint32))
+        for said in json.loads(answers.read_text())
+    ]
+
+
+def plan_product(
+    windows: NDArray[Any],
+    packed: nm.Compressed,
+    parameters: Parameters,
+    *,
+    stationarity: str,
+    block_rows: int = 0,
+    shorter: int = 0,
+) -> host.Product:
+    """Lay out a product and put the simulator's periods into its instruction."""
+    p, groups, _ = windows.shape
+    kept = packed.pattern.n
+    rows, interleave, latency = parameters.rows, parameters.interleave, parameters.add_latency
+    if stationarity == "os":
+        product = host.output_stationary(windows, packed, parameters)
+        period = timing.os_period(groups * kept, interleave, rows, interleave, latency)
+        product.instruction["period"] = period - shorter
+        return product
+    block = block_rows or p
+    product = host.weight_stationary(windows, packed, parameters, block_rows=block)
+    k_tiles = ceil_div(groups, rows)
+    for name, height in (("period", block), ("last_period", product.instruction["last_rows"])):
+        period = timing.ws_period(height, k_tiles, kept, rows, interleave, latency)
+        product.instruction[name] = period - shorter
+    return product
+
+
+def product_case(
+    product: host.Product, parameters: Parameters, *, name: str, stall: float = 0.0, seed: int = 0
+) -> Case:
+    """Make the case that loads one product at address 0, runs it and fetches its results."""
+    case = Case(name=name, stall=stall, seed=seed)
+    write_product(case, product, parameters, slot=0)
+    case.write(Space.START, 0, 0, 1)
+    read_results(case, product)
+    return case
+
+
+def write_product(
+    case: Case,
+    product: host.Product,
+    parameters: Parameters,
+    *,
+    slot: int,
+    bases: dict[str, int] | None = None,
+) -> None:
+    """Load operands and the instruction; `bases` are the bank addresses to use."""
+    bases = bases or {}
+    bits = parameters.operand_bits
+    for bank, windows in enumerate(product.west):
+        for address, value in enumerate(host.pack(windows, bits)):
+            case.write(Space.WEST, bank, bases.get("west_base", 0) + address, value)
+    for bank, (values, indices) in enumerate(
+        zip(product.north_values, product.north_indices, strict=True)
+    ):
+        raw = values.view(f"u{bits // 8}")
+        for address, (value, index) in enumerate(zip(raw.tolist(), indices.tolist(), strict=True)):
+            north = bases.get("north_base", 0) + address
+            case.write(Space.NORTH, bank, north, value | index << bits)
+    case.write(Space.PLAN, 0, slot, encode({**product.instruction, **bases}, parameters))
+
+
+def read_results(case: Case, product: host.Product, base: int = 0) -> None:
+    for bank in range(product.row.shape[0]):
+        for address in range(product.row.shape[1]):
+            case.read(Space.RESULT, bank, base + address)
+
+
+def gather(product: host.Product, words: NDArray[np.uint32], dtype: str) -> NDArray[Any]:
+    return product.gather(words.reshape(product.row.shape).view(dtype))
+
+
+def random_operands(
+    rng: np.random.Generator, shape: tuple[int, int, int], pattern: NM, dtype: str = "float16"
+) -> tuple[NDArray[Any], nm.Compressed]:
+    """Return windows and the packed operand of a random (P, K, Q) product."""
+    p, k, q = shape
+    if dtype == "int8":
+        left = rng.integers(-128, 128, (p, k)).astype(np.int8)
+        right = rng.integers(-128, 128, (k, q)).astype(np.int8)
+    else:
+        left = rng.standard_normal((p, k)).astype(np.float16)
+        right = rng.standard_normal((k, q)).astype(np.float16)
+    return nm.windows(left, pattern), nm.compress(right, pattern)

@@ -1,0 +1,101 @@
+"""Puts weight updates into cases and takes weights and compact copies out of the answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflow import nm
+from dataflow.tiling import ceil_div
+from rtl.sat import host
+from rtl.sat.parameters import Parameters
+from rtl.sat.top import Space
+from tests.cosim.sat_model import Case
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sgd:
+    """Rate, momentum and weight decay; no decay means two lane operations an element."""
+
+    rate: np.float32 = np.float32(0.1)
+    momentum: np.float32 = np.float32(0.9)
+    decay: np.float32 = np.float32(0.0)
+
+    @property
+    def decays(self) -> bool:
+        return bool(self.decay != 0)
+
+    @property
+    def lane_operations(self) -> int:
+        return 2 + self.decays
+
+    def step(
+        self, weight: Float32, momentum: Float32, gradient: Float32
+    ) -> tuple[Float32, Float32]:
+        """Return weight and momentum after one update, every operation rounded to fp32."""
+        if self.decays:
+            gradient = self.decay * weight + gradient
+        momentum = self.momentum * momentum + gradient
+        return weight - self.rate * momentum, momentum
+
+
+def write_settings(case: Case, sgd: Sgd) -> None:
+    for address, value in enumerate((sgd.rate, sgd.momentum, sgd.decay)):
+        case.write(Space.SETTING, 0, address, int(value.view(np.uint32)))
+    case.write(Space.SETTING, 0, 3, int(sgd.decays))
+
+
+def write_state(case: Case, space: Space, update: host.Update, matrix: Float32, base: int) -> None:
+    for lane, words in enumerate(update.scatter(matrix).view(np.uint32).tolist()):
+        for address, value in enumerate(words):
+            case.write(space, lane, base + address, value)
+
+
+def read_state(case: Case, space: Space, update: host.Update, base: int) -> None:
+    for lane in range(update.parameters.lanes):
+        for address in range(update.rows * update.blocks):
+            case.read(space, lane, base + address)
+
+
+def read_compact(case: Case, update: host.Update, forward_base: int, backward_base: int) -> None:
+    p = update.parameters
+    for space, banks, words, base in (
+        (Space.FORWARD, p.lanes, update.forward_words, forward_base),
+        (Space.BACKWARD, backward_banks(p), update.backward_words, backward_base),
+    ):
+        for bank in range(banks):
+            for entry in range(update.pattern.n):
+                for address in range(words):
+                    case.read(space, bank * p.n + entry, base + address)
+
+
+def take_state(words: NDArray[np.uint32], update: host.Update) -> tuple[Float32, NDArray]:
+    """Return the (K, Q) matrix and the words behind it."""
+    lanes = update.parameters.lanes
+    count = lanes * update.rows * update.blocks
+    image = words[:count].view(np.float32).reshape(lanes, -1)
+    return update.gather(image), words[count:]
+
+
+def take_compact(
+    words: NDArray[np.uint32], update: host.Update
+) -> tuple[nm.Compressed, nm.Compressed, NDArray]:
+    """Return W with groups along K, its transpose with groups along Q, and the words behind."""
+    lanes, kept = update.parameters.lanes, update.pattern.n
+    forward = lanes * kept * update.forward_words
+    backward = backward_banks(update.parameters) * kept * update.backward_words
+    return (
+        update.forward(words[:forward].reshape(lanes, kept, -1)),
+        update.backward(
+            words[forward : forward + backward].reshape(-1, kept, update.backward_words)
+        ),
+        words[forward + backward :],
+    )
+
+
+def backward_banks(parameters: Parameters) -> int:
+    return ceil_div(parameters.m, 2) * (parameters.lanes // parameters.m)

@@ -1,0 +1,139 @@
+"""Read and write sparse matrices: MatrixMarket, SciPy npz, graph-tool; or a matrix by its name.
+
+A name (`polblogs`) is looked up among the shipped matrices, then in the cache that
+`python -m workloads.matrices.fetch` fills. Nothing here opens a pickle.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workloads.errors import InputError
+from workloads.matrices.csr import Csr
+from workloads.matrices.graph_tool import parse_graph_tool
+
+SHIPPED = Path(__file__).parent / "data"
+SUFFIXES = (".mtx", ".mtx.gz", ".npz", ".gt", ".gt.gz")
+
+
+def cache_directory() -> Path:
+    """Return where fetched matrices are kept: $SPARSIGHT_MATRICES or the user's cache folder."""
+    chosen = os.environ.get("SPARSIGHT_MATRICES")
+    if chosen:
+        return Path(chosen)
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "sparsight" / "matrices"
+
+
+def read_matrix(source: str | Path) -> Csr:
+    """Read a matrix from a file or by its name.
+
+    Unsorted and repeated entries are sorted and summed, symmetric storage is expanded, complex
+    values are refused. Raises `InputError` in one sentence for anything that cannot be read.
+    """
+    path = _find(source)
+    name = path.name.split(".")[0]
+    try:
+        if path.name.endswith((".mtx", ".mtx.gz")):
+            return _read_matrix_market(path, name)
+        if path.name.endswith(".npz"):
+            return _read_npz(path, name)
+        return _read_graph_tool(path, name)
+    except (OSError, EOFError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    except MemoryError:
+        raise InputError(f"{path} declares a matrix that does not fit into memory") from None
+
+
+def write_matrix(path: str | Path, matrix: Csr) -> Path:
+    """Write a matrix as .npz (SciPy's layout, no pickle) or .mtx, whole or not at all."""
+    target = Path(path)
+    if target.suffix not in (".npz", ".mtx"):
+        raise InputError(f"a matrix is written as .npz or .mtx, not {target.name!r}")
+    buffer = io.BytesIO()
+    if target.suffix == ".npz":
+        _save_npz(buffer, matrix)
+    else:
+        from scipy.io import mmwrite
+
+        mmwrite(buffer, matrix.to_scipy().tocoo(), symmetry="general")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    partial.write_bytes(buffer.getvalue())
+    os.replace(partial, target)
+    return target
+
+
+def _find(source: str | Path) -> Path:
+    path = Path(source)
+    if path.name.endswith(SUFFIXES):
+        if not path.is_file():
+            raise InputError(f"no matrix file is at {path}")
+        return path
+    for folder in (SHIPPED, cache_directory()):
+        for suffix in SUFFIXES:
+            candidate = folder / f"{source}{suffix}"
+            if candidate.is_file():
+                return candidate
+    if path.is_file():
+        raise InputError(f"a matrix file must end in {', '.join(SUFFIXES)}, not {path.name!r}")
+    shipped = sorted(p.name.split(".")[0] for p in SHIPPED.iterdir() if p.name.endswith(SUFFIXES))
+    raise InputError(
+        f"no matrix is called {str(source)!r}; shipped are {', '.join(shipped)}, and "
+        f"'python -m workloads.matrices.fetch {source}' may fetch it"
+    )
+
+
+def _read_matrix_market(path: Path, name: str) -> Csr:
+    from scipy.io import mmread
+
+    try:
+        content = mmread(path, spmatrix=False)
+    except (ValueError, OverflowError, TypeError) as error:
+        raise InputError(f"{path} is not a valid MatrixMarket file: {error}") from None
+    if isinstance(content, np.ndarray):
+        return Csr.from_dense(_real(content, name), name=name)
+    return _from_coordinates(content, name)
+
+
+def _from_coordinates(content: Any, name: str) -> Csr:
+    values = _real(content.data, name)
+    return Csr.from_coo(content.shape, content.coords[0], content.coords[1], values, name=name)
+
+
+def _real(values: Any, name: str) -> Any:
+    if np.iscomplexobj(values):
+        raise InputError(f"values of {name} must be real, not complex")
+    if values.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        return values.astype(np.float64)
+    return values
+
+
+def _read_npz(path: Path, name: str) -> Csr:
+    from scipy.sparse import load_npz
+
+    try:
+        content: Any = load_npz(path)
+    except (ValueError, KeyError, zipfile.BadZipFile, AttributeError) as error:
+        raise InputError(f"{path} is not a SciPy sparse .npz file: {error}") from None
+    return _from_coordinates(content.tocoo(), name)
+
+
+def _read_graph_tool(path: Path, name: str) -> Csr:
+    content = path.read_bytes()
+    if path.name.endswith(".gz"):
+        content = gzip.decompress(content)
+    return parse_graph_tool(content, name=name)
+
+
+def _save_npz(buffer: io.BytesIO, matrix: Csr) -> None:
+    from scipy.sparse import save_npz
+
+    save_npz(buffer, matrix.to_scipy())
