@@ -63,6 +63,18 @@ GLOSSARY: dict[str, Term] = {
         "-", "Operand that stays in the array: os outputs, ws weights, is inputs."
     ),
     "energy_pj": Term("pJ", "Energy of the operation, all components."),
+    "array": Term("-", "Bottleneck or part of energy_pj: the compute array at full rate."),
+    "fill and drain": Term("-", "Bottleneck: the array mostly waits for its first or last data."),
+    "operand feed": Term(
+        "-", "Bottleneck: the dense operand of N:M arrives too slowly at the array."
+    ),
+    "dram": Term("-", "Bottleneck or part of energy_pj: the off-chip interface."),
+    "vector": Term("-", "Bottleneck: the vector engine beside the array."),
+    "vector engine": Term("-", "Part of energy_pj: arithmetic of vector work (SAT)."),
+    "vector unit": Term("-", "Bottleneck or part of energy_pj: arithmetic of vector work."),
+    "selection": Term("-", "Bottleneck or part of energy_pj: choosing the N of every M elements."),
+    "buffers": Term("-", "Part of energy_pj: reads and writes of the on-chip buffers."),
+    "none": Term("-", "Bottleneck of an operation that takes no time of its own."),
     "seconds": Term("s", "Cycles over the clock."),
     "energy_j": Term("J", "Energy of the whole workload, all components."),
     "FF": Term("-", "Forward pass: Y = X W, reduced over input channels."),

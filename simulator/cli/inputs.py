@@ -197,7 +197,11 @@ def read_configs(accelerators: Sequence[str], settings: Sequence[str]) -> dict[s
 def read_accelerators(
     names: Sequence[str], listed: str | None, workload: Workload
 ) -> tuple[str, ...]:
-    """Return the accelerators to compare; `all` are those that can schedule `workload`."""
+    """Return the accelerators to compare; `all` are those that estimate any such workload.
+
+    Models that step through every non-zero are left out: a network takes them minutes. They can be
+    named.
+    """
     if bool(names) == bool(listed):
         raise InputError("name accelerators once: before the options or with --accelerators")
     wanted = tuple(names) if names else tuple(str(listed).split(","))
@@ -208,10 +212,10 @@ def read_accelerators(
 
 
 def _takes(name: str, workload: Workload) -> bool:
-    """Say whether an accelerator schedules workloads like this one; models of others do not."""
+    """Say whether an accelerator schedules workloads like this one, by shapes and patterns."""
     model: Any = find(name)
     own = getattr(model, "example", None)
-    if own is not None and not isinstance(own(), Workload):
+    if getattr(model, "STEPS_NON_ZEROS", False) or (own and not isinstance(own(), Workload)):
         return False
     try:
         model.schedule(model.Config(), replace(workload, operations=workload.operations[:1]))

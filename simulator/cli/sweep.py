@@ -57,14 +57,15 @@ def sweep(
     output.check_targets(csv=report)
     made = Study.from_file(study)
     place = store or store_path(study)
-    with made.open(place) as opened:
-        outcome = made.run_into(
-            opened,
-            workers=workers,
-            cluster=cluster,
-            max_failures=max_failures,
-            progress=not as_json,
-        )
+    with made.executed(
+        place,
+        workers=workers,
+        cluster=cluster,
+        max_failures=max_failures,
+        progress=not as_json,
+    ) as opened:
+        outcome = made.outcome
+        assert outcome is not None
         front = export.front(opened)
         summary = {
             "study": made.definition.name,
@@ -102,7 +103,7 @@ def _rows(front: pd.DataFrame) -> list[dict[str, Any]]:
 def _show(summary: dict[str, Any], front: pd.DataFrame) -> None:
     from simulator.cli import output, tables
 
-    columns = [name for name in front.columns if name not in ("error", "feasible", "accelerator")]
+    columns = _shown_columns(summary, front)
     rows = [[_text(row[name]) for name in columns] for row in summary["pareto"][:SHOWN]]
     numbers = {name for name in columns if front[name].dtype.kind in "if"}
     titles = [f">{name}" if name in numbers else name for name in columns]
@@ -113,6 +114,16 @@ def _show(summary: dict[str, Any], front: pd.DataFrame) -> None:
     if summary["failures"]:
         output.say(f"{summary['failures']} points failed; their errors are in the table")
     output.say(f"{summary['state']}; results are in {summary['store']}")
+
+
+def _shown_columns(summary: dict[str, Any], front: pd.DataFrame) -> list[str]:
+    """Return what tells the points of the front apart, and the objectives."""
+    from simulator.sweep.definition import METRICS
+
+    objectives = [name.removeprefix("-") for name in summary["objectives"]]
+    hidden = {"error", "feasible", *METRICS} - set(objectives)
+    varying = [name for name in front.columns if name not in hidden and front[name].nunique() > 1]
+    return [*(name for name in varying if name not in objectives), *objectives]
 
 
 def _text(value: Any) -> str:

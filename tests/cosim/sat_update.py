@@ -15,15 +15,16 @@ from rtl.sat.top import Space
 from tests.cosim.sat_model import Case
 
 Float32 = NDArray[np.float32]
+RATE, MOMENTUM, NO_DECAY = np.float32(0.1), np.float32(0.9), np.float32(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Sgd:
     """Rate, momentum and weight decay; no decay means two lane operations an element."""
 
-    rate: np.float32 = np.float32(0.1)
-    momentum: np.float32 = np.float32(0.9)
-    decay: np.float32 = np.float32(0.0)
+    rate: np.float32 = RATE
+    momentum: np.float32 = MOMENTUM
+    decay: np.float32 = NO_DECAY
 
     @property
     def decays(self) -> bool:

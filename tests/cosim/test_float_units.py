@@ -52,7 +52,8 @@ def canonical(values: NDArray[np.floating]) -> NDArray[np.uint32]:
 def assert_equal(pairs: NDArray[np.uint32], got: dict[str, NDArray[np.uint32]]) -> None:
     want = expected(pairs)
     wrong = [
-        f"{name}({pairs[i, 0]:08x}, {pairs[i, 1]:08x}) = {got[name][i]:08x}, not {want[name][i]:08x}"
+        f"{name} of {pairs[i, 0]:08x} and {pairs[i, 1]:08x} is {got[name][i]:08x}, "
+        f"not {want[name][i]:08x}"
         for name in OUTPUTS
         for i in np.flatnonzero(got[name] != want[name])[:3]
     ]

@@ -131,9 +131,11 @@ def wide_range(rng: np.random.Generator, shape: tuple[int, int, int], pattern: N
     return nm.windows(left, pattern), nm.compress(right, pattern)
 
 
-def compare(parameters: Parameters, simulator: str, chosen: list[Point], runs) -> list[str]:
+def compare(
+    parameters: Parameters, simulator: str, chosen: list[Point], runs, *, variant: str = ""
+) -> list[str]:
     """Run all points; return a line for each that differs at any of the three levels."""
-    model = build(parameters, simulator)
+    model = build(parameters, simulator, variant=variant)
     work = []
     for number, point in enumerate(chosen):
         rng = np.random.default_rng(point.seed)

@@ -86,5 +86,5 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch) -
     study = Study(networks=["resnet9"])
     for address in ("tcp://127.0.0.1:9", "nonsense://there"):
         with pytest.raises(InputError, match=f"no Dask scheduler answers at '{address}'"):
-            study.run(cluster=address)
+            study.run(cluster=address, store=tmp_path / "s.sqlite")
     assert not list(tmp_path.iterdir())
