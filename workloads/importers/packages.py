@@ -90,6 +90,11 @@ def installed() -> list[str]:
     return [name for name in names() if _file((MODELS | EXAMPLES)[name]) is not None]
 
 
+def describe(name: str) -> str:
+    """Return what a package's model is good for."""
+    return (MODELS | EXAMPLES)[name].kind
+
+
 def locate(name: str) -> Path:
     """Return the file of a model; raise `InputError` that says what to install."""
     known = MODELS | EXAMPLES
