@@ -38,5 +38,5 @@ app.command()(reproduce.reproduce)
 app.command()(sweep.sweep)
 app.command()(traces.capture)
 app.add_typer(traces.trace_app, name="trace")
-for command in (lists.networks, lists.accelerators, lists.methods, lists.explain):
+for command in (lists.networks, lists.accelerators, lists.methods, lists.models, lists.explain):
     app.command()(command)
