@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from dataflow.nm import mask
 from tests.workloads.importers.model_files import (
     DIM,
     HEADS,
@@ -24,8 +26,6 @@ from tests.workloads.importers.model_files import (
     write_safetensors,
     write_tflite,
 )
-
-from dataflow.nm import mask
 from workloads import NM, InputError, Pass, Workload, networks
 from workloads.importers import packages, read_model
 from workloads.importers.statistics import measure, sampled_rows

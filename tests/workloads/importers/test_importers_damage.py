@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tests.workloads.importers.model_files import (
     onnx_model,
     small_onnx,
@@ -21,7 +22,6 @@ from tests.workloads.importers.model_files import (
     write_safetensors,
     write_tflite,
 )
-
 from workloads import InputError
 from workloads.importers import bounded, read_model
 
