@@ -9,7 +9,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 REPORT ?= report
 
-.PHONY: demo test lint bench clean
+TOOLS := iverilog yosys
+
+.PHONY: demo test lint tools bench clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/sparsight compare sat --trace digits-resnet \
@@ -20,7 +22,18 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
+# Simulate and count the emitted Verilog. Installed where that is possible without asking.
+tools:
+	@missing=; for tool in $(TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
+	else \
+	  echo "make test needs$$missing: install with your package manager (apt-get install$$missing)" >&2; \
+	  exit 2; \
+	fi
+
+test: tools lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 bench: $(VENV)/test.stamp

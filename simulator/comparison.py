@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from simulator import breakdown
@@ -12,6 +13,10 @@ from workloads.operations import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+FACTS = ("weight_bytes", "flop_ratio", "published")
+"""Columns of a comparison of methods that do not depend on the accelerator."""
 
 
 def compare(
@@ -44,16 +49,37 @@ def reports(
     """Return a report for each accelerator and method; `progress` wraps the loop over them."""
     from workloads.methods import parse_method
 
-    variants = [parse_method(text)(workload) for text in methods] or [workload]
+    named = [parse_method(text) for text in methods]
+    variants = [method(workload) for method in named] or [workload]
     models = {name: find(name) for name in accelerators}
     configs = {name: model.Config() for name, model in models.items()}
     if isinstance(accelerators, Mapping):
         configs |= accelerators
     pairs = [(name, variant) for name in models for variant in variants]
-    return [
+    made = [
         models[name].simulate(configs[name], models[name].schedule(configs[name], variant))
         for name, variant in progress(pairs)
     ]
+    if not named:
+        return made
+    facts = [_facts(variant, workload) for variant in variants]
+    return [
+        replace(report, extra={**report.extra, **facts[at % len(facts)]})
+        for at, report in enumerate(made)
+    ]
+
+
+def _facts(variant: Workload, dense: Workload) -> dict[str, Any]:
+    """Say what a method makes of the workload, whatever the accelerator, and what it reports."""
+    from workloads.methods import presets
+    from workloads.methods.accounting import weight_bytes
+
+    known = presets.presets().get(variant.method)
+    return {
+        "weight_bytes": weight_bytes(variant),
+        "flop_ratio": variant.kept_macs / dense.macs,
+        "published": known.published if known else "-",
+    }
 
 
 def rows(reports: Sequence[Report]) -> list[dict[str, Any]]:
@@ -77,4 +103,5 @@ def _row(report: Report, first: Report) -> dict[str, Any]:
         "dram_bytes": report.dram_bytes,
         "useful_macs": report.useful_macs,
         "utilisation": report.utilisation,
+        **{name: report.extra[name] for name in FACTS if name in report.extra},
     }

@@ -109,6 +109,24 @@ GLOSSARY: dict[str, Term] = {
     "seconds_WU": Term("s", "Time of backward weight."),
     "seconds_UP": Term("s", "Time of the weight update."),
     "energy_ratio": Term("ratio", "Energy of the first row over the energy of this row."),
+    "weight_bytes": Term("bytes", "Weights that multiply, in the compact form of their patterns."),
+    "flop_ratio": Term(
+        "fraction", "Multiply-accumulates that the method leaves over those of the dense step."
+    ),
+    "run_seconds": Term("s", "Time of a training run: the method's schedule over all its steps."),
+    "run_energy_j": Term("J", "Energy of a training run."),
+    "break_even_step": Term(
+        "steps", "Step after which a run has taken less time than the first method's; empty: never."
+    ),
+    "usage": Term("-", "How a method is written."),
+    "preset": Term("-", "Name of a published method, for --method and --methods."),
+    "written": Term("-", "Words that express a preset."),
+    "unchecked": Term("-", "Why a published number is not compared with ours; empty if it is."),
+    "title": Term("-", "Title of the paper."),
+    "model": Term("-", "Name of a model that a package carries, for --model."),
+    "package": Term("-", "Package and version that carries a model."),
+    "installed": Term("-", "Whether the package is installed here."),
+    "licence": Term("-", "Licence of package and weights, as they state it."),
     "exhibit": Term("-", "Published table, figure or claim: paper/exhibit."),
     "quantity": Term("-", "What the row of the exhibit states."),
     "published": Term("as unit", "Published number."),

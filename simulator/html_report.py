@@ -68,6 +68,8 @@ def lead(baseline: Report, closest: Report) -> str:
 
 
 def _summary(reports: Sequence[Report]) -> Grid:
+    found = comparison.rows(reports)
+    facts = "weight_bytes" in found[0]
     rows = [
         (
             row["accelerator"],
@@ -77,11 +79,12 @@ def _summary(reports: Sequence[Report]) -> Grid:
             quantities.joules(row["energy_j"]),
             quantities.size(row["dram_bytes"]),
             quantities.percent(row["utilisation"], 1),
+            *((quantities.size(row["weight_bytes"]), row["published"]) if facts else ()),
         )
-        for row in comparison.rows(reports)
+        for row in found
     ]
     names = ("accelerator", "method", ">time", ">speedup", ">energy", ">off-chip", ">utilisation")
-    return _grid(*names, rows=rows)
+    return _grid(*names, *((">weights", "published") if facts else ()), rows=rows)
 
 
 def _layers(report: Report) -> Grid:

@@ -35,6 +35,7 @@ precision training, Micikevicius et al., ICLR 2018, arXiv 1710.03740).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate, pairwise, product
 from typing import Literal, NamedTuple
 
@@ -217,6 +218,15 @@ def lower_attention(
         )
         for product_name, m, k, n, left, right, out in table
     )
+
+
+def batched(op: MatMul, count: int) -> MatMul:
+    """Return `count` independent products of the shape of `op`, each with operands of its own."""
+    left, right, out = (
+        replace(operand, elements=count * operand.elements)
+        for operand in (op.left, op.right, op.out)
+    )
+    return replace(op, batch=count * op.batch, left=left, right=right, out=out)
 
 
 def _operand(tensor: str, elements: int, dtype: str) -> Operand:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from workloads.errors import InputError
-from workloads.layers import Conv, Layer, Linear, Vector
+from workloads.layers import Layer, Vector
 from workloads.lowering import Position
 from workloads.operations import Operation, Pass, Workload
 from workloads.vector_work import INFERENCE_KIND, weight_update
@@ -100,6 +100,6 @@ class Network:
     def _position(self, layer: Layer) -> Position:
         if layer.name == self.layers[self._first_trained].name and not self.needs_input_gradient:
             return "first"
-        if isinstance(layer, Conv | Linear) and layer.classifier:
+        if getattr(layer, "classifier", False):
             return "last"
         return "inner"

@@ -40,6 +40,9 @@ DTYPE_BITS = {
     "int32": 32,
     "int16": 16,
     "int8": 8,
+    "int4": 4,
+    "int2": 2,
+    "int1": 1,
     "bool": 8,
 }
 
@@ -224,10 +227,12 @@ class MatMul:
         """Multiply-accumulates that the operands' patterns leave, rounded up.
 
         N:M counts what its groups keep, incomplete ones at the end of a run included; of two
-        patterns on one product the expected overlap is left.
+        patterns on one product the expected overlap is left. The pattern of `out` says which
+        results are wanted: those at the positions of a mask.
         """
         left, right = (_kept_share(op.pattern, self.k_run) for op in (self.left, self.right))
-        return math.ceil(self.macs * left * right)
+        wanted = Fraction(repr(float(self.out.pattern.density)))
+        return math.ceil(self.macs * left * right * wanted)
 
     @property
     def compulsory_bytes(self) -> int:

@@ -21,7 +21,9 @@ class Accelerator(Protocol):
 
     Optional: `RUN_OPTIONS` (see `simulator.run_options`); `NEVER_SLOWER_WITH`, the config fields
     that never make a run slower when they grow; `example()`, a small workload for a model whose
-    `schedule` takes no training step. The contract test reads the last two.
+    `schedule` takes no training step; `STEPS_NON_ZEROS = True` for a model that steps through every
+    non-zero of its operands, which a comparison of all accelerators leaves out. The contract test
+    reads `NEVER_SLOWER_WITH` and `example`.
     """
 
     Config: type[Any]

@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 RUN_OPTIONS = MATRIX_OPTIONS
+STEPS_NON_ZEROS = True
 
 NEVER_SLOWER_WITH = ("dram_bytes_per_s", "hash_units", "cache_bytes")
 """Config fields whose increase never makes a run slower."""

@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 RUN_OPTIONS = MATRIX_OPTIONS
+STEPS_NON_ZEROS = True
 
 NEVER_SLOWER_WITH = ("dram_bytes_per_s", "multiply_pes", "merge_pes")
 """Config fields whose increase never makes a run slower."""

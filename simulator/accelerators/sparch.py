@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 RUN_OPTIONS = MATRIX_OPTIONS
+STEPS_NON_ZEROS = True
 
 NEVER_SLOWER_WITH = ("dram_bytes_per_s", "lanes", "buffer_bytes")
 """Config fields whose increase never makes a run slower."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.cli import compare, lists, reproduce, run, sweep, traces
+from simulator.cli import compare, lists, reproduce, rtl, run, sweep, traces
 
 app = typer.Typer(
     help="Simulate and co-design accelerators for sparse training.",
@@ -37,6 +37,7 @@ app.command()(compare.compare)
 app.command()(reproduce.reproduce)
 app.command()(sweep.sweep)
 app.command()(traces.capture)
+app.command(context_settings=rtl.CONTEXT)(rtl.rtl)
 app.add_typer(traces.trace_app, name="trace")
-for command in (lists.networks, lists.accelerators, lists.methods, lists.explain):
+for command in (lists.networks, lists.accelerators, lists.methods, lists.models, lists.explain):
     app.command()(command)

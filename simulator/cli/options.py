@@ -8,13 +8,22 @@ from typing import Annotated
 import typer
 
 Network = Annotated[str | None, typer.Option(help="Network by name: sparsight networks.")]
-Batch = Annotated[int | None, typer.Option(help="Images or sequences a step, for --network.")]
-Tokens = Annotated[int | None, typer.Option(help="Tokens a sequence, for --network.")]
-Inference = Annotated[bool, typer.Option("--inference", help="Forward pass only, for --network.")]
+Batch = Annotated[int | None, typer.Option(help="Images or sequences a step (--network, --model).")]
+Tokens = Annotated[int | None, typer.Option(help="Tokens a sequence (--network, --model).")]
+Inference = Annotated[bool, typer.Option("--inference", help="Forward pass only.")]
 Trace = Annotated[str | None, typer.Option(help="Trace file, or the name of a shipped trace.")]
 Gemm = Annotated[str | None, typer.Option(metavar="M,K,N", help="One matrix product.")]
 Topology = Annotated[Path | None, typer.Option(help="SCALE-Sim topology file (.csv).")]
 Method = Annotated[str | None, typer.Option(help="Sparsity method such as bdwp:2:8.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|NAME", help="Model file, or one that a package carries: sparsight models."
+    ),
+]
+WeightsOnly = Annotated[
+    bool, typer.Option("--weights-only", help="Read a PyTorch checkpoint's tensors for --model.")
+]
 Pattern = Annotated[str | None, typer.Option(help="Pattern of the weights of --gemm: 2:8.")]
 Settings = Annotated[
     list[str] | None,

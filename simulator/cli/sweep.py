@@ -107,6 +107,9 @@ def _show(summary: dict[str, Any], front: pd.DataFrame) -> None:
     rows = [[_text(row[name]) for name in columns] for row in summary["pareto"][:SHOWN]]
     numbers = {name for name in columns if front[name].dtype.kind in "if"}
     titles = [f">{name}" if name in numbers else name for name in columns]
+    if not len(front):
+        wanted = ", ".join(summary["objectives"])
+        output.say(f"no point has every objective ({wanted}) and keeps the constraints")
     title = f"{len(front)} of {summary['points']} points are on the front"
     tables.console().print(tables.table(title, titles, rows))
     if len(front) > SHOWN:

@@ -47,7 +47,10 @@ def breakdowns(
 def _simulate(point: dict[str, Any], fields: list[str]) -> Report:
     model = find(point["accelerator"])
     config = model.Config(**{name: point[name] for name in fields})
-    return model.simulate(config, model.schedule(config, workload(point["case"], point["method"])))
+    return model.simulate(
+        config,
+        model.schedule(config, workload(point["accelerator"], point["case"], point["method"])),
+    )
 
 
 def _largest(report: Report) -> list[str]:
@@ -70,8 +73,7 @@ def _summed(report: Report, names: list[str]) -> dict[str, Any]:
     return {
         "cycles": {
             name: _by(layers, cycles * (passes == name), len(names))
-            for name in PASSES
-            if (passes == name).any()
+            for name in sorted(set(passes.tolist()), key=_pass_order)
         },
         "macs": _by(layers, np.asarray(report.columns["useful_macs"]), len(names)),
         "bytes": _by(layers, np.asarray(report.columns["dram_bytes"]), len(names)),
@@ -80,6 +82,10 @@ def _summed(report: Report, names: list[str]) -> dict[str, Any]:
         "peak_macs_per_s": report.peak_macs_per_cycle * report.clock_hz,
         "dram_bytes_per_s": bandwidth,
     }
+
+
+def _pass_order(name: str) -> tuple[int, str]:
+    return (PASSES.index(name) if name in PASSES else len(PASSES), name)
 
 
 def _by(layers: NDArray[np.int64], counts: NDArray[Any], width: int) -> list[int]:

@@ -1,45 +1,16 @@
-"""What a study asks for, read from Python values or from a TOML file, checked before anything runs.
-
-A study file:
-
-.. code-block:: toml
-
-    version = 1
-    name = "which array"
-    accelerators = ["sat"]
-    networks = ["resnet50"]
-    batches = [256]
-    methods = ["dense", "bdwp:2:8"]
-    objectives = ["seconds", "area_mm2"]         # "-utilisation" is maximised
-    constraints = ["rows * cols <= 4096", "seconds < 1"]
-
-    [search]
-    kind = "grid"                                # grid, random, sobol, nsga2 or tpe
-    # points = 1000, population = 50 and seed = 0 for all but the grid
-
-    [space]                                      # forms: simulator.sweep.parameters
-    rows = [16, 32, 64]
-    cols = {derive = "rows"}
-
-    [space.sat]                                  # fields that one accelerator has
-    interleave = {from = 1, to = 8, factor = 2}
-
-    [quantities]                                 # further columns, from fields and results
-    area_mm2 = "rows * cols * 0.001"
-"""
+"""What a study asks for, checked before anything runs; `study_file` says how to write one."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import tomllib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+from simulator import run_options
 from simulator.accelerators import find
 from simulator.sweep.expressions import Expression, check_names, parse
 from simulator.sweep.space import (
@@ -61,6 +32,9 @@ WHOLE_METRICS = ("cycles", "compute_cycles", "dram_bytes")
 RESERVED = ("point", "accelerator", "network", "batch", "method", "feasible", "error")
 KINDS = ("grid", "random", "sobol", "nsga2", "tpe")
 MODES = ("training", "inference")
+OPTIONS = "options"
+LISTS = ("accelerators", "batches", "methods", "objectives")
+"""Lists of a study that always hold something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +72,10 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One workload that every design runs, before its method is applied."""
+    """One workload that every design runs, before its method is applied.
+
+    With the mode `options`, `network` holds the accelerator's own options, and `batch` is 0.
+    """
 
     network: str
     batch: int
@@ -109,13 +86,15 @@ class Case:
 class Definition:
     """A whole study, checked. `space` holds common fields and, by name of an accelerator, its own.
 
-    Every design (accelerator, method and fields) runs every network at every batch. `designs` is a
+    Every design (accelerator, method and fields) runs every network at every batch. Accelerators
+    with workloads of their own run `options` instead, texts as on the command line. `designs` is a
     table of designs instead of a space: columns of equal length, one a field, and "method".
     """
 
     name: str = "study"
     accelerators: tuple[str, ...] = ("sat",)
     networks: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     batches: tuple[int, ...] = (32,)
     methods: tuple[str, ...] = ("dense",)
     mode: str = "training"
@@ -129,18 +108,23 @@ class Definition:
     def __post_init__(self) -> None:
         if self.designs:
             self._read_designs()
-        for name in ("accelerators", "networks", "batches", "methods", "objectives", "constraints"):
+        for name in (*LISTS, "networks", "options", "constraints"):
             object.__setattr__(self, name, _listed(name, getattr(self, name)))
-        for name in ("accelerators", "networks", "batches", "methods", "objectives"):
+        for name in (*LISTS, "networks" if not self.options else "options"):
             if not getattr(self, name):
                 raise InputError(f"{name} must list at least one, not nothing")
+        if self.options and (self.networks or self.methods != ("dense",)):
+            raise InputError(
+                "options are workloads of their own; leave networks and methods out beside them"
+            )
         if self.mode not in MODES:
             raise InputError(f"mode must be training or inference, not {self.mode!r}")
         for text in self.methods:
             parse_method(text)
-        for case in self.cases:
-            networks.find(case.network, batch=case.batch)
         self._check_space()
+        for case in self.cases:
+            for accelerator in self.accelerators:
+                check_case(case, accelerator)
         self._check_expressions()
         for space in self.spaces:
             _check_values(space)
@@ -208,6 +192,8 @@ class Definition:
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         """The workloads that every design runs, numbered in this order."""
+        if self.options:
+            return tuple(Case(network=text, batch=0, mode=OPTIONS) for text in self.options)
         return tuple(
             Case(network=network, batch=batch, mode=self.mode)
             for network in self.networks
@@ -279,53 +265,23 @@ class Definition:
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
-def read_file(path: Path) -> Definition:
-    """Read a study file; raise `InputError` with the place of what is wrong."""
-    try:
-        text = path.read_bytes().decode()
-        values = tomllib.loads(text)
-    except OSError as error:
-        raise InputError(f"cannot read the study {path}: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise InputError(f"the study {path} must be UTF-8 text in TOML") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"the study {path} is not TOML: {error}") from None
-    try:
-        return from_values({"name": path.stem, **values})
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+def check_case(case: Case, accelerator: str) -> None:
+    """Raise `InputError` if a workload is unknown, or not one of the accelerator's."""
+    if case.mode == OPTIONS:
+        own_options(case, accelerator)
+    else:
+        networks.find(case.network, batch=case.batch)
 
 
-def from_values(values: Mapping[str, Any]) -> Definition:
-    """Make a study from the values of a study file, its version included."""
-    given = dict(values)
-    version = given.pop("version", None)
-    if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
-        raise InputError(
-            f"version is {version}, from a newer sparsight; this one reads {VERSION}: update it"
-        )
-    if version != VERSION or isinstance(version, bool):
-        raise InputError(f"version must be {VERSION}, as in 'version = {VERSION}', not {version!r}")
-    search = given.pop("search", {})
-    _refuse_unknown(search, [f.name for f in fields(Search)], "search")
-    _refuse_unknown(given, [f.name for f in fields(Definition)], "")
-    for name in ("space", "quantities"):
-        if not isinstance(given.get(name, {}), Mapping):
-            raise InputError(f"{name} must be a table such as [{name}], not {given[name]!r}")
-    if not isinstance(given.get("name", ""), str):
-        raise InputError(f"name must be a text, not {given['name']!r}")
-    return Definition(**given, search=Search(**search))
-
-
-def _refuse_unknown(given: Any, known: Sequence[str], where: str) -> None:
-    if not isinstance(given, Mapping):
-        raise InputError(f"{where} must be a table such as [{where}], not {given!r}")
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-            place = f"{where}.{name}" if where else name
-            raise InputError(f"unknown key {place!r}; {hint}")
+def own_options(case: Case, accelerator: str) -> Mapping[str, tuple[str, ...]]:
+    """Read the options of a case as `sparsight run` does; refuse those that set fields."""
+    known = run_options.chosen_options(find(accelerator))
+    if not known:
+        raise InputError(f"{accelerator} has no options of its own; name networks instead")
+    parsed = run_options.parse(known, shlex.split(case.network))
+    for name in (*parsed.settings, *parsed.base):
+        raise InputError(f"options must name a workload; {name} belongs into space")
+    return parsed.workload
 
 
 def _listed(name: str, value: Any) -> tuple[Any, ...]:

@@ -12,17 +12,18 @@ each wrong point gets its own error.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.accelerators import find
-from simulator.sweep.definition import METRICS, WHOLE_METRICS, Case
+from simulator.sweep.definition import METRICS, OPTIONS, WHOLE_METRICS, Case, own_options
+from simulator.sweep.version import workload_hash
 from workloads import networks
-from workloads.errors import InputError
 from workloads.methods import parse_method
 from workloads.operations import Workload
 
@@ -45,17 +46,27 @@ class Task:
 class Results:
     """The `METRICS` of a block as arrays (designs, cases); `errors` by (design, case).
 
-    Metrics of a point with an error are zero and mean nothing.
+    Metrics of a point with an error are zero and mean nothing. `hashes` are of the workloads that
+    were run, by case and method.
     """
 
     block: int
     metrics: dict[str, NDArray[Any]]
     errors: dict[tuple[int, int], str]
+    hashes: dict[tuple[int, str], str]
 
 
 @lru_cache(maxsize=128)
-def workload(case: Case, method: str) -> Workload:
+def workload(accelerator: str, case: Case, method: str) -> Workload:
     """Return the workload of a case with a method applied, built once in a process."""
+    if case.mode == OPTIONS:
+        model: Any = find(accelerator)
+        return cast(Workload, model.workload_from_options(own_options(case, accelerator)))
+    return _network_workload(case, method)
+
+
+@lru_cache(maxsize=128)
+def _network_workload(case: Case, method: str) -> Workload:
     network = networks.find(case.network, batch=case.batch)
     plain = network.training_step() if case.mode == "training" else network.inference()
     return parse_method(method)(plain)
@@ -73,6 +84,7 @@ def evaluate(task: Task) -> Results:
         name: np.zeros(shape, np.int64 if name in WHOLE_METRICS else np.float64) for name in METRICS
     }
     errors: dict[tuple[int, int], str] = {}
+    hashes: dict[tuple[int, str], str] = {}
     for method in np.unique(task.methods).tolist():
         chosen = np.flatnonzero(task.methods == method)
         fields = {name: values[chosen] for name, values in task.fields.items()}
@@ -81,7 +93,26 @@ def evaluate(task: Task) -> Results:
             for name, values in found.items():
                 metrics[name][chosen, place] = values
             errors |= {(int(chosen[at]), place): text for at, text in wrong.items()}
-    return Results(block=task.block, metrics=metrics, errors=errors)
+            hashes[place, method] = _hash(task.accelerator, case, method)
+    return Results(block=task.block, metrics=metrics, errors=errors, hashes=hashes)
+
+
+def forget_workloads() -> None:
+    """Build workloads anew from now on: the files that they come from may have changed."""
+    for cached in (workload, _network_workload, _hash):
+        cached.cache_clear()
+
+
+@lru_cache(maxsize=128)
+def _hash(accelerator: str, case: Case, method: str) -> str:
+    try:
+        return workload_hash(workload(accelerator, case, method))
+    except Exception as error:  # then every point of it has failed, and the reason is its hash
+        return _named(error)
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _evaluate(
@@ -90,14 +121,12 @@ def _evaluate(
     """Return the metrics of `count` designs on one workload, and the errors by place."""
     model = find(accelerator)
     try:
-        work = workload(case, method)
-    except InputError as error:
-        return {}, dict.fromkeys(range(count), str(error))
+        work = workload(accelerator, case, method)
+    except Exception as error:  # no method for this network, no such file: it fails these points
+        return {}, dict.fromkeys(range(count), _named(error))
     if hasattr(model, "evaluate_many"):
-        try:
+        with suppress(Exception):  # one of them is wrong: find out which, one by one
             return model.evaluate_many(fields, work), {}
-        except InputError:
-            pass  # one of them is wrong: find out which
     columns = {name: values.tolist() for name, values in fields.items()}
     rows = [{name: column[place] for name, column in columns.items()} for place in range(count)]
     return _one_by_one(model, rows, work)
@@ -114,7 +143,7 @@ def _one_by_one(
             config = model.Config(**fields)
             summary = model.simulate(config, model.schedule(config, work)).summary()
         except Exception as error:  # a failing point must not stop the others; it is recorded
-            errors[place] = f"{type(error).__name__}: {error}"
+            errors[place] = _named(error)
         for name, column in found.items():
             column.append(float("nan") if summary[name] is None else summary[name])
     return {name: np.array(column) for name, column in found.items()}, errors

@@ -17,7 +17,7 @@ import numpy as np
 from simulator.glossary import GLOSSARY
 from simulator.sweep import export
 from simulator.sweep.breakdowns import breakdowns
-from simulator.sweep.definition import METRICS, Definition
+from simulator.sweep.definition import METRICS, Case, Definition
 from simulator.sweep.sensitivity import effects
 from simulator.sweep.store import Store
 from simulator.sweep.version import code_version
@@ -65,7 +65,7 @@ def page_values(definition: Definition, store: Store) -> dict[str, Any]:
     by_place = dict(zip(order.tolist(), found, strict=True))
     columns = [name for name in table.columns if name not in ("network", "batch", "error")]
     return {
-        "cases": [f"{case.network}, batch {case.batch}" for case in definition.cases],
+        "cases": [_case_name(case) for case in definition.cases],
         "objectives": definition.signs,
         "columns": [_column(name, definition, table) for name in columns],
         "rows": {name: _values(table[name]) for name in columns},
@@ -117,6 +117,10 @@ def _sensitivity(definition: Definition, store: Store) -> list[dict[str, Any]]:
             shared = {"case": place, "objective": objective}
             found += [shared | asdict(effect) for effect in effects(rows, names, objective)]
     return found
+
+
+def _case_name(case: Case) -> str:
+    return f"{case.network}, batch {case.batch}" if case.batch else case.network
 
 
 def _column(name: str, definition: Definition, table: pd.DataFrame) -> dict[str, Any]:

@@ -12,14 +12,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from simulator.sweep.definition import Definition
-from simulator.sweep.evaluate import Results, Task, evaluate, workload
+from simulator.sweep.evaluate import Results, Task, evaluate, forget_workloads
 from simulator.sweep.rows import result_rows
 from simulator.sweep.space import Designs
 from simulator.sweep.store import Store
-from simulator.sweep.version import workload_hash
 from workloads.errors import InputError
 
 POLL_SECONDS = 0.1
@@ -129,26 +128,15 @@ class Loop:
             self._keep(accelerator, designs, future.result())
 
     def _keep(self, accelerator: str, designs: Designs, results: Results) -> None:
-        self._note_workloads(set(designs.methods.tolist()))
+        for (case, method), digest in results.hashes.items():
+            if (case, method) not in self.hashed:
+                self.store.note_workload(case, method, digest)
+                self.hashed.add((case, method))
         rows = result_rows(self.definition, accelerator, designs, results)
         points = len(designs) * len(self.definition.cases)
         if self.store.finish(results.block, rows):
             self.limits.failures += len(results.errors)
             self.watcher.finished(points, len(results.errors))
-
-    def _note_workloads(self, methods: set[str]) -> None:
-        for place, case in enumerate(self.definition.cases):
-            for method in methods:
-                if (place, method) not in self.hashed:
-                    self.hashed.add((place, method))
-                    self.store.note_workload(place, method, _hash(case, method))
-
-
-def _hash(case: Any, method: str) -> str:
-    try:
-        return workload_hash(workload(case, method))
-    except InputError as error:
-        return f"none: {error}"
 
 
 def run_stages(loop: Loop, stages: Iterator[Stage]) -> str:
@@ -156,6 +144,7 @@ def run_stages(loop: Loop, stages: Iterator[Stage]) -> str:
 
     Raises `InputError` if the processes that compute are gone.
     """
+    forget_workloads()
     with _until_interrupted(loop.limits.stop):
         try:
             for stage in stages:

@@ -22,7 +22,8 @@ from simulator.accelerators import find
 from simulator.sweep.expressions import Expression, check_names, parse
 from simulator.sweep.parameters import Parameter, read
 from workloads.errors import InputError
-from workloads.methods import parse_method
+from workloads.methods import Rule, parse_method
+from workloads.patterns import NM
 
 METHOD = "method"
 METHOD_NAMES = (METHOD, "method_n", "method_m")
@@ -246,8 +247,9 @@ def method_sizes(methods: NDArray[Any]) -> dict[str, NDArray[np.int64]]:
 
 
 def _nm(method: str) -> tuple[int, int]:
-    patterns = [rule.pattern for _, rules in parse_method(method).schedule for rule in rules]
-    return (patterns[0].n, patterns[0].m) if patterns else (1, 1)
+    steps = [step for _, rules in parse_method(method).schedule for step in rules]
+    patterns = (step.pattern for step in steps if isinstance(step, Rule))
+    return next(((p.n, p.m) for p in patterns if isinstance(p, NM)), (1, 1))
 
 
 def checked_values(space: Space) -> Iterable[tuple[str, list[Any]]]:

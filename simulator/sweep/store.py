@@ -19,7 +19,7 @@ import platform
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -99,9 +99,19 @@ class Store:
             ).lastrowid
 
     def note_workload(self, case: int, method: str, digest: str) -> None:
-        """Note the hash of the workload of a case and method."""
+        """Note the hash of the workload of a case and method.
+
+        Raises `InputError` if it was another one before: a file that it comes from has changed.
+        """
         with self._writing() as execute:
             execute("INSERT OR IGNORE INTO workloads VALUES (?, ?, ?)", (case, method, digest))
+            noted = 'SELECT hash FROM workloads WHERE "case" = ? AND method = ?'
+            ((before,),) = execute(noted, (case, method))
+        if before != digest:
+            name = self.definition.cases[case].network
+            raise InputError(
+                f"{name} has changed since the store {self.path} was begun; name another --store"
+            )
 
     def done_blocks(self) -> set[int]:
         """Return the numbers of the finished blocks."""
@@ -189,13 +199,8 @@ def open_store(path: Path | None, definition: Definition) -> Store:
     Raises `InputError`, and changes nothing, if the file is no store, holds another study, was
     filled by another version of the code, or cannot be written.
     """
-    new = path is None or not path.exists() or path.stat().st_size == 0
-    if path is not None and not path.absolute().parent.is_dir():
-        raise InputError(f"cannot make the store {path}: there is no folder {path.parent}")
-    if path is not None and not new and not os.access(path, os.W_OK):
-        raise InputError(f"cannot write the store {path}: it is read-only")
-    if not new:
-        assert path is not None
+    if path is not None:
+        _check_place(path)
         _check(path, definition)
     store = Store(path, definition)
     try:
@@ -240,22 +245,39 @@ def _create(store: Store, definition: Definition) -> None:
             execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", item)
 
 
+def _check_place(path: Path) -> None:
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"cannot make the store {path}: there is no folder {path.parent}")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise InputError(f"cannot write the store {path}: it is read-only")
+
+
+def _read_meta(path: Path) -> dict[str, str]:
+    """Return what a store says of itself; nothing for a file that is not there yet or is blank."""
+    if not path.exists() or path.stat().st_size == 0:
+        return {}
+    try:
+        place = f"{path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(place, uri=True, timeout=BUSY_SECONDS)) as connection:
+            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
+            if not tables:  # the disk was full, or the process was killed, as it was made
+                return {}
+            if "meta" in tables:
+                return dict(connection.execute("SELECT key, value FROM meta"))
+    except sqlite3.Error as error:
+        raise InputError(
+            f"{path} must be the store of a study, but is not: {error}; name another --store"
+        ) from error
+    raise InputError(
+        f"{path} must be the store of a study, not another SQLite file; name another --store"
+    )
+
+
 def _check(path: Path, definition: Definition) -> None:
     """Refuse a store that these results must not be added to."""
-    try:
-        connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=BUSY_SECONDS)
-        try:
-            meta = dict(connection.execute("SELECT key, value FROM meta"))
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        if "locked" in str(error) or "no such table" not in str(error):
-            raise InputError(
-                f"{path} must be the store of a study, but is not: {error}; name another --store"
-            ) from error
-        raise InputError(
-            f"{path} must be the store of a study, not another SQLite file; name another --store"
-        ) from error
+    meta = _read_meta(path)
+    if not meta:
+        return
     if meta.get("format") != FORMAT:
         raise InputError(
             f"the store {path} has format {meta.get('format')}, not {FORMAT}, of another version "

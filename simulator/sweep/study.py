@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from simulator.sweep import execute, export
-from simulator.sweep.definition import VERSION, Definition, from_values, read_file
+from simulator.sweep.definition import VERSION, Definition
 from simulator.sweep.pareto import frame_front
 from simulator.sweep.progress import Progress, Silent
 from simulator.sweep.runner import COMPLETE, Limits, Loop, Watcher, run_stages
 from simulator.sweep.stages import plan
 from simulator.sweep.store import Store, open_store
+from simulator.sweep.study_file import from_values, read_file
 from workloads.errors import InputError
 from workloads.files import write_whole
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import dataflow
 import simulator
 import workloads
+from workloads.operations import Workload
 
 NOT_RESULTS = ("cli", "templates", "published", "experiments")
 """Parts of `simulator` that show results but do not make them."""
@@ -37,4 +41,22 @@ def code_version() -> str:
 
 def workload_hash(workload: Any) -> str:
     """Return a hash of everything that a workload asks to compute, its name left out."""
-    return hashlib.sha256(repr(tuple(workload)).encode()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    _add(digest, tuple(workload) if isinstance(workload, Workload) else workload)
+    return digest.hexdigest()[:16]
+
+
+def _add(digest: Any, value: Any) -> None:
+    """Add a value to a hash: the elements of arrays, the fields of dataclasses, else its repr."""
+    digest.update(f"\0{type(value).__name__}\0".encode())
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype.str}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            _add(digest, part)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _add(digest, getattr(value, field.name))
+    else:
+        digest.update(repr(value).encode())

@@ -31,6 +31,11 @@ function varies(name) {
   return new Set(STUDY.rows[name]).size > 1;
 }
 
+function spansDecades(name) {
+  const values = STUDY.rows[name].filter((value) => value > 0);
+  return Math.max(...values) > 30 * Math.min(...values);
+}
+
 function points() {
   const place = Number(chosen("case"));
   return STUDY.case.map((_, i) => i).filter((i) => STUDY.case[i] === place);
@@ -332,6 +337,7 @@ function start() {
   const groups = ["accelerator", "method"].filter(varies);
   fill("colour", [["", "none"], ...parameters().map((name) => [name, name])], groups[0] || "");
   fill("objective", OBJECTIVES.map((name) => [name, name]), OBJECTIVES[0]);
+  element("log").checked = [OBJECTIVES[0], second].some(spansDecades);
   for (const id of ["x", "y", "log", "colour"]) element(id).onchange = drawScatter;
   element("case").onchange = changeCase;
   element("objective").onchange = drawSensitivity;

@@ -178,13 +178,5 @@ def test_configs_that_cannot_be_built_are_refused(call, message: str) -> None:
 def test_the_command_line_gives_the_stable_keys(name: str, capsys) -> None:
     assert main(["run", name, "--matrix", "polblogs", "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
-    stable = [
-        "multiplies",
-        "adds",
-        "nnz_c",
-        "compulsory_bytes",
-        "windows",
-        "probes_per_product",
-        "phases",
-    ]
-    assert set(stable) <= set(values)
+    stable = {"multiplies", "adds", "nnz_c", "compulsory_bytes", "windows", "phases"}
+    assert stable | {"probes_per_product"} <= set(values)

@@ -12,6 +12,7 @@ from simulator.accelerators import systolic
 from simulator.accelerators.systolic import memory, stepped, timing
 from workloads import (
     NM,
+    Block,
     InputError,
     Operand,
     Pass,
@@ -393,3 +394,28 @@ def test_every_dataflow_and_overlap_gives_a_report() -> None:
         DATAFLOWS, ("none", "double_buffered", "ideal"), ODD_SHAPES
     ):
         assert 0 < run(gemm(*shape), dataflow=dataflow, tile_overlap=overlap).utilisation <= 1
+
+
+@pytest.mark.parametrize("dataflow", ["os", "ws"])
+def test_blocks_as_large_as_a_tile_are_left_out(dataflow: str) -> None:
+    """Half of the blocks of K: as many cycles as a product of half the K."""
+    settings = {"rows": 16, "cols": 16, "dataflow": dataflow}
+    sparse = run(gemm(96, 256, 64, pattern=Block(16, 16, 0.5)), **settings)
+    assert sparse.compute_cycles == run(gemm(96, 128, 64), **settings).compute_cycles
+    assert any("spread evenly" in note for note in sparse.notes)
+
+
+@pytest.mark.parametrize(
+    ("block", "settings"),
+    [
+        (Block(16, 8, 0.5), {}),
+        (Block(8, 16, 0.5), {"dataflow": "ws"}),
+        (Block(16, 16, 0.5), {"dataflow": "is"}),
+        (Block(16, 16, 0.5), {"block_support": False}),
+    ],
+)
+def test_blocks_that_fill_no_tile_run_dense_and_are_noted(block: Block, settings) -> None:
+    array = {"rows": 16, "cols": 16} | settings
+    sparse = run(gemm(96, 256, 64, pattern=block), **array)
+    assert sparse.cycles == run(gemm(96, 256, 64), **array).cycles
+    assert any("run dense" in note for note in sparse.notes)

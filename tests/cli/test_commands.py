@@ -15,6 +15,8 @@ from simulator.accelerators import names
 from simulator.configuration import describe
 from simulator.glossary import GLOSSARY
 from workloads import gemm, methods, networks
+from workloads.methods import presets
+from workloads.methods.vocabulary import WORDS
 from workloads.trace import read_trace, shipped
 
 SMALL = ("--network", "resnet9", "--batch", "2")
@@ -57,7 +59,7 @@ def test_lists_name_everything_there_is(sparsight) -> None:
     assert [row["accelerator"] for row in sparsight("accelerators", "--json").json] == names()
     assert [row["network"] for row in sparsight("networks", "--json").json] == networks.names()
     found = [row["method"].partition(":")[0] for row in sparsight("methods", "--json").json]
-    assert found == methods.names()
+    assert found == [*methods.names(), *WORDS, *presets.names()]
     assert [row["trace"] for row in sparsight("trace", "list", "--json").json] == list(shipped())
 
 
@@ -219,6 +221,45 @@ def test_a_run_needs_neither_pandas_nor_matplotlib_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_compare_reads_a_model_and_every_accelerator(sparsight, tmp_path: Path) -> None:
+    """One table of methods and accelerators; a run of steps; one page."""
+    trace = next(iter(shipped().values()))
+    result = sparsight(
+        "compare", "--model", trace, "--accelerators", "all", "--steps", "100",
+        "--methods", "dense,bdwp:2:8,spdf", "--report", tmp_path, "--json",
+    )  # fmt: skip
+    rows = result.json
+    assert [row["method"] for row in rows[:3]] == ["dense", "bdwp:2:8", "spdf"]
+    assert {"sat", "systolic"} <= {row["accelerator"] for row in rows}
+    assert rows[2]["published"] == "GPT-3 XL at 75 %: 2.5x fewer pre-training FLOPs"
+    assert rows[2]["weight_bytes"] < rows[0]["weight_bytes"]
+    assert rows[1]["run_seconds"] == pytest.approx(100 * rows[1]["seconds"])
+    assert (rows[0]["break_even_step"], rows[1]["break_even_step"]) == (None, 1)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "GPT-3 XL at 75 %" in page
+
+
+def test_compare_shows_what_methods_report(sparsight) -> None:
+    out = sparsight(
+        "compare", "sat", *SMALL, "--methods", "dense,monarch-training", "--steps", "10"
+    ).out
+    assert "ViT and GPT-2 training 2x" in out
+    assert "pays after" in out
+
+
+def test_methods_explains_one_word(sparsight) -> None:
+    (row,) = sparsight("methods", "low-rank", "--json").json
+    assert row["method"] == "low-rank:RANK"
+    (row,) = sparsight("methods", "spdf", "--json").json
+    assert row["written"] == "unstructured:0.25"
+
+
+def test_models_lists_packages(sparsight) -> None:
+    rows = sparsight("models", "--json").json
+    assert {"minilm", "smollm2-135m", "open-nsfw", "pose-sparse"} <= {row["model"] for row in rows}
+    assert all("==" in row["package"] or row["package"] == "onnx" for row in rows)
 
 
 def test_the_version_is_that_of_the_distribution(sparsight) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from simulator.sweep import Study
-from simulator.sweep.definition import from_values, read_file
+from simulator.sweep.study_file import from_values, read_file
 from workloads import InputError
 
 PLAIN = {"version": 1, "networks": ["resnet9"], "space": {"rows": [8, 16]}}
@@ -113,6 +113,8 @@ def test_the_digest_is_of_the_study_and_not_of_its_name() -> None:
             "space.rows.derive reads 'cols', which is not known here",
         ),
         ({"space": {"rows": [8], "sat": {"row": [1]}}}, "space.sat.row: sat has no field 'row'"),
+        ({"options": ["--matrix a.mtx"]}, "options are workloads of their own; leave networks and"),
+        ({"networks": [], "options": ["-x"]}, "sat has no options of its own; name networks"),
         ({"designs": {"rows": [1]}}, "designs must stand alone, for one accelerator, without a"),
     ],
 )

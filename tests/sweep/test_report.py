@@ -239,7 +239,8 @@ if CHROMIUM:
     def test_choices_redraw_everything(page) -> None:
         page.value("element('case').value = '1'; changeCase()")
         assert page.value("points().every((i) => STUDY.case[i] === 1)")
-        page.value("element('log').click()")
+        page.value("element('log').checked || element('log').click()")
+        page.value("drawScatter()")
         assert page.value("element('scatter').layout.xaxis.type") == "log"
         for colour in ("", "method", "rows"):
             page.value(f"element('colour').value = '{colour}'; drawScatter()")

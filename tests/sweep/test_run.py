@@ -11,6 +11,7 @@ import pytest
 
 from simulator.accelerators import find
 from simulator.sweep import Study, progress
+from simulator.sweep.version import workload_hash
 from workloads import InputError, networks
 from workloads.methods import parse_method
 
@@ -131,3 +132,37 @@ def test_a_dead_worker_is_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="a worker process died"):
             study.run(executor=pool, store=tmp_path / "s.sqlite")
     assert study.run(workers=1, store=tmp_path / "s.sqlite").error.isna().all()
+
+
+def test_accelerators_with_workloads_of_their_own_run_their_options(tmp_path) -> None:
+    entries = [(1, 1), (2, 3), (3, 2), (4, 4), (4, 1)]
+    lines = [f"{row} {col} 1.5" for row, col in entries]
+    path = tmp_path / "a.mtx"
+    header = f"%%MatrixMarket matrix coordinate real general\n4 4 {len(entries)}\n"
+    path.write_text(header + "\n".join(lines) + "\n")
+    gamma = find("gamma")
+    study = Study(
+        accelerators=["gamma"],
+        options=[f"--matrix {path}"],
+        space={"pes": [1, 2]},
+        objectives=["seconds"],
+    )
+    table = study.run(workers=1)
+    work = gamma.workload_from_options({"matrix": (str(path),)})
+    for row in table.itertuples():
+        config = gamma.Config(pes=row.pes)
+        assert row.cycles == gamma.simulate(config, gamma.schedule(config, work)).cycles
+    assert workload_hash(work) != workload_hash(networks.find("resnet9").inference())
+    with pytest.raises(InputError, match="there is no option --matrx; did you mean --matrix"):
+        Study(accelerators=["gamma"], options=["--matrx a.mtx"])
+    store = tmp_path / "s.sqlite"
+    study.run(workers=1, store=store, max_failures=0)
+    path.write_text(path.read_text().replace("4 1 1.5", "4 2 1.5"))
+    with study.open(store) as opened:
+        opened._connection.execute("DELETE FROM results")
+        opened._connection.execute("DELETE FROM blocks")
+    with pytest.raises(InputError, match=r"a.mtx has changed since the store .* was begun"):
+        study.run(workers=1, store=store)
+    path.write_text("")
+    failed = Study(accelerators=["gamma"], options=[f"--matrix {path}"]).run(workers=1)
+    assert failed.error.notna().all()

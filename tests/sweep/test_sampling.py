@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from simulator.sweep.definition import from_values
 from simulator.sweep.sampling import samples
+from simulator.sweep.study_file import from_values
 from workloads import InputError
 
 SPACE = {"rows": [8, 16, 32], "cols": [8, 16], "stationarity": ["os", "ws"]}

@@ -223,6 +223,15 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path, expected) -> None:
     pd.testing.assert_frame_equal(study.run(workers=1, store=path), expected)
 
 
+def test_a_store_that_was_killed_as_it_was_made_is_made_again(tmp_path) -> None:
+    path = tmp_path / "odd # name?.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    assert path.stat().st_size > 0
+    study = Study(networks=["resnet9"])
+    assert len(study.run(workers=1, store=path)) == len(study.run(workers=1, store=path)) == 1
+
+
 def test_blocks_of_a_dead_process_are_taken_over(tmp_path) -> None:
     study, path = Study(networks=["resnet9"], space={"rows": [8]}), tmp_path / "s.sqlite"
     with study.open(path) as alive, study.open(path) as other:

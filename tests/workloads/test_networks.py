@@ -145,7 +145,7 @@ def test_only_the_first_trained_layer_has_no_backward_data(name: str) -> None:
     backward = {op.layer for op in step.only(Pass.BP).matmuls}
     without = set(forward) - backward
     assert without == {layer for layer, position in forward.items() if position == "first"}
-    starts_with_product = name not in ("bert-base", "gpt2", "llama-7b-block")
+    starts_with_product = name not in ("bert-base", "gpt2", "gpt3-xl", "llama-7b-block")
     assert len(without) == starts_with_product
 
 

@@ -14,28 +14,40 @@ transposable  FF: W, BP: W   (1 + 2 d) / 3          one mask for both, kept for 
 The ratio counts the multiply-accumulates of a training step over those of the dense step, for a
 layer whose FF, BP and WU are equally large. WU is dense in all of them.
 
+`parse_method` reads these, the words of `workloads.methods.vocabulary`, the presets of
+`workloads.methods.presets`, and sums of all three:
+
 >>> from workloads import networks
 >>> step = networks.resnet50(batch=256).training_step()
 >>> round(1 / bdwp(2, 8)(step).flop_ratio, 3)
 1.961
+>>> lora = parse_method("side:16+freeze")
+>>> round(lora.flop_ratio(networks.llama_7b_block().training_step()), 2)
+0.7
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from workloads.errors import InputError
-from workloads.methods.method import Method, Rule, Rules, Stage
+from workloads.methods.masking import Rule
+from workloads.methods.method import Change, Method, Rules, Stage, Step, change
 from workloads.operations import Pass
 from workloads.patterns import NM, TransposableNM
 
 __all__ = [
+    "Change",
     "Method",
     "Rule",
     "Rules",
     "Stage",
+    "Step",
     "bdwp",
+    "change",
     "dense",
     "names",
     "parse_method",
@@ -118,25 +130,78 @@ _SPARSE: dict[str, Callable[[int, int], Method]] = {
     "transposable": transposable,
 }
 
+_WINDOW = re.compile(r"(?P<word>.*)\[(?P<start>[0-9.]+)-(?P<end>[0-9.]+)\]")
+
 
 def names() -> list[str]:
-    """Return the names of all methods; all but dense need N and M."""
+    """Return the names of the N:M methods; all but dense need N and M."""
     return ["dense", *_SPARSE]
 
 
 def parse_method(text: str) -> Method:
-    """Read a method from `dense` or `name:N:M`, the inverse of its name.
+    """Read a method: `dense`, `name:N:M`, a word of the vocabulary, a preset, or a sum of these.
 
-    Raises `InputError` saying what would be right.
+    The inverse of its name. Raises `InputError` saying what would be right.
 
     >>> parse_method("bdwp:2:8") == bdwp(2, 8)
     True
+    >>> parse_method("mask:2:4@FF+precision:int8:int8").name
+    'mask:2:4@ff+precision:int8:int8'
     """
-    name, *sizes = text.strip().lower().split(":")
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names())}"
-        raise InputError(f"no method is called {name!r}; {hint}")
+    first, *others = (_part(part) for part in text.strip().lower().split("+"))
+    for other in others:
+        first = first + other
+    return first
+
+
+def _part(text: str) -> Method:
+    """Read one summand, with its window if it has one."""
+    windowed = _WINDOW.fullmatch(text)
+    if windowed is None:
+        return _word(text)
+    try:
+        start, end = float(windowed["start"]), float(windowed["end"])
+    except ValueError:
+        raise InputError(f"a window must be two fractions, as in [0.25-1], not {text!r}") from None
+    return _word(windowed["word"]).within(start, end)
+
+
+def _word(text: str) -> Method:
+    from workloads.methods import presets
+    from workloads.methods.vocabulary import WORDS
+
+    name, *arguments = text.strip().split(":")
+    if name in _SPARSE or name == "dense":
+        return _classic(text, name, arguments)
+    if name in WORDS:
+        try:
+            return WORDS[name].build(text.strip(), arguments)
+        except (ValueError, KeyError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{name} must be written {WORDS[name].usage}, as in {WORDS[name].example}, "
+                f"not {text!r}"
+            ) from None
+    known = [*names(), *WORDS, *presets.names()]
+    if name in presets.names() and not arguments:
+        return _preset(name)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names())}"
+    raise InputError(f"no method is called {name!r}; {hint}")
+
+
+def _preset(name: str) -> Method:
+    from workloads.methods import presets
+
+    found = presets.find(name)
+    if not found.text:
+        raise InputError(f"preset {name} has no estimate of its own: {found.unchecked}")
+    method = parse_method(found.text)
+    return replace(method, name=name, source=found.title)
+
+
+def _classic(text: str, name: str, sizes: list[str]) -> Method:
     if name == "dense":
         if sizes:
             raise InputError(f"method dense takes no N:M; write dense, not {text!r}")

@@ -1,42 +1,47 @@
-"""A sparsity method: which tensor carries which N:M pattern in which pass, and when in a run.
+"""A sparsity method: what it does to a workload, and when in a training run.
 
-A method turns a dense workload into a sparse one. It sets the patterns of operands, puts a
-`Selection` before the first product that uses each selected tensor, and says in the notes which
-layers it left dense and why:
-
-* the first layer, the classifier and attention, where the method's policy says so,
-* every layer whose reduction axis has runs shorter than M, which cannot hold a group (a depthwise
-  convolution, the three channels of an image). A transposable mask needs M along both axes.
-
-Weights are selected once for a layer and pass; dY exists once for every use of a layer.
+A method turns a dense workload into a sparse one in steps: a `Rule` gives an operand a pattern in a
+pass, a `Change` rewrites the workload (other shapes, other products, other data types). Steps are
+taken in order; rules that follow each other are assigned together (`workloads.methods.masking`).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from workloads.errors import InputError
-from workloads.lowering import conv_elements
-from workloads.operations import MatMul, Operand, Operation, Pass, Selection, Workload
-from workloads.patterns import NM, TransposableNM
+from workloads.methods.masking import Policy, Rule, assign
+from workloads.operations import Pass, Workload
+
+__all__ = ["Change", "Method", "Rule", "Rules", "Stage", "Step"]
 
 
-class Rule(NamedTuple):
-    """`tensor` (W or dY) has `pattern` in the products of `pass_`."""
+class Change(NamedTuple):
+    """A function `(workload, hyper-parameters) -> workload` with its hyper-parameters bound."""
 
-    pass_: Pass
-    tensor: str
-    pattern: NM
+    rewrite: Callable[..., Workload]
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __call__(self, workload: Workload) -> Workload:
+        """Rewrite the workload."""
+        return self.rewrite(workload, **dict(self.options))
 
 
-Rules = tuple[Rule, ...]
+Step = Rule | Change
+Rules = tuple[Step, ...]
+
+
+def change(rewrite: Callable[..., Workload], **options: Any) -> Change:
+    """Bind hyper-parameters to a function of the vocabulary."""
+    return Change(rewrite, tuple(options.items()))
 
 
 class Stage(NamedTuple):
-    """The rules that hold from `start` to `end`, both fractions of the training run."""
+    """The steps that hold from `start` to `end`, both fractions of the training run."""
 
     start: float
     end: float
@@ -45,11 +50,13 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """Patterns for tensors and passes over a training run.
+    """Steps over a training run.
 
-    `name` is the text that `parse_method` reads. `schedule` holds (start, rules): the rules that
+    `name` is the text that `parse_method` reads. `schedule` holds (start, steps): the steps that
     hold from that fraction of the run on; the first start is 0. `refresh_steps` is the number of
-    steps that a mask is kept for (1: selected anew in every step).
+    training steps that a mask is kept for (1: selected anew in every step); a `static` mask is
+    never selected in training. In a step that selects anew, the rules named in `dense_on_refresh`
+    do not hold.
     """
 
     name: str
@@ -59,6 +66,8 @@ class Method:
     classifier_dense: bool = True
     attention_dense: bool = True
     refresh_steps: int = 1
+    dense_on_refresh: tuple[tuple[Pass, str], ...] = ()
+    static: bool = False
 
     def __post_init__(self) -> None:
         starts = [start for start, _ in self.schedule]
@@ -66,7 +75,8 @@ class Method:
             raise InputError(
                 f"schedule of {self.name} must start at 0 and rise to below 1, not at {starts}"
             )
-        for _, rules in self.schedule:
+        for _, steps in self.schedule:
+            rules = [step for step in steps if isinstance(step, Rule)]
             if len({(rule.pass_, rule.tensor) for rule in rules}) < len(rules):
                 raise InputError(f"{self.name} must give a tensor one pattern in a pass, not two")
         if self.refresh_steps < 1:
@@ -84,7 +94,7 @@ class Method:
         )
 
     def at(self, progress: float) -> Rules:
-        """Return the rules in force after the fraction `progress` of the run."""
+        """Return the steps in force after the fraction `progress` of the run."""
         if not 0 <= progress <= 1:
             raise InputError(f"progress of {self.name} must lie in 0 to 1, not {progress!r}")
         return self.schedule[bisect_right([start for start, _ in self.schedule], progress) - 1][1]
@@ -96,21 +106,73 @@ class Method:
         later = tuple((fraction + start * (1 - fraction), rules) for start, rules in self.schedule)
         return replace(self, schedule=((0.0, ()), *later))
 
-    def __call__(self, workload: Workload, progress: float = 1.0) -> Workload:
+    def within(self, start: float, end: float) -> Method:
+        """Return the method in a window of the run, dense before and after it.
+
+        The schedule is not squeezed: what it says outside of the window is left out.
+        """
+        if not 0 <= start < end <= 1:
+            raise InputError(
+                f"the window of {self.name} must be two fractions of the run, the smaller first, "
+                f"not {start:g}-{end:g}"
+            )
+        starts = sorted({0.0, start, end, *(s for s, _ in self.schedule)} - {1.0})
+        schedule = tuple((s, self.at(s) if start <= s < end else ()) for s in starts)
+        named = f"{self.name}[{start:g}-{end:g}]"
+        return replace(self, name=named, schedule=_merged(schedule))
+
+    def __add__(self, other: Method) -> Method:
+        """Return both methods, the steps of `other` after those of this one at every time.
+
+        A layer stays dense if either of them leaves it dense.
+        """
+        starts = sorted({start for method in (self, other) for start, _ in method.schedule})
+        return Method(
+            name=f"{self.name}+{other.name}",
+            source="; ".join(dict.fromkeys(s for s in (self.source, other.source) if s)),
+            schedule=_merged(tuple((s, self.at(s) + other.at(s)) for s in starts)),
+            first_dense=self.first_dense or other.first_dense,
+            classifier_dense=self.classifier_dense or other.classifier_dense,
+            attention_dense=self.attention_dense or other.attention_dense,
+            refresh_steps=max(self.refresh_steps, other.refresh_steps),
+            dense_on_refresh=self.dense_on_refresh + other.dense_on_refresh,
+            static=self.static and other.static,
+        )
+
+    def __call__(
+        self, workload: Workload, progress: float = 1.0, *, refresh: bool = True
+    ) -> Workload:
         """Return `workload` as the method makes it after the fraction `progress` of the run.
 
-        Raises `InputError` if a method was applied to the workload before.
+        With `refresh` false it is one of the steps between two selections of the mask. Raises
+        `InputError` if a method was applied to the workload before.
         """
         if workload.method != "dense":
             raise InputError(
                 f"{self.name} must be applied to a dense workload, not to {workload.name!r}, "
                 f"which is {workload.method}"
             )
-        rules = self.at(progress)
-        state = _State(method=self, rules={(r.pass_, r.tensor): r.pattern for r in rules})
-        operations = tuple(op for before in workload for op in _apply(state, before))
-        notes = (*workload.notes, *state.notes(), *self._notes(rules, progress))
-        return replace(workload, operations=operations, method=self.name, notes=notes)
+        steps, after, notes = self.at(progress), workload, list[str]()
+        for masks, group in groupby(steps, key=lambda step: isinstance(step, Rule)):
+            if masks:
+                after, said = assign(after, self._rules(group, refresh), self._policy(refresh))
+                notes += said
+                continue
+            for rewrite in group:
+                after = rewrite(after)  # type: ignore[operator]
+        said_before = (*after.notes, *notes, *self._notes(steps, progress, refresh))
+        return replace(after, method=self.name, notes=said_before)
+
+    def flop_ratio(self, workload: Workload, progress: float = 1.0) -> float:
+        """Return kept multiply-accumulates over those of the dense `workload`, refreshes included.
+
+        Of `refresh_steps` steps one selects the mask anew; it may multiply what the others skip.
+        """
+        kept = self(workload, progress).kept_macs
+        if self.dense_on_refresh and self.refresh_steps > 1:
+            between = self(workload, progress, refresh=False).kept_macs
+            return (kept + (self.refresh_steps - 1) * between) / self.refresh_steps / workload.macs
+        return kept / workload.macs
 
     def average_flop_ratio(self, workload: Workload) -> float:
         """Return the training-FLOP ratio of a whole run: the stages' ratios, weighted by length.
@@ -123,118 +185,37 @@ class Method:
         True
         """
         return sum(
-            (stage.end - stage.start) * self(workload, stage.start).flop_ratio
+            (stage.end - stage.start) * self.flop_ratio(workload, stage.start)
             for stage in self.stages
         )
 
-    def _notes(self, rules: Rules, progress: float) -> Iterator[str]:
-        if not rules and len(self.schedule) > 1:
+    def _rules(self, group: Iterator[Step], refresh: bool) -> tuple[Rule, ...]:
+        """Return the rules of a group that hold in this step."""
+        rules = tuple(step for step in group if isinstance(step, Rule))
+        if not refresh or self.refresh_steps <= 1:
+            return rules
+        return tuple(r for r in rules if (r.pass_, r.tensor) not in self.dense_on_refresh)
+
+    def _policy(self, refresh: bool) -> Policy:
+        selects = not self.static and (refresh or self.refresh_steps == 1)
+        return Policy(
+            self.name, self.first_dense, self.classifier_dense, self.attention_dense, selects
+        )
+
+    def _notes(self, steps: Rules, progress: float, refresh: bool) -> Iterator[str]:
+        if not steps and len(self.schedule) > 1:
             yield f"{self.name} is still dense after {progress:.0%} of the run"
-        if rules and self.refresh_steps > 1:
+        if steps and self.refresh_steps > 1 and refresh:
             yield (
                 f"{self.name} keeps a mask for {self.refresh_steps} steps; this is a step that "
                 "selects it anew"
             )
 
 
-@dataclass
-class _State:
-    """What one application of a method remembers from product to product."""
-
-    method: Method
-    rules: dict[tuple[Pass, str], NM]
-    selected: set[tuple[str, str, Pass | None]] = field(default_factory=set)
-    use: tuple[object, ...] = ()
-    dense: dict[str, dict[str, None]] = field(default_factory=dict)
-
-    def leave(self, reason: str, layer: str) -> None:
-        self.dense.setdefault(reason, {})[layer] = None
-
-    def notes(self) -> list[str]:
-        return [
-            f"{self.method.name} leaves dense, {reason}: {', '.join(layers)}"
-            for reason, layers in self.dense.items()
-        ]
-
-
-def _apply(state: _State, op: Operation) -> Iterator[Operation]:
-    """Yield the operations that `op` becomes."""
-    if not isinstance(op, MatMul):
-        yield op
-        return
-    use = (op.layer, op.pass_, op.conv)
-    again, state.use = use == state.use and op.conv is not None, use
-    left, right = state.rules.get((op.pass_, op.left.tensor)), None
-    if left is None:
-        right = state.rules.get((op.pass_, op.right.tensor))
-    pattern = left or right
-    if op.kind == "attention" and state.method.attention_dense:
-        if any(pass_ is op.pass_ for pass_, _ in state.rules):
-            state.leave("as both operands are activations", op.layer)
-        pattern = None
-    if pattern is None or _stays_dense(state, op, pattern):
-        yield op
-        return
-    operand = op.left if left else op.right
-    yield from _selection(state, op, operand, pattern, again=again)
-    sparse = replace(operand, pattern=pattern)
-    yield replace(op, left=sparse) if left else replace(op, right=sparse)
-
-
-def _stays_dense(state: _State, op: MatMul, pattern: NM) -> bool:
-    """Decide, and remember why, whether the policy or the shape keeps `op` dense."""
-    method, run = state.method, _group_run(op, pattern)
-    if op.position == "first" and method.first_dense:
-        state.leave("as the first layer", op.layer)
-    elif op.position == "last" and method.classifier_dense:
-        state.leave("as the classifier", op.layer)
-    elif run < pattern.m:
-        what = f"as its reduction runs cannot hold a group of {pattern.m}"
-        state.leave(what, f"{op.layer} ({run} in {op.pass_})")
-    else:
-        return False
-    return True
-
-
-def _group_run(op: MatMul, pattern: NM) -> int:
-    """Length of the runs that the groups of `pattern` must fit in."""
-    if not isinstance(pattern, TransposableNM):
-        return op.k_run
-    if op.conv is None:
-        return min(op.k_run, op.n)
-    return min(op.conv.in_channels, op.conv.out_channels) // op.conv.groups
-
-
-def _selection(
-    state: _State, op: MatMul, operand: Operand, pattern: NM, *, again: bool
-) -> Iterator[Selection]:
-    """Yield the selection of `operand` unless it has been made; `again`: a further phase."""
-    weights = operand.tensor == "W"
-    both_passes = isinstance(pattern, TransposableNM)
-    key = (op.layer, operand.tensor, None if both_passes else op.pass_)
-    if (weights and key in state.selected) or (not weights and again):
-        return
-    state.selected.add(key)
-    yield Selection(
-        name=_selection_name(op, operand, weights=weights),
-        layer=op.layer,
-        pass_=op.pass_,
-        tensor=operand.tensor,
-        elements=_tensor_elements(op, operand),
-        pattern=pattern,
-        dtype=operand.dtype,
-        pregenerable=weights,
-    )
-
-
-def _selection_name(op: MatMul, operand: Operand, *, weights: bool) -> str:
-    """Name a selection after its layer, or after the product where a layer has several."""
-    return f"{op.layer if weights else op.name}.select{operand.tensor}.{op.pass_}"
-
-
-def _tensor_elements(op: MatMul, operand: Operand) -> int:
-    """Elements of the whole tensor, also where `op` is one phase that is charged a share of it."""
-    if op.conv is None:
-        return operand.elements
-    inputs, weights, outputs = conv_elements(op.conv)
-    return {"X": inputs, "W": weights, "dY": outputs}[operand.tensor]
+def _merged(schedule: tuple[tuple[float, Rules], ...]) -> tuple[tuple[float, Rules], ...]:
+    """Leave out starts at which nothing changes."""
+    kept = schedule[:1]
+    for start, rules in schedule[1:]:
+        if rules != kept[-1][1]:
+            kept += ((start, rules),)
+    return kept

@@ -18,7 +18,7 @@ from functools import cache
 
 from workloads.errors import InputError
 from workloads.network import Network
-from workloads.networks.language import bert_base, gpt2, llama_7b_block
+from workloads.networks.language import bert_base, gpt2, gpt3_xl, llama_7b_block
 from workloads.networks.resnet import resnet9, resnet18, resnet18_64, resnet18_64_3x3, resnet50
 from workloads.networks.vgg import vgg19
 from workloads.networks.vit import vit_32, vit_b16
@@ -27,6 +27,7 @@ __all__ = [
     "bert_base",
     "find",
     "gpt2",
+    "gpt3_xl",
     "llama_7b_block",
     "names",
     "resnet9",

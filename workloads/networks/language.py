@@ -5,6 +5,8 @@ bert-base       Devlin et al., NAACL 2019, arXiv 1810.04805, section 3: 12 block
                 heads, MLP 3072, with its pooler and a classifier of two classes (section 4.1)
 gpt2            Radford et al., 2019, table 2, first row; 12 heads of 64, output tied to the
                 embedding, context 1024
+gpt3-xl         Brown et al., NeurIPS 2020, arXiv 2005.14165, table 2.1: 24 blocks, width 2048,
+                context 2048, vocabulary of GPT-2
 llama-7b-block  one of the 32 blocks of LLaMA-7B, Touvron et al., 2023, arXiv 2302.13971, table 2:
                 width 4096, 32 heads, SwiGLU of 11008, rotary positions
 ==============  ==============================================================================
@@ -50,27 +52,51 @@ def bert_base(batch: int = 32, tokens: int = 128) -> Network:
 
 def gpt2(batch: int = 8, tokens: int = 1024) -> Network:
     """GPT-2 small; a causal mask does not save products here (see `Attention`)."""
-    check_tokens("gpt2", tokens, most=1024)
-    dim, vocabulary, layers = 768, 50257, list[Layer]()
-    for i in range(12):
-        name = f"block{i}"
-        attention = self_attention(name, tokens, dim, heads=12, head_dim=64, merged=True, bias=True)
-        layers += residual(
-            f"{name}.skip1", tokens * dim, layer_norm(f"{name}.ln1", tokens, dim), *attention
+    source = "Radford et al., Language models are unsupervised multitask learners, 2019, table 2"
+    return _gpt("gpt2", source, batch, tokens, dim=768, depth=12, heads=12, context=1024)
+
+
+def gpt3_xl(batch: int = 1, tokens: int = 2048) -> Network:
+    """GPT-3 XL; its 24 heads of 128 do not fit its width of 2048, so that 16 heads are taken."""
+    source = "Brown et al., NeurIPS 2020, arXiv 2005.14165, table 2.1"
+    return _gpt("gpt3-xl", source, batch, tokens, dim=2048, depth=24, heads=16, context=2048)
+
+
+def _gpt(
+    name: str,
+    source: str,
+    batch: int,
+    tokens: int,
+    *,
+    dim: int,
+    depth: int,
+    heads: int,
+    context: int,
+) -> Network:
+    """A decoder of the GPT family: norms before each half of a block, output tied to the input."""
+    check_tokens(name, tokens, most=context)
+    vocabulary, layers = 50257, list[Layer]()
+    for i in range(depth):
+        block = f"block{i}"
+        attention = self_attention(
+            block, tokens, dim, heads=heads, head_dim=dim // heads, merged=True, bias=True
         )
         layers += residual(
-            f"{name}.skip2",
+            f"{block}.skip1", tokens * dim, layer_norm(f"{block}.ln1", tokens, dim), *attention
+        )
+        layers += residual(
+            f"{block}.skip2",
             tokens * dim,
-            layer_norm(f"{name}.ln2", tokens, dim),
-            *mlp(name, tokens, dim, 3072),
+            layer_norm(f"{block}.ln2", tokens, dim),
+            *mlp(block, tokens, dim, 4 * dim),
         )
     return Network(
-        name="gpt2",
-        source="Radford et al., Language models are unsupervised multitask learners, 2019, table 2",
+        name=name,
+        source=source,
         input=f"sequence of {tokens} tokens",
         batch=batch,
         layers=(
-            Embedding(name="embedding", tokens=tokens, dim=dim, table_rows=(vocabulary, 1024)),
+            Embedding(name="embedding", tokens=tokens, dim=dim, table_rows=(vocabulary, context)),
             *layers,
             layer_norm("ln", tokens, dim),
             Linear(
@@ -127,7 +153,12 @@ def llama_7b_block(batch: int = 1, tokens: int = 2048) -> Network:
     )
 
 
-NETWORKS = {"bert-base": bert_base, "gpt2": gpt2, "llama-7b-block": llama_7b_block}
+NETWORKS = {
+    "bert-base": bert_base,
+    "gpt2": gpt2,
+    "gpt3-xl": gpt3_xl,
+    "llama-7b-block": llama_7b_block,
+}
 
 
 def check_tokens(name: str, tokens: int, *, most: int) -> None:

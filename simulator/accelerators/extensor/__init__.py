@@ -32,3 +32,5 @@ __all__ = [
     "simulate",
     "workload_from_options",
 ]
+
+STEPS_NON_ZEROS = True

@@ -142,6 +142,38 @@ def _ws_activity(
 
 
 @njit(cache=True)
+def _traffic(
+    p: int,
+    q: int,
+    batch: int,
+    dense_elements: int,
+    packed_elements: int,
+    n: int,
+    m: int,
+    out_bytes: int,
+    sizes: Sizes,
+) -> Any:
+    """Return off-chip bytes, compulsory bytes and chunks of the reduction of a product."""
+    dense_bytes = ceil_div(dense_elements * sizes.value_bits, 8)
+    compact_bytes = packed_bytes(packed_elements, n, m, sizes.value_bits)
+    plain_bytes = ceil_div(packed_elements * sizes.value_bits, 8)
+    right_bytes = compact_bytes if sizes.compact_weights else plain_bytes
+    fetched, chunks = blocking(
+        p,
+        q,
+        ceil_div(dense_bytes, batch),
+        ceil_div(right_bytes, batch),
+        sizes.rows,
+        sizes.cols,
+        sizes.left_buffer_bytes,
+        sizes.right_buffer_bytes,
+        sizes.output_buffer_bytes,
+    )
+    moved_bytes = max(fetched * batch, dense_bytes + right_bytes) + out_bytes
+    return moved_bytes, dense_bytes + min(compact_bytes, plain_bytes) + out_bytes, chunks
+
+
+@njit(cache=True)
 def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
     """Return the `RESULTS` of product `i`, as a tuple.
 
@@ -158,25 +190,10 @@ def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
     groups = reduction_groups(k, k_run, m)
     kept = max(n, ceil_div(m, sizes.feed))
     out_bits = 32 if table[13, i] == 1 else sizes.value_bits
-
-    dense_bytes = ceil_div(dense_elements * sizes.value_bits, 8)
-    compact_bytes = packed_bytes(packed_elements, n, m, sizes.value_bits)
-    plain_bytes = ceil_div(packed_elements * sizes.value_bits, 8)
-    right_bytes = compact_bytes if sizes.compact_weights else plain_bytes
     out_bytes = ceil_div(table[8, i] * out_bits, 8)
-    fetched, chunks = blocking(
-        p,
-        q,
-        ceil_div(dense_bytes, batch),
-        ceil_div(right_bytes, batch),
-        sizes.rows,
-        sizes.cols,
-        sizes.left_buffer_bytes,
-        sizes.right_buffer_bytes,
-        sizes.output_buffer_bytes,
+    dram_bytes, compulsory_bytes, chunks = _traffic(
+        p, q, batch, dense_elements, packed_elements, n, m, out_bytes, sizes
     )
-    dram_bytes = max(fetched * batch, dense_bytes + right_bytes) + out_bytes
-
     k_tiles = ceil_div(groups, sizes.rows)
     block = p
     if k_tiles > 1:
@@ -201,7 +218,7 @@ def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
         batch * p * q * kept_length(k, k_run, n, m),
         issued,
         dram_bytes,
-        dense_bytes + min(compact_bytes, plain_bytes) + out_bytes,
+        compulsory_bytes,
         sram + dram_bytes,
         steady - ceil_div(steady * n, kept),
         n,

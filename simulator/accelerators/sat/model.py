@@ -327,7 +327,7 @@ def _notes(config: Config, workload: Workload, table: Columns) -> tuple[str, ...
     unused = {
         str(operand.pattern)
         for op in workload.matmuls
-        for operand in (op.left, op.right)
+        for operand in (op.left, op.right, op.out)
         if not isinstance(operand.pattern, (Dense, NM))
     }
     if unused:

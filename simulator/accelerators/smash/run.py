@@ -39,33 +39,33 @@ class Outcome:
 
 
 class Machine:
-    """The arrays that the kernel works on; see `kernel` for their columns."""
+    """The arrays that the kernel works on; see `machine` for their columns."""
 
     def __init__(self, config: Config, version: str) -> None:
-        from simulator.accelerators.smash import kernel
+        from simulator.accelerators.smash import machine as layout
 
         slots = config.table(version)
-        self.kernel = kernel
-        self.threads = np.zeros((config.threads + 1, kernel.FIELDS), dtype=np.int64)
-        self.threads[:, kernel.PIPE] = np.arange(config.threads + 1) % config.pipelines
-        self.heads = np.full(kernel.RING, -1, dtype=np.int64)
-        self.tails = np.zeros(kernel.RING, dtype=np.int64)
+        self.layout = layout
+        self.threads = np.zeros((config.threads + 1, layout.FIELDS), dtype=np.int64)
+        self.threads[:, layout.PIPE] = np.arange(config.threads + 1) % config.pipelines
+        self.heads = np.full(layout.RING, -1, dtype=np.int64)
+        self.tails = np.zeros(layout.RING, dtype=np.int64)
         self.pipes = np.zeros(config.pipelines, dtype=np.int64)
         self.banks = np.zeros(config.scratchpad_banks, dtype=np.int64)
-        self.shared = np.zeros(kernel.SHARED, dtype=np.int64)
+        self.shared = np.zeros(layout.SHARED, dtype=np.int64)
         self.slots = slots
         self.totals = np.zeros(2 * slots, dtype=np.float64)
         self.tags = self.totals.view(np.int64)
         self.order = np.zeros(slots, dtype=np.int64)
-        self.histogram = np.zeros(kernel.PROBE_BINS, dtype=np.int64)
+        self.histogram = np.zeros(layout.PROBE_BINS, dtype=np.int64)
         self.constants = _constants(config, version)
 
     def add(self, phase: phases.Phase) -> int:
         """Let a phase pass in which no thread hashes; returns its cycles."""
-        shared, kernel = self.shared, self.kernel
-        shared[kernel.NOW] += phase.cycles
-        shared[kernel.INSTRUCTIONS] += phase.instructions
-        shared[kernel.DRAM_BYTES] += phase.dram_bytes
+        shared, layout = self.shared, self.layout
+        shared[layout.NOW] += phase.cycles
+        shared[layout.INSTRUCTIONS] += phase.instructions
+        shared[layout.DRAM_BYTES] += phase.dram_bytes
         return phase.cycles
 
 
@@ -79,8 +79,10 @@ def run(
     items: WorkItems,
 ) -> Outcome:
     """Simulate C = left x right; time and values come from the same run."""
+    from simulator.accelerators.smash import kernel
+
     machine = Machine(config, version)
-    kernel, shared = machine.kernel, machine.shared
+    layout, shared = machine.layout, machine.shared
     spent = {"distribution": 0, "hashing": 0, "write_back": 0}
     spent["distribution"] = machine.add(phases.distribution(config, left.nnz, left.shape[0]))
     operands = (left.indices, left.values, right.indptr, right.indices, right.values)
@@ -89,27 +91,27 @@ def run(
     result = _Result(work, left, right)
     for index in range(len(windows)):
         multiplier = _set_window(machine, config, version, windows, items, index)
-        start = int(shared[kernel.NOW])
+        start = int(shared[layout.NOW])
         step: Any = kernel.run_window
         step(
             *operands, table, machine.threads, machine.heads, machine.tails, machine.pipes,
             machine.banks, machine.constants, shared, multiplier, machine.tags, machine.totals,
             machine.order, machine.histogram, right.shape[1],
         )  # fmt: skip
-        spent["hashing"] += int(shared[kernel.NOW]) - start
-        busy += machine.threads[:-1, kernel.BUSY] - start
+        spent["hashing"] += int(shared[layout.NOW]) - start
+        busy += machine.threads[:-1, layout.BUSY] - start
         spent["write_back"] += _finish_window(machine, config, version, windows, index)
         result.collect(machine, windows, index)
     spent["write_back"] += _drain(machine)
     return Outcome(
         product=result.product(),
-        cycles=int(shared[kernel.NOW]),
+        cycles=int(shared[layout.NOW]),
         phases=spent,
-        dram_bytes=int(shared[kernel.DRAM_BYTES]),
-        instructions=int(shared[kernel.INSTRUCTIONS]),
-        products=int(shared[kernel.PRODUCTS]),
-        probes=int(shared[kernel.PROBES]),
-        bank_wait_cycles=int(shared[kernel.BANK_WAIT]),
+        dram_bytes=int(shared[layout.DRAM_BYTES]),
+        instructions=int(shared[layout.INSTRUCTIONS]),
+        products=int(shared[layout.PRODUCTS]),
+        probes=int(shared[layout.PROBES]),
+        bank_wait_cycles=int(shared[layout.BANK_WAIT]),
         windows=len(windows),
         thread_busy_cycles=busy,
         probe_histogram=machine.histogram,
@@ -117,25 +119,25 @@ def run(
 
 
 def _constants(config: Config, version: str) -> NDArray[np.int64]:
-    from simulator.accelerators.smash import kernel
+    from simulator.accelerators.smash import machine as layout
 
-    constants = np.zeros(kernel.MACHINE, dtype=np.int64)
-    constants[kernel.LATENCY] = config.instruction_latency_cycles
-    constants[kernel.PAD_LATENCY] = config.scratchpad_latency_cycles
-    constants[kernel.ATOMIC] = config.atomic_bank_cycles
-    constants[kernel.DRAM_LATENCY] = config.dram_latency_cycles
-    constants[kernel.DRAM_RATE] = config.dram_bytes_per_cycle
-    constants[kernel.ACCESS] = config.access_bytes
-    constants[kernel.BANKS] = config.scratchpad_banks
-    constants[kernel.DYNAMIC] = version != "v1"
-    constants[kernel.FRAGMENTED] = version == "v3"
-    constants[kernel.PER_PRODUCT] = config.product_instructions
-    constants[kernel.PER_PROBE] = config.probe_instructions
-    constants[kernel.PER_ENTRY] = config.entry_instructions
-    scale = kernel.DRAM_SCALE
-    constants[kernel.ACCESS_TIME] = config.access_bytes * scale // config.dram_bytes_per_cycle
-    constants[kernel.POINTER_TIME] = kernel.POINTER_BYTES * scale // config.dram_bytes_per_cycle
-    constants[kernel.MASK] = config.table(version) - 1
+    constants = np.zeros(layout.MACHINE, dtype=np.int64)
+    constants[layout.LATENCY] = config.instruction_latency_cycles
+    constants[layout.PAD_LATENCY] = config.scratchpad_latency_cycles
+    constants[layout.ATOMIC] = config.atomic_bank_cycles
+    constants[layout.DRAM_LATENCY] = config.dram_latency_cycles
+    constants[layout.DRAM_RATE] = config.dram_bytes_per_cycle
+    constants[layout.ACCESS] = config.access_bytes
+    constants[layout.BANKS] = config.scratchpad_banks
+    constants[layout.DYNAMIC] = version != "v1"
+    constants[layout.FRAGMENTED] = version == "v3"
+    constants[layout.PER_PRODUCT] = config.product_instructions
+    constants[layout.PER_PROBE] = config.probe_instructions
+    constants[layout.PER_ENTRY] = config.entry_instructions
+    scale = layout.DRAM_SCALE
+    constants[layout.ACCESS_TIME] = config.access_bytes * scale // config.dram_bytes_per_cycle
+    constants[layout.POINTER_TIME] = layout.POINTER_BYTES * scale // config.dram_bytes_per_cycle
+    constants[layout.MASK] = config.table(version) - 1
     return constants
 
 
@@ -148,18 +150,18 @@ def _set_window(
     index: int,
 ) -> np.uint64:
     """Point the machine at a window; returns the multiplier of its hash."""
-    kernel, shared = machine.kernel, machine.shared
+    layout, shared = machine.layout, machine.shared
     low, high = int(windows.first_column[index]), int(windows.last_column[index])
     rows = int(windows.last_row[index] - windows.first_row[index])
     slot_bits = machine.slots.bit_length() - 1
     hashing = window_hash(config.hash_of(version), slot_bits, rows * (high - low))  # type: ignore[arg-type]
-    machine.constants[kernel.SHIFT] = hashing.shift
-    shared[kernel.CURSOR] = items.window_start[index]
-    shared[kernel.ITEM_END] = items.window_start[index + 1]
-    shared[kernel.FIRST_ROW] = windows.first_row[index]
-    shared[kernel.COLUMN_LOW], shared[kernel.COLUMN_HIGH] = low, high
-    shared[kernel.SPAN] = high - low
-    shared[kernel.FILL] = 0
+    machine.constants[layout.SHIFT] = hashing.shift
+    shared[layout.CURSOR] = items.window_start[index]
+    shared[layout.ITEM_END] = items.window_start[index + 1]
+    shared[layout.FIRST_ROW] = windows.first_row[index]
+    shared[layout.COLUMN_LOW], shared[layout.COLUMN_HIGH] = low, high
+    shared[layout.SPAN] = high - low
+    shared[layout.FILL] = 0
     return np.uint64(hashing.multiplier)
 
 
@@ -167,20 +169,20 @@ def _finish_window(
     machine: Machine, config: Config, version: str, windows: RowWindows, index: int
 ) -> int:
     """Write the window back (v1, v2), or clear the table and hand the window to the engine (v3)."""
-    kernel, shared = machine.kernel, machine.shared
-    filled, slots = int(shared[kernel.FILL]), machine.slots
+    layout, shared = machine.layout, machine.shared
+    filled, slots = int(shared[layout.FILL]), machine.slots
     rows = int(windows.last_row[index] - windows.first_row[index])
     if version != "v3":
         return machine.add(phases.write_back(config, version, slots, filled, rows))
-    shared[kernel.STREAM_LEFT] = filled * phases.DENSE_ENTRY_BYTES + rows * phases.NATIVE_BYTES
+    shared[layout.STREAM_LEFT] = filled * phases.DENSE_ENTRY_BYTES + rows * phases.NATIVE_BYTES
     return machine.add(phases.clear(config, slots))
 
 
 def _drain(machine: Machine) -> int:
     """Stream out the last window; returns the cycles that it takes after all else."""
-    kernel, shared = machine.kernel, machine.shared
-    left = int(shared[kernel.STREAM_LEFT])
-    cycles = -(-left // int(machine.constants[kernel.DRAM_RATE]))
+    layout, shared = machine.layout, machine.shared
+    left = int(shared[layout.STREAM_LEFT])
+    cycles = -(-left // int(machine.constants[layout.DRAM_RATE]))
     return machine.add(phases.Phase(cycles=cycles, dram_bytes=left))
 
 
@@ -197,13 +199,15 @@ class _Result:
 
     def collect(self, machine: Machine, windows: RowWindows, index: int) -> None:
         """Append the entries of a window and empty the table."""
+        from simulator.accelerators.smash.collect import collect_window
+
         first, last = int(windows.first_row[index]), int(windows.last_row[index])
         low = int(windows.first_column[index])
         counts = np.empty(last - first, dtype=np.int64)
         places = np.empty(last - first + 1, dtype=np.int64)
-        fill = int(machine.shared[machine.kernel.FILL])
+        fill = int(machine.shared[machine.layout.FILL])
         span = int(windows.last_column[index]) - low
-        collect: Any = machine.kernel.collect_window
+        collect: Any = collect_window
         collect(
             machine.tags, machine.totals, machine.order, fill, first, low, span, counts, places,
             self.columns, self.values, self.filled,

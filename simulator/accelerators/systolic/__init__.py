@@ -13,6 +13,8 @@ Approximate:
   operand is still fed whole, M words for N steps, which `sram_bytes` counts. If both operands are
   N:M, the one that shortens k more is exploited. With `nm_support=off` the array is truly dense: it
   stores and multiplies every element.
+- A block pattern of the right operand whose blocks are multiples of a tile leaves out tiles, as if
+  every column of blocks kept the same number (`block_support`); smaller blocks run dense.
 - Off-chip traffic follows `memory`: the best of two tile orders for each product. Transfers
   overlap with compute perfectly: an operation takes the longer of the two. A stripe of a
   convolution's input is charged in proportion, without the halo that neighbouring stripes share.

@@ -37,6 +37,9 @@ class Config:
     nm_support: bool = True
     """Whether an N:M operand shortens the reduction (SCALE-Sim 3) or is treated as dense."""
 
+    block_support: bool = True
+    """Whether tiles of the right operand that a block pattern empties are left out."""
+
     clock_hz: float = 200e6
     """Clock in Hz. As SAT's array, so that the two compare."""
 

@@ -13,7 +13,7 @@ from simulator.accelerators.systolic.config import Config
 from simulator.counting import check_countable
 from simulator.report import Report
 from workloads.operations import MatMul, Operand, Operation, Selection, VectorOp, Workload
-from workloads.patterns import DENSE, NM
+from workloads.patterns import DENSE, NM, Block
 
 COLUMNS = (
     "name",
@@ -138,14 +138,28 @@ def _plan_product(config: Config, op: MatMul) -> ProductPlan:
 
 
 def _exploited(config: Config, op: MatMul) -> tuple[str, int]:
-    """Return the operand whose N:M shortens k most, and the shortened k; empty if none does."""
+    """Return the operand whose pattern shortens k most, and the shortened k; empty if none does."""
     best, steps = "", op.k
-    for side, operand in (("right", op.right), ("left", op.left)):
-        pattern = operand.pattern
+    for side, pattern in (("right", op.right.pattern), ("left", op.left.pattern)):
+        short = op.k
         if config.nm_support and isinstance(pattern, NM):
             short = op.k // op.k_run * timing.ceil_div(op.k_run, pattern.m) * pattern.n
-            best, steps = (side, short) if short < steps else (best, steps)
+        elif side == "right" and isinstance(pattern, Block) and _fills_tiles(config, pattern):
+            blocks = timing.ceil_div(op.k, pattern.rows)
+            short = math.ceil(blocks * pattern.fraction) * pattern.rows
+        best, steps = (side, short) if short < steps else (best, steps)
     return best, steps
+
+
+def _fills_tiles(config: Config, pattern: Block) -> bool:
+    """Say whether leaving out a block leaves out whole tiles of the right operand.
+
+    Output-stationary, a tile is as wide as the array and k streams past it; weight-stationary, it
+    is as large as the array. Input-stationary, the right operand streams, and nothing is left out.
+    """
+    if not config.block_support or config.dataflow == "is" or pattern.cols % config.cols:
+        return False
+    return config.dataflow == "os" or pattern.rows % config.rows == 0
 
 
 def _product(config: Config, op: MatMul, sparse_operand: str, steps_k: int) -> memory.Product:
@@ -283,14 +297,23 @@ def _notes(config: Config, plan: Plan) -> tuple[str, ...]:
     """Say what N:M is taken to cost, and which patterns of the workload stay unused."""
     notes, unused = [], []
     for op, decided in zip(plan.workload.matmuls, plan.products, strict=True):
-        if not decided.sparse_operand and (op.left.pattern, op.right.pattern) != (DENSE, DENSE):
+        patterns = (op.left.pattern, op.right.pattern, op.out.pattern)
+        if not decided.sparse_operand and patterns != (DENSE, DENSE, DENSE):
             unused.append(op.name)
-    if any(decided.sparse_operand for decided in plan.products):
+    used = [
+        getattr(op, decided.sparse_operand).pattern
+        for op, decided in zip(plan.workload.matmuls, plan.products, strict=True)
+        if decided.sparse_operand
+    ]
+    if any(isinstance(pattern, Block) for pattern in used):
+        notes.append("blocks that fill tiles are left out; they are taken to be spread evenly")
+    if any(isinstance(pattern, NM) for pattern in used):
         notes.append(
             "N:M shortens the reduction by M/N, the optimistic convention of SCALE-Sim; "
             "--set nm_support=off gives the truly dense array"
         )
     if unused:
-        why = "only N:M that shortens k helps" if config.nm_support else "nm_support is off"
+        helps = "only N:M that shortens k, and blocks of W that fill tiles, help"
+        why = helps if config.nm_support else "nm_support is off"
         notes.append(f"{len(unused)} products, such as {unused[0]}, run dense: {why}")
     return tuple(notes)

@@ -1,0 +1,131 @@
+"""State of the block that `kernel` steps, and what its resources do: queue, pipelines, DRAM, banks.
+
+Pending events are kept in a ring of cycles with one queue each. The state of a thread is one row of
+an integer matrix, constants and shared state are integer vectors; their columns are named here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+# The loops allocate nothing, so arrays need no reference counts (`_nrt`); counting them, or passing
+# this many arrays to functions that are not inlined, would take most of the time.
+compiled: Any = njit(cache=True, _nrt=False)  # type: ignore[call-overload]
+inlined: Any = njit(cache=True, _nrt=False, forceinline=True)  # type: ignore[call-overload]
+
+# Columns of `threads`; those of the inner loop come first.
+(
+    TIME, OPERATION, LINK, SLOT, KEY, STEPS, AT, END, BASE, OWED, PIPE, ENTRY, ROW, LOADS, NEXT,
+    LAST, ITEM, BUSY,
+) = range(18)  # fmt: skip
+FIELDS = 24
+
+# Operations: what the event of a thread does.
+TOKEN, LOAD, POINTER, PROBE, IDLE = range(5)
+
+# What a thread goes on with after its loads.
+AFTER_ITEM, AFTER_ENTRY, AFTER_PRODUCT = range(3)
+
+# Columns of `machine`.
+(
+    LATENCY, PAD_LATENCY, ATOMIC, DRAM_LATENCY, DRAM_RATE, ACCESS, BANKS, DYNAMIC, FRAGMENTED,
+    PER_PRODUCT, PER_PROBE, PER_ENTRY, ACCESS_TIME, POINTER_TIME, SHIFT, MASK,
+) = range(16)  # fmt: skip
+MACHINE = 16
+
+# Columns of `shared`: state that all threads see, and counts.
+(
+    NOW, DRAM_FREE, CURSOR, ITEM_END, FILL, STREAM_LEFT, STREAM_DONE, LIVE, PROBES, INSTRUCTIONS,
+    DRAM_BYTES, BANK_WAIT, COLUMN_LOW, COLUMN_HIGH, FIRST_ROW, SPAN, PRODUCTS, FINISH,
+) = range(18)  # fmt: skip
+SHARED = 18
+
+RING = 1 << 11
+DRAM_SCALE = 64
+"""Parts of a cycle in which DRAM time is counted."""
+
+POINTER_BYTES = 8
+"""A pair of 4-byte row pointers, or one native access."""
+
+ITEM_BYTES = 16
+"""Row, first and last entry of an item."""
+
+AHEAD = 16
+"""Slots between asking for a line of the table and using it."""
+
+PROBE_RUN = 32
+"""Collisions in a row that are handled as one event."""
+
+STREAM_BYTES = 64
+"""What the engine moves at a time."""
+
+PROBE_BINS = 64
+"""Products that took this many probes or more share the last place of the histogram."""
+
+
+@inlined
+def push(threads: Any, heads: Any, tails: Any, thread: int, now: int, time: int) -> None:
+    """Queue a thread's next event; one beyond the ring waits at its end and is queued again."""
+    threads[thread, TIME] = time
+    bucket = min(time, now + RING - 1) & (RING - 1)
+    threads[thread, LINK] = -1
+    if heads[bucket] < 0:
+        heads[bucket] = thread
+    else:
+        threads[tails[bucket], LINK] = thread
+    tails[bucket] = thread
+
+
+@inlined
+def issue(
+    threads: Any, pipes: Any, machine: Any, shared: Any, thread: int, now: int, ready: int
+) -> Any:
+    """Issue the instructions that the thread owes; returns the cycle of its next operation.
+
+    They take their latencies after `ready`, and slots of the pipeline that are counted from `now`:
+    the thread goes on only when the pipeline has worked off all that was asked of it until now.
+    """
+    owed = threads[thread, OWED]
+    threads[thread, OWED] = 0
+    pipe = threads[thread, PIPE]
+    shared[INSTRUCTIONS] += owed
+    pipes[pipe] = max(pipes[pipe], now) + owed
+    return max(ready + owed * machine[LATENCY], pipes[pipe])
+
+
+@inlined
+def move_bytes(shared: Any, now: int, size: int, scaled_cycles: int) -> Any:
+    """Queue an access of `size` bytes; returns the cycle in which its last byte has moved."""
+    shared[DRAM_FREE] = max(shared[DRAM_FREE], now * DRAM_SCALE) + scaled_cycles
+    shared[DRAM_BYTES] += size
+    return (shared[DRAM_FREE] + DRAM_SCALE - 1) // DRAM_SCALE
+
+
+@inlined
+def wait_at_bank(machine: Any, shared: Any, banks: Any, now: int, slot: int) -> Any:
+    """Queue an atomic operation at the bank of a slot; returns the cycles until its answer."""
+    bank = slot & (machine[BANKS] - 1)
+    start = max(banks[bank], now)
+    shared[BANK_WAIT] += start - now
+    banks[bank] = start + machine[ATOMIC]
+    return start - now + machine[ATOMIC] + machine[PAD_LATENCY]
+
+
+@inlined
+def granules(at: int, first: bool, element_bytes: int, access_bytes: int) -> Any:
+    """Return 1 if the element at index `at` begins an access that is not loaded yet, else 0."""
+    return 1 if first or (at * element_bytes) & (access_bytes - 1) == 0 else 0
+
+
+@inlined
+def narrow(b_columns: Any, low: int, high: int, target: int) -> Any:
+    """Return the first position in [low, high) whose column is at least `target`."""
+    while low < high:
+        middle = (low + high) // 2
+        if b_columns[middle] < target:
+            low = middle + 1
+        else:
+            high = middle
+    return low

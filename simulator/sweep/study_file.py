@@ -1,0 +1,88 @@
+"""Study files: TOML with the keys of `Definition` and a version.
+
+.. code-block:: toml
+
+    version = 1
+    name = "which array"
+    accelerators = ["sat"]
+    networks = ["resnet50"]                      # or options = ["--matrix FILE.mtx"]
+    batches = [256]
+    methods = ["dense", "bdwp:2:8"]
+    objectives = ["seconds", "area_mm2"]         # "-utilisation" is maximised
+    constraints = ["rows * cols <= 4096", "seconds < 1"]
+
+    [search]
+    kind = "grid"                                # grid, random, sobol, nsga2 or tpe
+    # points = 1000, population = 50 and seed = 0 for all but the grid
+
+    [space]                                      # forms: simulator.sweep.parameters
+    rows = [16, 32, 64]
+    cols = {derive = "rows"}
+
+    [space.sat]                                  # fields that one accelerator has
+    interleave = {from = 1, to = 8, factor = 2}
+
+    [quantities]                                 # further columns, from fields and results
+    area_mm2 = "rows * cols * 0.001"
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from simulator.sweep.definition import VERSION, Definition, Search
+from workloads.errors import InputError
+
+
+def read_file(path: Path) -> Definition:
+    """Read a study file; raise `InputError` with the place of what is wrong."""
+    try:
+        text = path.read_bytes().decode()
+        values = tomllib.loads(text)
+    except OSError as error:
+        raise InputError(f"cannot read the study {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise InputError(f"the study {path} must be UTF-8 text in TOML") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"the study {path} is not TOML: {error}") from None
+    try:
+        return from_values({"name": path.stem, **values})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def from_values(values: Mapping[str, Any]) -> Definition:
+    """Make a study from the values of a study file, its version included."""
+    given = dict(values)
+    version = given.pop("version", None)
+    if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
+        raise InputError(
+            f"version is {version}, from a newer sparsight; this one reads {VERSION}: update it"
+        )
+    if version != VERSION or isinstance(version, bool):
+        raise InputError(f"version must be {VERSION}, as in 'version = {VERSION}', not {version!r}")
+    search = given.pop("search", {})
+    _refuse_unknown(search, [f.name for f in fields(Search)], "search")
+    _refuse_unknown(given, [f.name for f in fields(Definition)], "")
+    for name in ("space", "quantities"):
+        if not isinstance(given.get(name, {}), Mapping):
+            raise InputError(f"{name} must be a table such as [{name}], not {given[name]!r}")
+    if not isinstance(given.get("name", ""), str):
+        raise InputError(f"name must be a text, not {given['name']!r}")
+    return Definition(**given, search=Search(**search))
+
+
+def _refuse_unknown(given: Any, known: Sequence[str], where: str) -> None:
+    if not isinstance(given, Mapping):
+        raise InputError(f"{where} must be a table such as [{where}], not {given!r}")
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            place = f"{where}.{name}" if where else name
+            raise InputError(f"unknown key {place!r}; {hint}")

@@ -1,0 +1,417 @@
+"""Each word of the method vocabulary does to a workload what its definition says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workloads import NM, Block, InputError, Operand, Pass, Unstructured, Workload, gemm, networks
+from workloads.lowering import lower_linear
+from workloads.methods import Method, allocation, parse_method, presets
+from workloads.methods.accounting import bit_operations, kept_weights, weight_bytes
+from workloads.methods.experts import mixture, tokens_of_experts
+from workloads.methods.rewriting import attention_neighbours, feed_forward
+from workloads.methods.schedules import CUBIC_STEPS, cubic_sparsity
+from workloads.methods.vocabulary import WORDS
+from workloads.vector_work import weight_update
+
+
+def layer(rows: int = 64, ins: int = 48, outs: int = 32, name: str = "l") -> Workload:
+    """One inner linear layer: its three passes and its update."""
+    products = [
+        op for p in (Pass.FF, Pass.BP, Pass.WU) for op in lower_linear(name, rows, ins, outs, p)
+    ]
+    return Workload(name="layer", operations=(*products, weight_update(name, ins * outs)))
+
+
+def block() -> Workload:
+    return networks.llama_7b_block(batch=1, tokens=128).training_step()
+
+
+def kept(text: str, workload: Workload, *passes: Pass) -> int:
+    sparse = parse_method(text)(workload)
+    return (sparse.only(*passes) if passes else sparse).kept_macs
+
+
+def updated(workload: Workload) -> int:
+    return sum(op.elements for op in workload.vector_ops if op.pass_ is Pass.UP)
+
+
+@pytest.mark.parametrize("word", sorted(WORDS))
+def test_a_word_reads_its_own_name_and_leaves_its_workload_alone(word: str) -> None:
+    method = parse_method(WORDS[word].example)
+    assert parse_method(method.name) == method
+    step = networks.gpt2(batch=1, tokens=64).training_step()
+    before = step.operations
+    after = method(step)
+    assert step.operations == before
+    assert after.method == method.name
+    assert len({op.name for op in after}) == len(after)
+
+
+@pytest.mark.parametrize("word", sorted(WORDS))
+def test_a_word_with_wrong_arguments_says_how_it_is_written(word: str) -> None:
+    with pytest.raises(InputError):
+        parse_method(f"{word}:x:y:z:w")(layer())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("low-rank", "low-rank must be written low-rank:RANK, as in low-rank:0.25"),
+        ("moe:2:4", None),
+        ("unstructured:2", None),
+        ("mask:2:4@FX", "passes must be some of FF.BP.WU, not 'fx'"),
+        ("bdwp:2:8[0.5-0.2]", "must be two fractions of the run, the smaller first"),
+        ("bdwp:2:8[0.5.1-1]", "a window must be two fractions"),
+        ("bdwp:2:8+sdwp:2:8", "must give a tensor one pattern in a pass, not two"),
+        ("sparsity-of-dreams", "no method is called"),
+        ("pruning-survey", "has no estimate of its own: a survey"),
+    ],
+)
+def test_a_wrong_text_says_what_would_be_right(text: str, message: str | None) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_method(text)(block())
+
+
+def test_a_sum_takes_its_steps_from_left_to_right() -> None:
+    """The branch beside a masked layer is dense; a mask after it covers the branch too."""
+    masked_first = parse_method("mask:unstructured:0.5@FF+side:8")(layer())
+    branch_first = parse_method("side:8+mask:unstructured:0.5@FF")(layer())
+    dense = {op.layer for op in masked_first.matmuls if str(op.right.pattern) == "dense"}
+    assert {"l/side.V", "l/side.U"} <= dense
+    sparse = {op.layer for op in branch_first.matmuls if str(op.right.pattern) != "dense"}
+    assert sparse == {"l", "l/side.V", "l/side.U"}
+
+
+def test_a_window_is_dense_outside() -> None:
+    method = parse_method("bdwp:2:4[0.25-0.75]")
+    assert [method.flop_ratio(layer(), t) for t in (0.0, 0.3, 0.8)] == [1.0, 2 / 3, 1.0]
+    assert method.average_flop_ratio(layer()) == pytest.approx(0.5 + 0.5 * 2 / 3)
+
+
+def test_a_mask_of_the_weight_gradient_trains_what_it_keeps() -> None:
+    sparse = parse_method("unstructured:0.25")(layer())
+    assert sparse.kept_macs == layer().macs / 4
+    assert updated(sparse) == 48 * 32 / 4
+
+
+@pytest.mark.parametrize("rank", [4, 8, 16])
+def test_two_factors_cost_their_rank_in_every_pass(rank: int) -> None:
+    sparse = parse_method(f"low-rank:{rank}")(layer())
+    assert sparse.macs == 3 * 64 * rank * (48 + 32)
+    assert updated(sparse) == rank * (48 + 32)
+    forward = [op.layer for op in sparse.only(Pass.FF).matmuls]
+    assert forward == ["l/V", "l/U"]
+    assert [op.layer for op in sparse.only(Pass.BP).matmuls] == forward[::-1]
+
+
+def test_a_rank_at_break_even_changes_nothing() -> None:
+    """48 x 32 / (48 + 32) = 19.2: rank 19 saves, rank 20 does not."""
+    assert parse_method("low-rank:19")(layer()).macs < layer().macs
+    assert parse_method("low-rank:20")(layer()).macs == layer().macs
+
+
+def test_convolutions_keep_their_kernel_in_the_first_factor() -> None:
+    step = networks.resnet18(batch=1).training_step()
+    sparse = parse_method("low-rank:16")(step)
+    conv = next(op for op in step.matmuls if op.layer == "layer1.0.conv1" and op.pass_ is Pass.FF)
+    first, second = (
+        next(op for op in sparse.matmuls if op.name == f"layer1.0.conv1/{part}.FF")
+        for part in ("V", "U")
+    )
+    assert (first.m, first.k, first.n) == (conv.m, 64 * 9, 16)
+    assert (second.m, second.k, second.n) == (conv.m, 16, 64)
+
+
+def test_a_frozen_layer_with_a_branch_trains_the_branch_alone() -> None:
+    lora = parse_method("side:8+freeze")(layer())
+    trained = {op.layer for op in lora.matmuls if op.pass_ is Pass.WU}
+    assert trained == {"l/side.V", "l/side.U"}
+    assert updated(lora) == 8 * (48 + 32)
+    assert kept("side:8+freeze", layer(), Pass.FF) == 64 * (48 * 32 + 8 * (48 + 32))
+    with pytest.raises(InputError, match="side must stand before freeze, as in side:8"):
+        parse_method("freeze+side:8")(layer())
+
+
+def test_monarch_costs_two_block_diagonals() -> None:
+    """b blocks of a square layer: 2 n^2 / b."""
+    sparse = parse_method("monarch:4")(layer(64, 32, 32))
+    assert sparse.macs == 3 * 64 * 2 * 32 * 32 // 4
+    root = parse_method("monarch:0")(layer(64, 64, 64))
+    assert root.macs == 3 * 64 * 2 * 64 * 8
+
+
+def test_a_dictionary_is_dense_and_its_code_sparse() -> None:
+    forward = parse_method("dictionary:0.5:0.25")(layer()).only(Pass.FF).matmuls
+    assert [(op.k, op.n, op.right.pattern.density) for op in forward] == [
+        (48, 24, 1.0),
+        (24, 32, 0.25),
+    ]
+
+
+@pytest.mark.parametrize(("part", "share"), [("hidden", 2 / 3), ("all", 1.0)])
+def test_narrow_scales_the_widths_it_names(part: str, share: float) -> None:
+    """Llama's hidden layers are three of the 7 matrices, 2/3 of the products with weights."""
+    step = block()
+    linear = [op for op in step.only(Pass.FF).matmuls if op.kind == "linear"]
+    total = sum(op.macs for op in linear)
+    hidden = sum(op.macs for op in linear if op.layer in feed_forward(step))
+    sparse = parse_method(f"narrow:0.5:{part}")(step).only(Pass.FF)
+    after = sum(op.macs for op in sparse.matmuls if op.kind == "linear")
+    assert hidden / total == pytest.approx(share if part == "hidden" else hidden / total, abs=0.02)
+    assert after == (total - hidden / 2 if part == "hidden" else total / 4)
+
+
+def test_attention_has_its_projections_around_it() -> None:
+    roles = attention_neighbours(block())
+    assert roles == {"q": "in", "k": "in", "v": "in", "o": "out"}
+    merged = attention_neighbours(networks.gpt2(batch=1, tokens=64).training_step())
+    assert merged["block3.qkv"] == "in"
+    assert merged["block3.proj"] == "out"
+    assert "block2.fc2" not in merged
+
+
+def test_heads_are_whole() -> None:
+    forward = parse_method("narrow:0.5:heads")(block()).only(Pass.FF)
+    scores = next(op for op in forward.matmuls if op.kind == "attention")
+    query = next(op for op in forward.matmuls if op.layer == "q")
+    assert (scores.batch, scores.k, query.n) == (16, 128, 2048)
+
+
+def test_groups_of_constant_size_divide_the_products() -> None:
+    step = networks.resnet18(batch=1).training_step()
+    sparse = parse_method("grouped:16")(step)
+    name = "layer2.0.conv2.FF"
+    before, after = (next(o for o in w.matmuls if o.name == name) for w in (step, sparse))
+    assert (after.batch, after.k_run, after.n) == (8, 16, 16)
+    assert after.macs == before.macs // 8
+    assert after.right.elements == before.right.elements // 8
+    assert after.left.elements == before.left.elements
+
+
+def test_blocks_are_dropped_from_the_end() -> None:
+    sparse = parse_method("drop-blocks:0.25")(networks.gpt2(batch=1, tokens=16).training_step())
+    numbers = {op.layer.partition(".")[0] for op in sparse if op.layer.startswith("block")}
+    assert numbers == {f"block{i}" for i in range(9)}
+    with pytest.raises(InputError, match="needs numbered blocks"):
+        parse_method("drop-blocks:0.25")(layer())
+
+
+@pytest.mark.parametrize("how", ["columns", "elements"])
+def test_a_restricted_update_shrinks_wu_alone(how: str) -> None:
+    text = f"update:0.25:{how}"
+    assert kept(text, layer(), Pass.WU) == layer().macs // 3 // 4
+    assert kept(text, layer(), Pass.FF, Pass.BP) == 2 * layer().macs // 3
+    assert updated(parse_method(text)(layer())) == 48 * 32 // 4
+
+
+def test_a_teacher_adds_a_forward_pass() -> None:
+    assert parse_method("teacher").flop_ratio(layer()) == pytest.approx(4 / 3)
+
+
+def test_training_without_backward_pass_is_forward_passes() -> None:
+    sparse = parse_method("forward-only:4")(layer())
+    assert sparse.macs == 4 * layer().macs // 3
+    assert {op.pass_ for op in sparse.matmuls} == {Pass.FF}
+    assert updated(sparse) == 48 * 32
+
+
+def test_bits_are_counted_on_both_sides() -> None:
+    step = layer()
+    narrow = parse_method("precision:int4:int8")(step).only(Pass.FF)
+    assert bit_operations(narrow) == step.only(Pass.FF).macs * 4 * 8
+    assert weight_bytes(narrow) == 48 * 32 // 2
+    planes = parse_method("bit-planes:2:3")(step).only(Pass.FF)
+    assert bit_operations(planes) == step.only(Pass.FF).macs * 2 * 3
+    split = parse_method("split-precision:0.25:int8:int2")(step).only(Pass.FF)
+    assert weight_bytes(split) == 12 * 32 + 36 * 32 * 2 // 8
+    assert split.macs == step.only(Pass.FF).macs
+
+
+def test_a_sparse_activation_thins_the_next_layer_in_every_pass() -> None:
+    step = networks.gpt2(batch=1, tokens=64).training_step()
+    down = [op for op in step.matmuls if op.layer.endswith("fc2")]
+    saved = step.kept_macs - parse_method("activations:0.25")(step).kept_macs
+    assert saved == 0.75 * sum(op.macs for op in down)
+
+
+@pytest.mark.parametrize(
+    ("text", "density"),
+    [
+        ("attention:block:16:0.25", 0.25),
+        ("attention:window:16", 0.25),
+        ("attention:strided:16", (16 + 4) / 64),
+    ],
+)
+def test_an_attention_mask_thins_every_product_of_the_map(text: str, density: float) -> None:
+    step = networks.gpt2(batch=1, tokens=64).training_step()
+    sparse = parse_method(text)(step)
+    maps = [(a, b) for a, b in zip(step.matmuls, sparse.matmuls, strict=True) if a.kind != "linear"]
+    assert len(maps) == 12 * 6
+    assert all(after.kept_macs == before.macs * density for before, after in maps)
+
+
+@given(st.integers(1, 64), st.integers(1, 4), st.lists(st.floats(0, 9), min_size=4, max_size=4))
+def test_every_row_reaches_its_experts(rows: int, top_k: int, histogram: list[float]) -> None:
+    if sum(histogram) > 0:
+        assert sum(tokens_of_experts(rows, 4, top_k, histogram)) == rows * top_k
+    balanced = tokens_of_experts(rows, 4, top_k, ())
+    assert balanced == [math.ceil(rows * top_k / 4)] * 4
+
+
+def test_experts_hold_all_weights_and_compute_for_a_few() -> None:
+    step = block()
+    dense = sum(op.macs for op in step.matmuls if op.layer in ("gate", "up", "down"))
+    sparse = parse_method("moe:8:2")(step)
+    routed = sum(op.macs for op in sparse.matmuls if op.layer in ("gate", "up", "down"))
+    assert routed == 2 * dense
+    weights = {o.layer: o.right.elements for o in sparse.only(Pass.FF).matmuls}
+    assert weights["gate"] == 8 * 4096 * 11008
+    assert sum("router" in op.name for op in sparse.matmuls) == 3
+
+
+def test_a_routing_histogram_gives_each_expert_its_rows() -> None:
+    sparse = mixture(block(), experts=4, top_k=1, histogram=(4, 3, 1, 0))
+    loads = [op.m for op in sparse.only(Pass.FF).matmuls if op.layer.startswith("gate/expert")]
+    assert loads == [64, 48, 16]
+
+
+def test_layers_together_keep_the_density_asked_for() -> None:
+    sizes = allocation.sizes_of_layers(networks.resnet50(batch=1).training_step())
+    total = sum(map(math.prod, sizes.values()))
+    for allocate in (allocation.uniform, allocation.erk, allocation.magnitude_of_gaussians):
+        for density in (0.05, 0.2, 0.9):
+            found = allocate(sizes, density)
+            kept_share = sum(math.prod(sizes[x]) * d for x, d in found.items()) / total
+            assert kept_share == pytest.approx(density, rel=1e-6), allocate.__name__
+            assert max(found.values()) <= 1
+
+
+def test_erk_is_in_proportion_to_the_sum_of_sizes() -> None:
+    sizes = {"a": (64, 32, 3, 3), "b": (256, 128, 3, 3)}
+    found = allocation.erk(sizes, 0.05)
+    ratio = (sum(sizes["a"]) / math.prod(sizes["a"])) / (sum(sizes["b"]) / math.prod(sizes["b"]))
+    assert found["a"] / found["b"] == pytest.approx(ratio)
+
+
+def test_one_threshold_keeps_the_largest_weights_of_all_layers() -> None:
+    rng = np.random.default_rng(0)
+    weights = {"wide": rng.normal(size=(64, 64)), "narrow": 0.1 * rng.normal(size=(64, 64))}
+    found = allocation.magnitude(weights, 0.25)
+    ranked = np.sort(np.abs(np.concatenate([w.ravel() for w in weights.values()])))
+    threshold = ranked[-len(ranked) // 4]
+    assert found["wide"] == (np.abs(weights["wide"]) >= threshold).mean()
+    assert found["narrow"] < found["wide"]
+
+
+@given(st.floats(0.05, 0.95), st.floats(0, 0.4), st.floats(0.5, 1))
+def test_stages_of_a_cubic_have_its_integral(final: float, start: float, end: float) -> None:
+    """Against a sum over 2000 times of Zhu and Gupta's equation 1."""
+    method = parse_method(f"cubic:{final}:{start}:{end}")
+    times = (np.arange(2000) + 0.5) / 2000
+    wanted = np.mean([cubic_sparsity(t, final=final, start=start, end=end) for t in times])
+    step = layer()
+    mean = sum((s.end - s.start) * kept_weights(method(step, s.start)) for s in method.stages)
+    assert 1 - mean / kept_weights(step) == pytest.approx(wanted, abs=1e-3)
+    assert len(method.stages) <= CUBIC_STEPS + 2
+
+
+def test_structure_decay_halves_in_equal_frames() -> None:
+    method = parse_method("structure-decay:1:16")
+    patterns = [stage.rules[0].pattern for stage in method.stages]
+    assert patterns == [NM(n, 16) for n in (15, 8, 4, 2, 1)]
+    assert [stage.end - stage.start for stage in method.stages] == pytest.approx([0.2] * 5)
+
+
+def test_a_decaying_mask_saves_nothing_before_it_is_zero() -> None:
+    method = parse_method("mask-decay:2:4:0.75")
+    assert method.flop_ratio(layer(), 0.7) == 1
+    assert method.flop_ratio(layer(), 0.8) == pytest.approx((2 + 0.5) / 3)
+
+
+@pytest.mark.parametrize(("word", "between"), [("rigl", 1), ("set", 0)])
+def test_regrowing_by_gradient_needs_a_dense_one(word: str, between: int) -> None:
+    method = parse_method(f"{word}:0.1:10")
+    step = layer()
+    normal, refresh = method(step, refresh=False), method(step)
+    assert normal.kept_macs == pytest.approx(0.1 * step.macs, rel=1e-3)
+    extra = refresh.kept_macs - normal.kept_macs
+    assert extra == pytest.approx(between * 0.9 * step.macs / 3, rel=1e-3)
+    assert (len(normal.selections), len(refresh.selections)) == (0, 1)
+    mixed = (refresh.kept_macs + 9 * normal.kept_macs) / 10 / step.macs
+    assert method.flop_ratio(step) == pytest.approx(mixed, rel=1e-3)
+
+
+def test_static_masks_are_never_selected() -> None:
+    assert not parse_method("mask:2:4")(layer()).selections
+    assert parse_method("sr-ste:2:4")(layer()).selections
+
+
+def test_a_gate_gets_sparser() -> None:
+    method = parse_method("gate:8:1")
+    ratios = [method.flop_ratio(block(), s.start) for s in method.stages]
+    assert len(ratios) == 4  # 8, 4, 2, 1 experts a token
+    assert ratios == sorted(ratios, reverse=True)
+
+
+def test_a_block_must_fit_and_results_wanted_count() -> None:
+    method = parse_method("mask:block:64x64:0.5@FF")
+    assert method(layer()).kept_macs == layer().macs
+    assert "cannot hold a block of 64x64" in method(layer()).notes[0]
+    (op,) = gemm(8, 8, 8).matmuls
+    from dataclasses import replace
+
+    wanted: Operand = replace(op.out, pattern=Block(2, 2, 0.25))
+    assert replace(op, out=wanted).kept_macs == op.macs // 4
+
+
+def test_measured_zeros_are_a_mask() -> None:
+    from dataclasses import replace
+
+    from workloads import Statistics
+
+    step = layer()
+    measured = replace(
+        step,
+        operations=tuple(
+            replace(op, right=replace(op.right, statistics=Statistics(zero_fraction=0.75)))
+            if op in step.matmuls and op.right.tensor == "W"
+            else op
+            for op in step
+        ),
+    )
+    sparse = parse_method("measured")(measured)
+    assert [op.right.pattern for op in sparse.matmuls if op.right.tensor == "W"] == [
+        Unstructured(0.25)
+    ] * 2
+    assert "nothing is masked" in parse_method("measured")(step).notes[0]
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_is_a_method_or_says_why_not(name: str) -> None:
+    preset = presets.find(name)
+    assert preset.title
+    assert preset.published
+    if not preset.text:
+        assert preset.unchecked
+        return
+    method = parse_method(name)
+    assert isinstance(method, Method)
+    step = networks.bert_base(batch=1, tokens=64).training_step()
+    assert 0 < method.average_flop_ratio(step) < 6
+
+
+def test_every_preset_is_checked_or_says_why_not() -> None:
+    from simulator import published
+
+    rows = published.read("methods/checkable")
+    checked = {row.quantity.partition(":")[0] for row in rows}
+    unchecked = {name for name, preset in presets.presets().items() if preset.unchecked}
+    assert checked | unchecked == set(presets.names())
+    assert not checked & unchecked
+    assert len(presets.names()) == 108

@@ -1,0 +1,261 @@
+"""Read a Chakra host trace: the JSON that PyTorch's ExecutionTraceObserver writes of one step.
+
+*Exact*: shapes, geometry, data types and passes of `mm`, `addmm`, `bmm`, `baddbmm`, 1-D and 2-D
+convolutions and fused attention (expanded, its recomputed scores included). A backward product is
+told apart by the storage that it shares with its forward product, found by sequence number; by its
+shape where storages are of no help. *Approximate*: layers are numbered, since a trace names none;
+normalisation, softmax and activations are counted, other element-wise work is named in the notes.
+*Ignored*: kernels, times and other ranks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from workloads.errors import InputError
+from workloads.importers.chakra_nodes import Node, autograd_nodes, read_nodes
+from workloads.lowering import batched, lower_attention, lower_conv, lower_linear
+from workloads.operations import Conv2d, MatMul, Operation, Pass, VectorOp, Workload
+from workloads.vector_work import vector_work, weight_update
+
+_MATRIX = {"aten::mm": 0, "aten::bmm": 0, "aten::addmm": 1, "aten::baddbmm": 1}
+_FUSED = re.compile(
+    r"aten::_scaled_dot_product_(flash|efficient|cudnn)_attention(_for_cpu)?(_backward)?"
+)
+_KINDS = {
+    "aten::relu": "relu",
+    "aten::threshold_backward": "relu",
+    "aten::gelu": "gelu",
+    "aten::gelu_backward": "gelu",
+    "aten::tanh": "tanh",
+    "aten::tanh_backward": "tanh",
+    "aten::_softmax": "softmax",
+    "aten::_softmax_backward_data": "softmax",
+    "aten::_log_softmax": "loss",
+    "aten::_log_softmax_backward_data": "loss",
+    "aten::native_layer_norm": "layernorm",
+    "aten::native_layer_norm_backward": "layernorm",
+    "aten::native_batch_norm": "batchnorm",
+    "aten::native_batch_norm_backward": "batchnorm",
+}
+_UNCOUNTED = ("aten::add", "aten::mul", "aten::div", "aten::sum", "aten::mean", "aten::cat")
+
+
+@dataclass
+class _State:
+    """What the forward pass leaves for the backward pass."""
+
+    forward: dict[int, tuple[Node, str, Any]] = field(default_factory=dict)
+    trained: dict[str, int] = field(default_factory=dict)
+    names: Counter[str] = field(default_factory=Counter)
+    used: Counter[str] = field(default_factory=Counter)
+    uncounted: Counter[str] = field(default_factory=Counter)
+
+    def layer(self, kind: str) -> str:
+        """Number the layers of a kind."""
+        self.names[kind] += 1
+        return f"{kind}{self.names[kind] - 1}"
+
+
+def read_chakra(path: Path) -> Workload:
+    """Return the training step (or inference) that a trace has recorded.
+
+    Raises `InputError` that names the node and what would be right.
+    """
+    nodes = read_nodes(path)
+    backward = autograd_nodes(nodes)
+    state = _State()
+    operations: list[Operation] = []
+    for node in sorted(nodes.values(), key=lambda n: n.id):
+        operations += _named(state, _operations(state, node, backward.get(node.id)))
+    if not any(isinstance(op, MatMul) for op in operations):
+        raise InputError(f"{path} must record a matrix product or convolution, but records none")
+    operations += [weight_update(layer, count) for layer, count in state.trained.items()]
+    notes = tuple(
+        f"not counted: {count} x {name}" for name, count in sorted(state.uncounted.items())
+    )
+    return Workload(
+        name=path.name.split(".")[0],
+        operations=tuple(operations),
+        source=f"Chakra execution trace {path.name}",
+        notes=notes,
+    )
+
+
+def _operations(state: _State, node: Node, autograd: Node | None) -> Iterator[Operation]:
+    if node.name in _MATRIX:
+        first = _MATRIX[node.name]
+        yield from _matrix(state, node, autograd, first)
+    elif node.name == "aten::convolution":
+        yield from _convolution(state, node)
+    elif node.name == "aten::convolution_backward":
+        yield from _convolution_backward(state, node, autograd)
+    elif match := _FUSED.fullmatch(node.name):
+        yield from _attention(state, node, autograd, backward=match[3] is not None)
+    elif node.name in _KINDS:
+        yield from _vectors(state, node, autograd)
+    elif node.name in _UNCOUNTED:
+        state.uncounted[node.name] += 1
+
+
+def _matrix(state: _State, node: Node, autograd: Node | None, first: int) -> Iterator[MatMul]:
+    left, right = node.shape(first), node.shape(first + 1)
+    if len(left) != len(right) or len(left) not in (2, 3) or left[-1] != right[-2]:
+        raise InputError(f"node {node.id} ({node.name}) cannot multiply {left} by {right}")
+    count, (m, k), n = prod(left[:-2]), left[-2:], right[-1]
+    dtype = node.dtype(first)
+    if autograd is None:
+        layer = state.layer("linear" if len(left) == 2 else "product")
+        state.forward[node.sequence] = (node, layer, (m, k, n, first))
+        if len(left) == 2:
+            state.trained[layer] = k * n
+        yield _product(layer, Pass.FF, count, m, k, n, dtype, attention=len(left) == 3)
+        return
+    pair = state.forward.get(autograd.sequence)
+    layer = pair[1] if pair else state.layer("product")
+    if len(left) == 3 or pair is None or pair[2] is None:
+        yield _product(layer, Pass.BP, count, m, k, n, dtype, attention=True)
+        return
+    pass_ = _backward_pass(node, first, pair)
+    yield _product(layer, pass_, count, m, k, n, dtype, attention=False)
+
+
+def _backward_pass(node: Node, first: int, pair: tuple[Node, str, Any]) -> Pass:
+    """Tell dX, which reads the weight again, from dW, which reads the input again."""
+    forward, _, (rows, _, out_features, at) = pair
+    weight, inputs = forward.storage(at + 1), forward.storage(at)
+    read = {node.storage(first), node.storage(first + 1)} - {None}
+    if (weight in read) != (inputs in read):
+        return Pass.BP if weight in read else Pass.WU
+    depth = node.shape(first)[-1]
+    if rows != out_features and depth in (rows, out_features):
+        return Pass.WU if depth == rows else Pass.BP
+    return Pass.BP if rows in node.out_shape() else Pass.WU
+
+
+def _product(
+    layer: str, pass_: Pass, count: int, m: int, k: int, n: int, dtype: str, *, attention: bool
+) -> MatMul:
+    """Lower a product; WU is stored as X^T dY whatever side the trace has transposed."""
+    if attention:
+        (op,) = lower_linear(layer, m, k, n, Pass.FF, dtype=dtype)
+        op = replace(
+            op,
+            name=f"{layer}.{pass_}",
+            pass_=pass_,
+            kind="attention",
+            left=replace(op.left, tensor="X" if pass_ is Pass.FF else "dY"),
+            right=replace(op.right, tensor="X"),
+            out=replace(op.out, tensor="Y" if pass_ is Pass.FF else "dX"),
+        )
+        return batched(op, count)
+    shapes = {Pass.FF: (m, k, n), Pass.BP: (m, n, k), Pass.WU: (k, n, m)}
+    (op,) = lower_linear(layer, *shapes[pass_], pass_, dtype=dtype)
+    return op
+
+
+def _convolution(state: _State, node: Node) -> Iterator[MatMul]:
+    layer = state.layer("conv")
+    state.forward[node.sequence] = (node, layer, None)
+    conv = _geometry(node, 0, 1, 3, transposed=6)
+    state.trained[layer] = prod(node.shape(1))
+    yield from lower_conv(layer, conv, Pass.FF, dtype=node.dtype(0))
+
+
+def _convolution_backward(state: _State, node: Node, autograd: Node | None) -> Iterator[MatMul]:
+    pair = state.forward.get(autograd.sequence if autograd else -1)
+    layer = pair[1] if pair else state.layer("conv")
+    conv = _geometry(node, 1, 2, 4, transposed=7)
+    wanted = node.value(10)
+    if not isinstance(wanted, list) or len(wanted) != 3:
+        raise InputError(f"node {node.id} ({node.name}) must say which gradients it computes")
+    for needed, pass_ in zip(wanted, (Pass.BP, Pass.WU), strict=False):
+        if needed:
+            yield from lower_conv(layer, conv, pass_, dtype=node.dtype(0))
+
+
+def _geometry(node: Node, x: int, w: int, first: int, *, transposed: int) -> Conv2d:
+    """Read stride, padding and dilation from argument `first` on, and groups after `transposed`."""
+    images, kernel = node.shape(x), node.shape(w)
+    if node.value(transposed) or len(images) not in (3, 4) or len(kernel) != len(images):
+        raise InputError(
+            f"node {node.id} ({node.name}) must be a 1-D or 2-D convolution that is not "
+            f"transposed, not of {images} by {kernel}"
+        )
+    stride, padding, dilation = (node.value(first + i) for i in range(3))
+    groups = node.value(transposed + 2)
+    pairs = [_pair(node, each, rows) for each, rows in ((stride, 1), (padding, 0), (dilation, 1))]
+    if type(groups) is not int or groups < 1 or images[1] != kernel[1] * groups:
+        raise InputError(
+            f"node {node.id} ({node.name}) must have weights for its {images[1]} channels in "
+            f"{groups} groups, not {kernel}"
+        )
+    return Conv2d(
+        batch=images[0],
+        in_channels=images[1],
+        out_channels=kernel[0],
+        in_hw=(images[2] if len(images) == 4 else 1, images[-1]),
+        kernel=(kernel[2] if len(kernel) == 4 else 1, kernel[-1]),
+        stride=pairs[0],
+        padding=pairs[1],
+        dilation=pairs[2],
+        groups=groups,
+    )
+
+
+def _pair(node: Node, values: Any, rows: int) -> tuple[int, int]:
+    whole = isinstance(values, list) and all(type(v) is int and v < 2**31 for v in values)
+    if not whole or len(values) not in (1, 2):
+        raise InputError(f"node {node.id} ({node.name}) must have one or two sizes, not {values!r}")
+    return (values[0], values[1]) if len(values) == 2 else (rows, values[0])
+
+
+def _attention(
+    state: _State, node: Node, autograd: Node | None, *, backward: bool
+) -> Iterator[Operation]:
+    """Expand a fused attention kernel; the backward one computes the scores again."""
+    shift = 1 if backward else 0
+    query, key = node.shape(shift), node.shape(shift + 1)
+    if len(query) != 4 or len(key) != 4:
+        raise InputError(f"node {node.id} ({node.name}) must have 4 axes, not {query} and {key}")
+    pair = state.forward.get(autograd.sequence if autograd else node.sequence)
+    layer = pair[1] if pair and backward else state.layer("attention")
+    shape = (query[0], query[1], query[2], key[2], query[3])
+    scores = query[0] * query[1] * query[2] * key[2]
+    forward = lower_attention(layer, *shape, Pass.FF, kv_heads=key[1], dtype=node.dtype(shift))
+    if not backward:
+        state.forward[node.sequence] = (node, layer, None)
+        yield forward[0]
+        yield from vector_work(layer, "softmax", Pass.FF, scores)
+        yield forward[1]
+        return
+    yield replace(forward[0], name=f"{forward[0].name}.recompute", pass_=Pass.BP)
+    products = lower_attention(layer, *shape, Pass.BP, kv_heads=key[1], dtype=node.dtype(shift))
+    yield from products[:2]
+    yield from vector_work(layer, "softmax", Pass.BP, scores)
+    yield from products[2:]
+
+
+def _vectors(state: _State, node: Node, autograd: Node | None) -> Iterator[VectorOp]:
+    kind, pass_ = _KINDS[node.name], Pass.FF if autograd is None else Pass.BP
+    if autograd is None:
+        layer = state.layer(kind)
+        state.forward.setdefault(node.sequence, (node, layer, None))
+    else:
+        pair = state.forward.get(autograd.sequence)
+        layer = pair[1] if pair else state.layer(kind)
+    yield from vector_work(layer, kind, pass_, prod(node.shape(0)))
+
+
+def _named(state: _State, operations: Iterator[Operation]) -> Iterator[Operation]:
+    """Number operations whose name was taken before."""
+    for op in operations:
+        state.used[op.name] += 1
+        again = state.used[op.name]
+        yield replace(op, name=f"{op.name}#{again}") if again > 1 else op

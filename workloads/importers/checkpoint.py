@@ -1,0 +1,88 @@
+"""PyTorch checkpoints are pickles, which can run any code: refused, or read weights-only.
+
+Weights-only loading (`torch.load(weights_only=True)`) unpickles nothing but tensors and plain
+containers. It still parses a pickle, so it happens only when the user asks for it by name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from workloads.errors import InputError
+from workloads.importers.bounded import MOST_FILE_BYTES, brief, checked_size
+from workloads.importers.statistics import sampled_rows
+from workloads.operations import Workload
+
+SUFFIXES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".cpkt", ".pkl", ".pickle"})
+
+
+def is_pickle(path: Path, head: bytes) -> bool:
+    """Say whether a file is, or is named like, a pickle or a zip of pickles."""
+    return path.suffix.lower() in SUFFIXES or head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04")
+
+
+def refuse(path: Path) -> InputError:
+    """Return the error that names the safe ways."""
+    return InputError(
+        f"{path} looks like a pickle or a PyTorch checkpoint, which can run any code when it is "
+        "opened; save its weights as safetensors, export it to ONNX, or capture the model with "
+        "'sparsight capture module:function'; --weights-only reads its tensors alone"
+    )
+
+
+def read_checkpoint(
+    path: Path, *, batch: int | None = None, tokens: int | None = None, inference: bool = False
+) -> Workload:
+    """Return a training step of the transformer whose weights a checkpoint holds, weights-only.
+
+    `config.json` beside it names heads and activation. Raises `InputError` if the file holds
+    anything but tensors in plain containers.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise InputError(f"reading {path} needs PyTorch; pip install 'sparsight[torch]'")
+    import torch
+
+    from workloads.importers import weights
+
+    checked_size(path)
+    _check_zip(path)
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler raises whatever its input provokes
+        raise InputError(
+            f"{path} must be a whole checkpoint with nothing but tensors in it: {brief(error)}"
+        ) from error
+    tensors = {n: t for n, t in _flat(state).items() if isinstance(t, torch.Tensor)}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+    def values(name: str) -> Any:
+        tensor = tensors[name]
+        if not tensor.is_floating_point():
+            return None
+        return tensor[torch.from_numpy(sampled_rows(tuple(tensor.shape)))].float().numpy()
+
+    known = weights.beside(path)
+    return weights.transformer_step(path, shapes, known, values, batch, tokens, inference)
+
+
+def _flat(state: Any) -> dict[str, Any]:
+    """Return the mapping of names to tensors, one level down if the file nests it."""
+    if isinstance(state, dict):
+        for key in ("state_dict", "model", "model_state_dict"):
+            if isinstance(state.get(key), dict):
+                return dict(state[key])
+        return {str(key): value for key, value in state.items()}
+    raise InputError(f"a checkpoint must hold a mapping of names to tensors, not {type(state)}")
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse a checkpoint whose parts unpack to more than is read."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > MOST_FILE_BYTES or unpacked > 4 * path.stat().st_size + (1 << 20):
+        raise InputError(f"{path} must unpack to what a checkpoint holds, not to {unpacked} bytes")

@@ -1,0 +1,343 @@
+"""From the nodes of an ONNX graph to layers, one function per kind of node.
+
+*Exact*: convolutions (1-D and 2-D, any stride, dilation and groups), Gemm, MatMul, and recurrent
+layers as the products of all their steps. *Approximate*: padding that differs between two sides is
+counted as extra input; a transposed convolution is its products before the scattered addition.
+*Ignored*: moves (named in the notes). Other contractions are refused, not left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import prod
+from typing import Any
+
+from workloads.errors import InputError
+from workloads.importers.layers import (
+    ActivationProduct,
+    BatchedLinear,
+    Elementwise,
+    GeneralConv,
+    Window,
+)
+from workloads.importers.onnx_values import Values
+from workloads.layers import Embedding, Layer, Linear, Vector
+from workloads.operations import Conv2d
+
+# fmt: off
+FREE = frozenset({
+    "BatchToSpace", "Cast", "CastLike", "Constant", "ConstantOfShape", "Dropout", "Flatten",
+    "Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze", "DequantizeLinear",
+    "QuantizeLinear", "DynamicQuantizeLinear",
+})
+MOVES = frozenset({
+    "ArgMax", "ArgMin", "Concat", "DepthToSpace", "Expand", "EyeLike", "Gather", "GatherElements",
+    "GatherND", "NonMaxSuppression", "OneHot", "Pad", "Range", "Resize", "ScatterElements",
+    "ScatterND", "Slice", "SpaceToDepth", "Split", "Tile", "TopK", "Transpose", "Trilu",
+    "Upsample", "Where",
+})
+REFUSED = frozenset({
+    "Attention", "DeformConv", "Einsum", "FusedConv", "FusedMatMul", "GroupQueryAttention", "If",
+    "Loop", "MultiHeadAttention", "QLinearMatMul", "QAttention", "Scan", "FusedGemm",
+})
+_KINDS = {
+    "Relu": "relu", "Clip": "relu", "LeakyRelu": "relu", "PRelu": "relu",
+    "Tanh": "tanh", "Sigmoid": "tanh", "HardSigmoid": "tanh", "Elu": "tanh", "Selu": "tanh",
+    "Softplus": "tanh", "Mish": "gelu", "Gelu": "gelu", "HardSwish": "gelu", "Swish": "gelu",
+    "Softmax": "softmax", "LogSoftmax": "softmax",
+    "LayerNormalization": "layernorm", "InstanceNormalization": "layernorm",
+    "GroupNormalization": "layernorm", "SimplifiedLayerNormalization": "rmsnorm",
+    "RMSNormalization": "rmsnorm", "BatchNormalization": "batchnorm",
+}
+# fmt: on
+_NORMS = {"layernorm": 2, "batchnorm": 2, "rmsnorm": 1}
+_POOLS = {
+    "MaxPool": "maxpool",
+    "AveragePool": "averagepool",
+    "GlobalMaxPool": "maxpool",
+    "GlobalAveragePool": "averagepool",
+}
+
+
+class Uneven(Exception):
+    """A size is no multiple of the batch, so that items cannot be told apart."""
+
+
+class Builder:
+    """Makes layers for one item of `batch`; `weights` holds the initializer of each product."""
+
+    def __init__(self, values: Values, batch: int) -> None:
+        self.values = values
+        self.batch = batch
+        self.weights: dict[str, str] = {}
+        self.moves: dict[str, int] = {}
+
+    def item(self, count: int) -> int:
+        """Return the share of one item; raise `Uneven` if there is none."""
+        if count % self.batch:
+            raise Uneven
+        return count // self.batch
+
+    def layers(self, node: Any, name: str) -> Iterable[Layer]:
+        """Return the layers of a node, in forward order."""
+        kind = node.op_type
+        if kind in FREE:
+            return ()
+        if kind == "Gather" and node.input[0] in self.values.weights:
+            return self._embedding(node, name)
+        if kind in MOVES:
+            self.moves[kind] = self.moves.get(kind, 0) + 1
+            return ()
+        make = _PRODUCTS.get(kind)
+        if make is not None:
+            return make(self, node, name)
+        if kind in REFUSED:
+            raise InputError(
+                f"node {name} ({kind}) of {self.values.path} is a product that is not lowered "
+                "here; export the model with MatMul, Gemm and Conv"
+            )
+        if kind in _KINDS:
+            return self._known(node, name)
+        if kind in _POOLS:
+            return self._pool(node, name)
+        return self._elementwise(node, name)
+
+    def shape(self, node: Any, index: int) -> tuple[int, ...]:
+        """Return the shape of an input of a node."""
+        if index >= len(node.input):
+            raise InputError(
+                f"node {node.name or node.op_type} of {self.values.path} must have at least "
+                f"{index + 1} inputs, not {len(node.input)}"
+            )
+        return self.values.shape(node.input[index], node.name or node.op_type)
+
+    def out(self, node: Any) -> tuple[int, ...]:
+        """Return the shape of the first output of a node."""
+        return self.values.shape(node.output[0], node.name or node.op_type)
+
+    def _known(self, node: Any, name: str) -> list[Layer]:
+        kind = _KINDS[node.op_type]
+        scale = [self.shape(node, i) for i in (1,) if kind in _NORMS and len(node.input) > 1]
+        parameters = _NORMS.get(kind, 0) * sum(prod(shape) for shape in scale)
+        elements = self.item(prod(self.out(node)))
+        return [Vector(name=name, kind=kind, elements=elements, parameters=parameters)]
+
+    def _pool(self, node: Any, name: str) -> list[Layer]:
+        kind = _POOLS[node.op_type]
+        inputs, outputs = self.item(prod(self.shape(node, 0))), self.item(prod(self.out(node)))
+        kernel = attribute(node, "kernel_shape", None)
+        touched = inputs if kernel is None else outputs * prod(kernel)
+        return [Window(name=name, kind=kind, inputs=inputs, outputs=outputs, touched=touched)]
+
+    def _elementwise(self, node: Any, name: str) -> list[Layer]:
+        """Bias, join of two branches, or any other work on each element."""
+        active = [i for i in node.input if self.values.is_activation(i)]
+        shapes = [self.values.shape(i, name) for i in active]
+        elements = self.item(max(prod(shape) for shape in [*shapes, self.out(node)]))
+        if node.op_type == "Add" and len(active) == 1 and len(node.input) == 2:
+            (added,) = [i for i in node.input if i not in active]
+            trained = added in self.values.weights
+            parameters = prod(self.values.shape(added, name)) if trained else 0
+            return [Vector(name=name, kind="bias", elements=elements, parameters=parameters)]
+        if node.op_type in ("Add", "Sum") and len(set(shapes)) == 1 and len(active) == 2:
+            return [Vector(name=name, kind="add", elements=elements)]
+        kind = node.op_type.lower()
+        return [Elementwise(name=name, kind=kind, elements=elements, inputs=max(1, len(active)))]
+
+    def _embedding(self, node: Any, name: str) -> list[Layer]:
+        table = self.shape(node, 0)
+        if len(table) != 2 or not self.values.is_activation(node.input[1]):
+            return []
+        tokens = self.item(prod(self.shape(node, 1)))
+        return [Embedding(name=name, tokens=tokens, dim=table[1], table_rows=(table[0],))]
+
+
+def attribute(node: Any, name: str, default: Any) -> Any:
+    """Return an attribute of a node: whole number, list of them, or text, as the default is.
+
+    Raises `InputError` for one of another type.
+    """
+    import onnx
+
+    wanted = list if default is None else type(default)
+    for found in node.attribute:
+        if found.name == name:
+            value = onnx.helper.get_attribute_value(found)
+            value = list(value) if wanted is list and _is_list(value) else value
+            if not isinstance(value, wanted):
+                raise InputError(
+                    f"{name} of node {node.name or node.op_type} must be of type "
+                    f"{wanted.__name__}, not {value!r:.60}"
+                )
+            return value
+    return default
+
+
+def _is_list(value: Any) -> bool:
+    return hasattr(value, "__iter__") and all(isinstance(each, int) for each in value)
+
+
+def _conv(builder: Builder, node: Any, name: str) -> list[Layer]:
+    at = 3 if node.op_type == "QLinearConv" else 1
+    x, w = builder.shape(node, 0), builder.shape(node, at)
+    _check_conv(builder, node, name, x, w)
+    geometry = _geometry(builder, node, x, w)
+    _check_output(builder, node, name, geometry)
+    builder.weights[name] = node.input[at]
+    bias = node.op_type == "Conv" and len(node.input) > 2 and bool(node.input[2])
+    return [GeneralConv(name=name, geometry=geometry, bias=bias)]
+
+
+def _check_conv(builder: Builder, node: Any, name: str, x: Any, w: Any) -> None:
+    if len(x) not in (3, 4) or len(w) != len(x):
+        raise InputError(
+            f"convolution {name} of {builder.values.path} must be 1-D or 2-D, not of input {x} "
+            f"and weights {w}"
+        )
+    groups = attribute(node, "group", 1)
+    if groups < 1 or x[1] != w[1] * groups or w[0] % groups:
+        raise InputError(
+            f"convolution {name} of {builder.values.path} must have weights for its {x[1]} "
+            f"channels in {groups} groups, not {w}"
+        )
+
+
+def _geometry(builder: Builder, node: Any, x: Any, w: Any) -> Conv2d:
+    """Return the geometry of one item; a 1-D convolution has one row."""
+    size, kernel = _two(x[2:]), _two(w[2:])
+    stride = _two(attribute(node, "strides", [1] * (len(x) - 2)))
+    dilation = _two(attribute(node, "dilations", [1] * (len(x) - 2)))
+    before, after = _pads(node, size, kernel, stride, dilation)
+    padding = (min(before[0], after[0]), min(before[1], after[1]))
+    extra = [b + a - 2 * p for b, a, p in zip(before, after, padding, strict=True)]
+    return Conv2d(
+        batch=builder.item(x[0]),
+        in_channels=x[1],
+        out_channels=w[0],
+        in_hw=(size[0] + extra[0], size[1] + extra[1]),
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=attribute(node, "group", 1),
+    )
+
+
+def _pads(
+    node: Any, size: Any, kernel: Any, stride: Any, dilation: Any
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the padding before and after each of the two axes."""
+    automatic = attribute(node, "auto_pad", b"NOTSET").decode()
+    if automatic.startswith("SAME"):
+        total = [
+            max(0, (-(-s // t) - 1) * t + d * (k - 1) + 1 - s)
+            for s, k, t, d in zip(size, kernel, stride, dilation, strict=True)
+        ]
+        return (total[0] // 2, total[1] // 2), (-(-total[0] // 2), -(-total[1] // 2))
+    pads = list(attribute(node, "pads", [0, 0, 0, 0]))
+    if len(pads) == 2:
+        pads = [0, pads[0], 0, pads[1]]
+    if automatic == "VALID" or len(pads) != 4:
+        pads = [0, 0, 0, 0]
+    return (pads[0], pads[1]), (pads[2], pads[3])
+
+
+def _check_output(builder: Builder, node: Any, name: str, geometry: Conv2d) -> None:
+    """Hold our output size against the one that the library inferred."""
+    out = builder.out(node)
+    if _two(out[2:]) != geometry.out_hw or out[1] != geometry.out_channels:
+        raise InputError(
+            f"convolution {name} of {builder.values.path} must give {geometry.out_channels} "
+            f"channels of {geometry.out_hw}, but its output is declared as {out}"
+        )
+
+
+def _two(sizes: Any) -> tuple[int, int]:
+    """Return the last two of some sizes, with a 1 in front of a single one."""
+    padded = [1, *sizes][-2:]
+    return int(padded[0]), int(padded[1])
+
+
+def _conv_transpose(builder: Builder, node: Any, name: str) -> list[Layer]:
+    x, w = builder.shape(node, 0), builder.shape(node, 1)
+    groups = attribute(node, "group", 1)
+    if len(x) < 3 or len(w) != len(x) or groups < 1 or x[1] != w[0] or w[0] % groups:
+        raise InputError(
+            f"transposed convolution {name} of {builder.values.path} must have weights for its "
+            f"input {x} in {groups} groups, not {w}"
+        )
+    rows = builder.item(x[0] * prod(x[2:]))
+    shape = {"rows": rows, "in_features": w[0] // groups, "out_features": prod(w[1:])}
+    return [BatchedLinear(name=name, count=groups, **shape)]
+
+
+def _gemm(builder: Builder, node: Any, name: str) -> list[Layer]:
+    a, b = builder.shape(node, 0), builder.shape(node, 1)
+    a = a[::-1] if attribute(node, "transA", 0) else a
+    b_out = b if attribute(node, "transB", 0) else b[::-1]
+    if len(a) != 2 or len(b) != 2 or a[1] != b_out[1]:
+        raise InputError(f"Gemm {name} of {builder.values.path} cannot multiply {a} by {b}")
+    if builder.values.is_activation(node.input[1]):
+        return [ActivationProduct(name=name, count=1, m=a[0], k=a[1], n=b_out[0])]
+    builder.weights[name] = node.input[1]
+    bias = len(node.input) > 2 and bool(node.input[2])
+    rows = builder.item(a[0])
+    return [
+        Linear(name=name, in_features=a[1], out_features=b_out[0], rows=rows, bias=bias),
+    ]
+
+
+def _matmul(builder: Builder, node: Any, name: str) -> list[Layer]:
+    a, b = builder.shape(node, 0), builder.shape(node, 1)
+    if not a or not b or a[-1] != (b[-2] if len(b) > 1 else b[0]):
+        raise InputError(f"MatMul {name} of {builder.values.path} cannot multiply {a} by {b}")
+    left, right = (builder.values.is_activation(i) for i in node.input[:2])
+    n = b[-1] if len(b) > 1 else 1
+    m = a[-2] if len(a) > 1 else 1
+    if left and right:
+        count = builder.item(prod(builder.out(node)) // (m * n))
+        return [ActivationProduct(name=name, count=count, m=m, k=a[-1], n=n)]
+    weight, other = (b, a) if left else (a, b)
+    copies = prod(weight[:-2])
+    features = (a[-1], n) if left else (a[-1], m)
+    rows = builder.item(prod(other) // a[-1] // copies)
+    rows, (ins, outs) = max(1, rows), features
+    if copies > 1:
+        return [
+            BatchedLinear(name=name, count=copies, rows=rows, in_features=ins, out_features=outs)
+        ]
+    if left:
+        builder.weights[name] = node.input[1]
+    return [Linear(name=name, bias=False, rows=rows, in_features=ins, out_features=outs)]
+
+
+def _recurrent(builder: Builder, node: Any, name: str) -> list[Layer]:
+    """The products of all steps: inputs by W, and the state by R (step after step)."""
+    x, w, r = (builder.shape(node, i) for i in range(3))
+    if len(x) != 3 or len(w) != 3 or len(r) != 3 or w[0] != r[0] or x[2] != w[2]:
+        raise InputError(f"{node.op_type} {name} of {builder.values.path} has shapes {x}, {w}, {r}")
+    rows = builder.item(x[0] * x[1])
+    return [
+        BatchedLinear(
+            name=f"{name}.{part}",
+            count=weight[0],
+            rows=rows,
+            in_features=weight[2],
+            out_features=weight[1],
+        )
+        for part, weight in (("input", w), ("state", r))
+    ]
+
+
+_PRODUCTS: dict[str, Callable[[Builder, Any, str], list[Layer]]] = {
+    "Conv": _conv,
+    "ConvInteger": _conv,
+    "QLinearConv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "MatMulInteger": _matmul,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    "RNN": _recurrent,
+}

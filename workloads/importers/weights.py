@@ -1,0 +1,223 @@
+"""Read safetensors and GGUF files: shapes of all weights, and values for their statistics.
+
+Both formats hold tensors without a graph; see `workloads.importers.transformer` for what is made of
+them. Files are mapped, not loaded: memory holds one tensor at a time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import mmap
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workloads.errors import InputError
+from workloads.importers.bounded import brief, checked_size, read_bytes
+from workloads.importers.gguf_file import Tensor, read_header
+from workloads.importers.statistics import sampled_rows, with_weights
+from workloads.importers.transformer import Hyperparameters, Matrix, network_of
+from workloads.operations import Workload
+
+DEFAULT_TOKENS = 128
+MOST_TENSORS = 100_000
+MOST_SIZE = 1 << 40
+
+Reader = Callable[[str], NDArray[Any] | None]
+
+
+def read_safetensors(
+    path: Path, *, batch: int | None = None, tokens: int | None = None, inference: bool = False
+) -> Workload:
+    """Return a training step (or inference) of the transformer whose weights a file holds.
+
+    `config.json` beside it names heads and activation. Raises `InputError` if the file is damaged
+    or if it does not hold a transformer.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    checked_size(path)
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: tuple(found.get_shape()) for name, found in slices.items()}
+            types = {name: found.get_dtype() for name, found in slices.items()}
+
+            def values(name: str) -> NDArray[Any] | None:
+                if types[name] not in ("F16", "F32", "F64"):
+                    return None
+                found = np.asarray(file.get_tensor(name))
+                return found[sampled_rows(found.shape)]
+
+            known = beside(path)
+            return transformer_step(path, shapes, known, values, batch, tokens, inference)
+    except InputError:
+        raise
+    except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
+        raise InputError(
+            f"{path} must be a whole safetensors file, but it is damaged: {brief(error)}"
+        ) from error
+
+
+def read_gguf(
+    path: Path, *, batch: int | None = None, tokens: int | None = None, inference: bool = False
+) -> Workload:
+    """Return a training step (or inference) of the model in a GGUF file, weights dequantised.
+
+    Raises `InputError` if the file is damaged or if its metadata lacks what a decoder needs.
+    """
+    if importlib.util.find_spec("gguf") is None:
+        raise InputError(
+            "reading GGUF files needs the gguf library; pip install 'sparsight[models]'"
+        )
+    size = checked_size(path)
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        header = read_header(path, content)
+        shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
+
+        def values(name: str) -> NDArray[Any]:
+            return _dequantised(path, content, size, header.start, header.tensors[name])
+
+        known = _metadata(path, header.keys)
+        return transformer_step(path, shapes, known, values, batch, tokens, inference)
+
+
+def _dequantised(
+    path: Path, content: mmap.mmap, size: int, start: int, tensor: Tensor
+) -> NDArray[Any]:
+    """Return the sampled rows of a tensor as floats."""
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
+
+    try:
+        kind = GGMLQuantizationType(tensor.type)
+        block, block_bytes = GGML_QUANT_SIZES[kind]
+    except (ValueError, KeyError):
+        raise InputError(
+            f"tensor {tensor.name!r} of {path} has the unknown quantisation type {tensor.type}"
+        ) from None
+    rows, columns = tensor.shape
+    row_bytes = columns // block * block_bytes
+    first = start + tensor.offset
+    if columns % block or first + rows * row_bytes > size:
+        raise InputError(
+            f"tensor {tensor.name!r} of {path} must lie in the file as {rows} rows of "
+            f"{columns} values in blocks of {block}, but does not"
+        )
+    stored = [
+        np.frombuffer(content[first + row * row_bytes : first + (row + 1) * row_bytes], np.uint8)
+        for row in sampled_rows(tensor.shape)
+    ]
+    packed = np.stack(stored)
+    plain = {GGMLQuantizationType.F32: np.float32, GGMLQuantizationType.F16: np.float16}
+    try:
+        with np.errstate(all="ignore"):  # damaged scales become infinite, which is refused later
+            found = dequantize(packed.view(plain[kind]) if kind in plain else packed, kind)
+    except (NotImplementedError, ValueError) as error:
+        raise InputError(
+            f"tensor {tensor.name!r} of {path} cannot be dequantised: {brief(error)}"
+        ) from error
+    return np.asarray(found, np.float32)
+
+
+def transformer_step(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    known: Hyperparameters,
+    values: Reader,
+    batch: int | None,
+    tokens: int | None,
+    inference: bool,
+) -> Workload:
+    """Return the step of a transformer from shapes, metadata, and sampled values of weights."""
+    matrices = _matrices(path, shapes)
+    length = min(DEFAULT_TOKENS, known.context) if tokens is None else tokens
+    network, notes = network_of(
+        path, matrices, known, batch=1 if batch is None else batch, tokens=length
+    )
+    step = network.inference() if inference else network.training_step()
+    used = {op.layer for op in step.matmuls}
+    weights = {
+        matrix.layer: found
+        for matrix in matrices.values()
+        if matrix.layer in used and (found := values(f"{matrix.layer}.weight")) is not None
+    }
+    return replace(with_weights(step, weights), notes=(*step.notes, *notes))
+
+
+def _matrices(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Matrix]:
+    """Return the two-dimensional weights by the name of their layer."""
+    if len(shapes) > MOST_TENSORS:
+        raise InputError(f"{path} has {len(shapes)} tensors; at most {MOST_TENSORS} are read")
+    found = {}
+    for name, shape in shapes.items():
+        if any(not 0 < size < MOST_SIZE for size in shape) or math.prod(shape) > MOST_SIZE:
+            raise InputError(f"tensor {name!r} of {path} must have positive sizes, not {shape}")
+        if len(shape) == 2 and name.endswith(".weight"):
+            layer = name.removesuffix(".weight")
+            found[layer] = Matrix(layer, *shape, bias=f"{layer}.bias" in shapes)
+    return found
+
+
+def beside(path: Path) -> Hyperparameters:
+    """Read `config.json` beside the weights."""
+    config = path.with_name("config.json")
+    if not config.is_file():
+        raise InputError(
+            f"{path} holds weights without a graph; a config.json beside it must name its heads, "
+            "or give the model as ONNX or as a PyTorch function"
+        )
+    try:
+        found = json.loads(read_bytes(config, most=1 << 20))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{config} must be JSON: {brief(error)}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{config} must be a JSON object")
+    heads = _whole(config, found, "num_attention_heads", "n_head", "n_heads")
+    decoder = "rms_norm_eps" in found
+    return Hyperparameters(
+        heads=heads,
+        kv_heads=_whole(config, found, "num_key_value_heads", default=heads),
+        norm="rmsnorm" if decoder else "layernorm",
+        activation="relu" if found.get("hidden_act") == "relu" else "gelu",
+        rotary=decoder or "rope_theta" in found,
+        context=_whole(config, found, "max_position_embeddings", "n_positions", default=1 << 20),
+        source=f"weights {path.name} ({found.get('model_type', 'model')}) with config.json",
+    )
+
+
+def _metadata(path: Path, plain: Mapping[str, object]) -> Hyperparameters:
+    """Read the hyper-parameters among the keys of a GGUF file."""
+    family = plain.get("general.architecture")
+    if not isinstance(family, str):
+        raise InputError(f"{path} must name its general.architecture, but does not")
+    values = {key.removeprefix(f"{family}."): value for key, value in plain.items()}
+    heads = _whole(path, values, "attention.head_count")
+    rms = "attention.layer_norm_rms_epsilon" in values
+    return Hyperparameters(
+        heads=heads,
+        kv_heads=_whole(path, values, "attention.head_count_kv", default=heads),
+        norm="rmsnorm" if rms else "layernorm",
+        activation="gelu",
+        rotary="rope.dimension_count" in values or rms,
+        context=_whole(path, values, "context_length", default=1 << 20),
+        source=f"weights {path.name} ({plain.get('general.name', family)}), GGUF",
+    )
+
+
+def _whole(path: Path, found: Mapping[str, Any], *keys: str, default: int | None = None) -> int:
+    """Return the first of `keys` that is there; it must be a positive whole number."""
+    for key in keys:
+        if key in found and found[key] is not None:
+            value = found[key]
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 1 << 32:
+                raise InputError(f"{key} in {path} must be a positive whole number, not {value!r}")
+            return value
+    if default is None:
+        raise InputError(f"{path} must say {keys[0]}, but does not")
+    return default
