@@ -1,24 +1,16 @@
-"""Simulators as fixtures, `--waves`, and closing lines that say what ran and what was covered."""
+"""Simulators as fixtures, and where their waves go; `tests/conftest.py` says what ran."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.closing import RAN, WAVES
 from tests.cosim import simulators
 from tests.cosim.sat_model import RECORD_WAVES
 from workloads import InputError
-
-RAN, COVERED, WAVES = "rtl simulator", "functional coverage", "waveform"
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--waves", action="store_true", help="record waveforms of RTL simulations, print their path"
-    )
 
 
 @pytest.fixture
@@ -52,20 +44,3 @@ def _found(request: pytest.FixtureRequest, find) -> str:
         pytest.fail(str(error), pytrace=False)
     request.node.user_properties.append((RAN, name))
     return name
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which simulators ran, which cover points have no hit, where the waves are."""
-    properties = [
-        (name, value)
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", "") == "call"
-        for name, value in report.user_properties
-    ]
-    ran = Counter(value for name, value in properties if name == RAN)
-    for simulator, tests in sorted(ran.items()):
-        terminalreporter.write_line(f"RTL simulator: {simulator} ran {tests} tests")
-    for name, value in properties:
-        if name in (COVERED, WAVES):
-            terminalreporter.write_line(f"{name}: {value}")

@@ -13,6 +13,7 @@ from rtl.sat import host
 from rtl.sat.controller import OVERHEAD_CYCLES
 from rtl.sat.parameters import Parameters
 from simulator.accelerators.sat import stepped
+from tests.closing import COVERED
 from tests.cosim.sat_model import (
     Answer,
     build,
@@ -185,7 +186,7 @@ def test_products_on_verilator_equal_numpy_and_the_cycle_model(
 ) -> None:
     chosen = points(parameters, seed=parameters.rows)
     wrong = compare(parameters, "verilator", chosen, runs)
-    request.node.user_properties.append(("functional coverage", coverage(chosen, parameters)))
+    request.node.user_properties.append((COVERED, coverage(chosen, parameters)))
     assert not wrong, "\n".join(wrong)
 
 
