@@ -1,0 +1,253 @@
+"""The memory controller of a channel, clock by clock: open page, a queue per bank, row hits first.
+
+Source: published NeuPIMs simulator (its fork of DRAMsim3). A clock issues at most one command, in
+this order: what a due refresh needs, the head of the PIM queue, then the bank queues in turn. One
+transaction a clock moves from the read queue or the write buffer to its bank's queue. A read takes
+its data at the end of the burst; a write is acknowledged when it enters the buffer (posted).
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from dataflow import dram_timing as dt
+from simulator.dram import pim, requests
+from simulator.dram.bank import close_pim_row, close_row, dequeue, earliest, entry, note, open_row
+from simulator.dram.state import (
+    BACK,
+    BANK,
+    BANK_FIELDS,
+    BANKS,
+    COMMAND_COUNT,
+    COUNT,
+    DEVICE_CHANNELS,
+    DUAL,
+    GROUPS,
+    GWRITE_DONE,
+    GWRITING,
+    HIT_MASK,
+    HITS_QUEUED,
+    INTERVAL,
+    IS_WRITE,
+    LINE,
+    OPEN_ROW,
+    PENDING,
+    PIM_CLOCKS,
+    PIM_HEAD,
+    PIM_MODE,
+    PIM_QUEUED,
+    PIM_ROW,
+    QUEUE_INDEX,
+    RANK_OF,
+    RANKS,
+    RCD_WRITE,
+    READ_BACK,
+    READ_BACK_TAIL,
+    READ_DELAY,
+    READY_RANK,
+    REFRESH_DUE,
+    REFRESH_DUE_2,
+    REFRESH_RANK,
+    REFRESHING,
+    RESERVED_ROW,
+    ROW,
+    ROW_MASK,
+    RP,
+    SKIP_PIM,
+    SLACK,
+    TAG,
+    WRITES_QUEUED,
+    Ints,
+)
+
+ACT, PRE, RD, REF, WR, PPRE = dt.ACT, dt.PRE, dt.RD, dt.REF, dt.WR, dt.PPRE
+SLACK_FOR_NORMAL = 10
+"""Least slack before a refresh at which an access may pass a waiting PIM command."""
+
+
+@njit(cache=True, error_model="numpy")
+def tick(s: Ints, ch: int, program: Ints, clock: int) -> None:
+    """Advance the controller of a channel by one clock: one command, one scheduled transaction."""
+    if s[INTERVAL] and clock and clock % s[INTERVAL] == 0:
+        _refresh_falls_due(s, ch)
+    if s[ch + GWRITING] and 0 <= s[ch + GWRITE_DONE] <= clock:
+        s[ch + GWRITING] = 0
+    issued = False
+    if s[ch + REFRESH_DUE] >= 0:
+        issued = _refresh(s, ch, clock)
+    if not issued:
+        _issue(s, ch, program, clock)
+    requests.schedule(s, ch)
+    s[ch + PIM_CLOCKS] += s[ch + PIM_HEAD] < s[ch + PIM_QUEUED]
+
+
+@njit(cache=True, error_model="numpy")
+def _issue(s: Ints, ch: int, program: Ints, clock: int) -> None:
+    waiting = s[ch + PIM_HEAD] < s[ch + PIM_QUEUED]
+    refreshing = s[ch + REFRESHING] >= 0
+    if s[DUAL]:
+        if waiting and not s[ch + SKIP_PIM] and not refreshing:
+            if pim.step(s, ch, program, clock):
+                return
+            if s[ch + SLACK] < SLACK_FOR_NORMAL:
+                return
+    elif not s[ch + SKIP_PIM]:
+        idle = (s[ch + ROW_MASK] | s[ch + HIT_MASK]) == 0
+        if idle or s[ch + PIM_MODE]:
+            if waiting and not refreshing:
+                pim.step(s, ch, program, clock)
+            return
+    _access(s, ch, clock)
+
+
+@njit(cache=True, error_model="numpy")
+def _refresh_falls_due(s: Ints, ch: int) -> None:
+    rank = s[ch + REFRESH_RANK]
+    if s[ch + REFRESH_DUE] < 0:
+        s[ch + REFRESH_DUE] = rank
+    else:
+        s[ch + REFRESH_DUE_2] = rank
+    s[ch + REFRESH_RANK] = (rank + 1) % s[RANKS]
+
+
+@njit(cache=True, error_model="numpy")
+def _refresh(s: Ints, ch: int, clock: int) -> bool:
+    """Issue what the due refresh needs: close one of the rank's banks, or REF.
+
+    A device with one row buffer finishes the tile under way first; the published one gives up there
+    and ends.
+    """
+    if s[ch + PIM_MODE] and not s[DUAL]:
+        return False
+    rank = s[ch + REFRESH_DUE]
+    s[ch + REFRESHING] = rank
+    per_rank = s[BANKS] * s[GROUPS]
+    ready = True
+    for bank in range(rank * per_rank, (rank + 1) * per_rank):
+        b = ch + BANK + bank * BANK_FIELDS
+        if s[b + OPEN_ROW] >= 0:
+            ready = False
+            if earliest(s, ch, bank, PRE) <= clock:
+                close_row(s, ch, bank, clock)
+                return True
+        elif s[b + PIM_ROW] >= 0:
+            ready = False
+            if earliest(s, ch, bank, PPRE) <= clock:
+                close_pim_row(s, ch, bank, clock)
+                return True
+        elif earliest(s, ch, bank, REF) > clock:
+            ready = False
+    if not ready:
+        return False
+    note(s, ch, rank * per_rank, REF, clock)
+    s[ch + REFRESH_DUE] = s[ch + REFRESH_DUE_2]
+    s[ch + REFRESH_DUE_2] = -1
+    s[ch + REFRESHING] = -1
+    s[ch + SKIP_PIM] = 0
+    s[ch + SLACK] = 0
+    s[ch + RESERVED_ROW] = -1
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def _overhead_allows(s: Ints, ch: int, is_precharge: bool) -> bool:
+    """While PIM commands wait with slack, PRE and ACT may only use that slack, and use it up."""
+    slack = s[ch + SLACK]
+    if slack <= 0 or s[ch + PIM_QUEUED] == s[ch + PIM_HEAD]:
+        return True
+    need, used = s[RCD_WRITE], s[RCD_WRITE]
+    if is_precharge:
+        need, used = need + s[RP], s[RP]
+    if slack <= need:
+        return False
+    s[ch + SLACK] = slack - used
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def _data_bus_free(s: Ints, ch: int, clock: int) -> bool:
+    for rank in range(s[RANKS]):
+        at = ch + READY_RANK + rank * COMMAND_COUNT
+        if s[at + RD] <= clock or s[at + WR] <= clock:
+            return True
+    return False
+
+
+@njit(cache=True, error_model="numpy")
+def _access(s: Ints, ch: int, clock: int) -> None:
+    """Issue the first command that any bank queue may issue, queues in turn."""
+    mask = s[ch + ROW_MASK]
+    if s[ch + HIT_MASK] and _data_bus_free(s, ch, clock):
+        mask |= s[ch + HIT_MASK]
+    if s[ch + GWRITING]:
+        mask &= ~1
+    if mask == 0:
+        return
+    per_rank = s[BANKS] * s[GROUPS]
+    banks = per_rank * s[RANKS]
+    blocked = s[ch + REFRESHING]
+    bank = s[ch + QUEUE_INDEX]
+    for _ in range(banks):
+        bank += 1
+        if bank == banks:
+            bank = 0
+        if not mask >> bank & 1 or (blocked >= 0 and s[RANK_OF + bank] == blocked):
+            continue
+        if _access_bank(s, ch, bank, clock):
+            s[ch + QUEUE_INDEX] = bank
+            return
+
+
+@njit(cache=True, error_model="numpy")
+def _access_bank(s: Ints, ch: int, bank: int, clock: int) -> bool:
+    b = ch + BANK + bank * BANK_FIELDS
+    if s[b + OPEN_ROW] < 0:
+        if earliest(s, ch, bank, ACT) > clock or not _overhead_allows(s, ch, False):
+            return False
+        open_row(s, ch, bank, s[entry(s, ch, bank, 0) + ROW], clock)
+        return True
+    if (
+        s[ch + ROW_MASK] >> bank & 1
+        and earliest(s, ch, bank, PRE) <= clock
+        and _overhead_allows(s, ch, True)
+    ):
+        close_row(s, ch, bank, clock)
+        return True
+    if s[b + HITS_QUEUED] == 0:
+        return False
+    return _access_hit(s, ch, bank, clock)
+
+
+@njit(cache=True, error_model="numpy")
+def _access_hit(s: Ints, ch: int, bank: int, clock: int) -> bool:
+    """Issue the first queued access of the open row whose direction may go now."""
+    b = ch + BANK + bank * BANK_FIELDS
+    row, count, writes = s[b + OPEN_ROW], s[b + COUNT], s[b + WRITES_QUEUED]
+    reads_ready = count > writes and earliest(s, ch, bank, RD) <= clock
+    writes_ready = writes > 0 and earliest(s, ch, bank, WR) <= clock
+    if not reads_ready and not writes_ready:
+        return False
+    for i in range(count):
+        at = entry(s, ch, bank, i)
+        if s[at + ROW] == row and (writes_ready if s[at + IS_WRITE] else reads_ready):
+            _transfer(s, ch, bank, at, clock)
+            dequeue(s, ch, bank, i)
+            return True
+    return False
+
+
+@njit(cache=True, error_model="numpy")
+def _transfer(s: Ints, ch: int, bank: int, access_at: int, clock: int) -> None:
+    """Issue RD or WR for a queued access, and answer the reads that waited for its line."""
+    pending = ch + PENDING + s[access_at + LINE] // s[DEVICE_CHANNELS]
+    if s[access_at + IS_WRITE]:
+        note(s, ch, bank, WR, clock)
+        s[pending] &= ~requests.WRITE_PENDING
+        return
+    note(s, ch, bank, RD, clock)
+    for waiting in range(s[pending] & requests.READS_PENDING):
+        at = ch + READ_BACK + 2 * (s[ch + READ_BACK_TAIL] & (BACK - 1))
+        s[at] = clock + s[READ_DELAY]
+        s[at + 1] = s[pending] >> 8 if waiting else s[access_at + TAG]
+        s[ch + READ_BACK_TAIL] += 1
+    s[pending] = 0
