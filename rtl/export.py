@@ -27,21 +27,21 @@ class VerilogExport:
         """Return an instance of the module `name`, which is written when first asked for."""
         module = f"{self._prefix}_{name}"
         if module not in self._modules:
-            self._modules[module] = _convert(component, module, self)
+            self._modules[module] = _netlist(component, module, self)
         # Amaranth warns of components that are never elaborated; an instance stands for this one.
         component._MustUse__used = True
         connections = {
             f"{'i' if member.flow == wiring.In else 'o'}_{'__'.join(map(str, path))}": signal
             for path, member, signal in component.signature.flatten(component)
         }
-        if re.search(r"\bclk\b", self._modules[module]):
+        if re.search(r" input \d+ +\\clk\n", _top_module(self._modules[module], module)):
             connections |= {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
         return Instance(module, **connections)
 
     def text(self, component: wiring.Component) -> str:
         """Return the Verilog of `component` with all the modules it instantiates."""
-        top = _convert(component, self._prefix, self)
-        text = "\n".join([*self._modules.values(), top])
+        top = _netlist(component, self._prefix, self)
+        text = _verilog("\n".join([*self._modules.values(), top]))
         return _start_combinational_blocks(_loop_over_zeros(text))
 
 
@@ -60,9 +60,15 @@ def verilog_text(component: wiring.Component, *, name: str) -> str:
 
     Source positions are left out: the text depends on the circuit only.
     """
+    component._MustUse__used = True  # also if the name is refused
     if not re.fullmatch(r"[a-zA-Z_]\w*", name):
         raise InputError(f"module name must be a Verilog identifier, not {name!r}")
     return VerilogExport(name).text(component)
+
+
+def _top_module(netlist: str, name: str) -> str:
+    """Return the part of the netlist that declares the module `name`."""
+    return netlist[netlist.index(f"module \\{name}\n") :].split("\nend\n", 1)[0]
 
 
 def _loop_over_zeros(text: str) -> str:
@@ -90,16 +96,31 @@ def _start_combinational_blocks(text: str) -> str:
     return re.sub(dummy, r"  reg \1 ;\n  initial \1 <= 0;\n", text)
 
 
-def _convert(component: wiring.Component, name: str, platform: VerilogExport) -> str:
-    from amaranth.back import verilog
+def _netlist(component: wiring.Component, name: str, platform: VerilogExport) -> str:
+    """Return the component as RTLIL, the netlist language of Yosys."""
+    from amaranth.back import rtlil
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return str(
-            verilog.convert(
-                component, name=name, platform=platform, strip_internal_attrs=True, emit_src=False
-            )
-        )
+        return str(rtlil.convert(component, name=name, platform=platform, emit_src=False))
+
+
+def _verilog(netlist: str) -> str:
+    """Translate RTLIL in one run of Yosys, as `amaranth.back.verilog` does for one component."""
+    from amaranth._toolchain.yosys import find_yosys
+
+    removed = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
+    attributes = " ".join(f"-remove {name}" for name in removed)
+    script = [
+        f"read_rtlil <<rtlil\n{netlist}\nrtlil",
+        "proc -nomux -norom",
+        "memory_collect",
+        f"attrmap {attributes}",
+        f"attrmap -modattr {attributes}",
+        "write_verilog -norename",
+    ]
+    yosys = find_yosys(lambda version: version >= (0, 40))
+    return str(yosys.run(["-q", "-"], "\n".join(script), ignore_warnings=True))
 
 
 def write_verilog(component: wiring.Component, *, name: str, path: Path) -> None:

@@ -53,6 +53,8 @@ GLOSSARY: dict[str, Term] = {
     "hidden_cycles": Term(
         "cycles", "Work that runs behind another operation and is not counted in cycles."
     ),
+    "start_cycles": Term("cycles", "When the operation starts, where operations overlap."),
+    "resource": Term("-", "Part of the accelerator that the operation runs on."),
     "utilisation": Term(
         "fraction", "Useful MACs over cycles x peak MACs per cycle; at most 1 by construction."
     ),
@@ -61,6 +63,18 @@ GLOSSARY: dict[str, Term] = {
         "-", "Operand that stays in the array: os outputs, ws weights, is inputs."
     ),
     "energy_pj": Term("pJ", "Energy of the operation, all components."),
+    "array": Term("-", "Bottleneck or part of energy_pj: the compute array at full rate."),
+    "fill and drain": Term("-", "Bottleneck: the array mostly waits for its first or last data."),
+    "operand feed": Term(
+        "-", "Bottleneck: the dense operand of N:M arrives too slowly at the array."
+    ),
+    "dram": Term("-", "Bottleneck or part of energy_pj: the off-chip interface."),
+    "vector": Term("-", "Bottleneck: the vector engine beside the array."),
+    "vector engine": Term("-", "Part of energy_pj: arithmetic of vector work (SAT)."),
+    "vector unit": Term("-", "Bottleneck or part of energy_pj: arithmetic of vector work."),
+    "selection": Term("-", "Bottleneck or part of energy_pj: choosing the N of every M elements."),
+    "buffers": Term("-", "Part of energy_pj: reads and writes of the on-chip buffers."),
+    "none": Term("-", "Bottleneck of an operation that takes no time of its own."),
     "seconds": Term("s", "Cycles over the clock."),
     "energy_j": Term("J", "Energy of the whole workload, all components."),
     "FF": Term("-", "Forward pass: Y = X W, reduced over input channels."),
@@ -94,6 +108,37 @@ GLOSSARY: dict[str, Term] = {
         "What to conclude: ok, miss, expected-miss (for the reason given), or recalled (shown, "
         "not asserted).",
     ),
+    "multiplies": Term("products", "Partial products of a sparse product."),
+    "adds": Term("additions", "Additions that merge partial products: these less entries."),
+    "nnz_c": Term("entries", "Entries of a sparse result, with those that cancel to zero."),
+    "windows": Term("windows", "Groups of rows that are hashed together; 0 for other designs."),
+    "probes_per_product": Term(
+        "probes", "Table slots looked at for each partial product; 0 without a hash table."
+    ),
+    "phases": Term("cycles", "Cycles of each phase of a sparse product; they add up to cycles."),
+    "traffic": Term("bytes", "Off-chip bytes by what they carry: a, b, partial results, c."),
+    "results": Term("-", "The summary of each version, where several were run."),
+    "version": Term("-", "Version of SMASH: v1 atomic hashing, v2 tokens, v3 fragmented memory."),
+    "split_rows": Term("rows", "Rows too large for the table, done in passes over column ranges."),
+    "items": Term("items", "Pieces of work that threads take: rows, or the tokens of v2 and v3."),
+    "dram_utilisation": Term("fraction", "Off-chip bytes over cycles x bandwidth."),
+    "ipc": Term("instructions/cycle", "Instructions of all threads over cycles."),
+    "thread_busy_max_over_mean": Term(
+        "ratio", "Busy cycles of the busiest thread over the mean: 1 is perfect balance."
+    ),
+    "thread_busy_histogram": Term(
+        "threads", "Threads by busy cycles over those of the busiest, in tenths."
+    ),
+    "probe_histogram": Term(
+        "products", "Products by number of probes: 1, 2, ...; the last place holds the rest."
+    ),
+    "arithmetic_intensity": Term("flop/byte", "Two operations a product over off-chip bytes."),
+    "bank_wait_cycles": Term("cycles", "Cycles that operations waited for a bank, summed."),
+    "tiled_compulsory_bytes": Term(
+        "bytes", "Bytes if operands and result moved once in the design's tiled format."
+    ),
+    "condensed_columns": Term("columns", "Columns of A after its entries are moved to the left."),
+    "overflow_entries": Term("entries", "Entries of rows that overflow the sorting queues."),
     "parameters": Term("numbers", "Trained numbers of the network."),
     "macs": Term("MACs", "Multiply-accumulates of one forward pass of one item."),
     "input": Term("-", "Shape of one input item of the network."),

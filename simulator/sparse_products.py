@@ -24,6 +24,12 @@ MATRIX_OPTIONS = (
 )
 
 
+def check_seed(seed: object) -> None:
+    """Raise `InputError` unless `sampling_seed` can seed a generator."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise InputError(f"sampling_seed must be a whole number from 0 on, not {seed!r}")
+
+
 def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> Workload:
     """Return the product of the matrices named by --matrix and --b."""
     if "matrix" not in options:

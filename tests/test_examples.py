@@ -1,5 +1,6 @@
 """The examples run as they are shown."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def output_of(name: str) -> str:
-    script = str(EXAMPLES / name)
+def output_of(name: str, *arguments: str, folder: Path | None = None) -> str:
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
     return subprocess.run(
-        [sys.executable, script], check=True, capture_output=True, text=True
+        command, check=True, capture_output=True, text=True, cwd=folder, env=environment
     ).stdout
 
 
@@ -22,3 +24,39 @@ def test_the_sensitivities_that_the_readme_states() -> None:
     assert f"64 give {average['vector engine of 64 lanes']}x" in readme
     assert f"the products alone {average['vector work and memory free']}x" in readme
     assert average["no interleaving"] == 1.0
+
+
+def test_a_sweep_prints_its_front_and_writes_its_page(tmp_path) -> None:
+    page = tmp_path / "arrays.html"
+    lines = output_of("sweep_arrays.py", "--small", str(page)).splitlines()
+    assert lines[0].split() == ["method", "rows", "cols", "interleave", "seconds", "pes"]
+    cells = [line.split() for line in lines[1:]]
+    seconds, pes = ([float(row[place]) for row in cells] for place in (-2, -1))
+    assert seconds == sorted(seconds)
+    assert pes == sorted(pes, reverse=True)
+    assert "Plotly.react" in page.read_text()
+
+
+def test_codesign_prints_the_fastest_pair_for_each_number_of_pes() -> None:
+    rows = [line.split() for line in output_of("sweep_codesign.py", "--small").splitlines()]
+    assert rows[0][-1] == "speedup"
+    assert {(row[0], row[1]) for row in rows[1:]} == {
+        (network, pes)
+        for network in ("resnet18", "vit-b16")
+        for pes in ("256.0", "512.0", "1024.0")
+    }
+    assert all(float(row[-1]) > 1 for row in rows[1:])
+
+
+def test_a_search_stays_in_its_area() -> None:
+    rows = [line.split() for line in output_of("sweep_area_budget.py", "--small").splitlines()]
+    areas = [float(row[-2]) + float(row[-1]) for row in rows[1:]]
+    assert areas
+    assert max(areas) <= 30
+
+
+def test_a_cluster_run_is_kept_and_resumed(tmp_path) -> None:
+    first = output_of("sweep_cluster.py", "--small", folder=tmp_path)
+    assert first.startswith("32 points\n")
+    assert (tmp_path / "cluster.sqlite").exists()
+    assert output_of("sweep_cluster.py", "--small", folder=tmp_path) == first

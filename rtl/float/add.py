@@ -6,7 +6,15 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.float.parts import FP32, Cuts, decode, leading_zeros, round_to_even, shift_right_sticky
+from rtl.float.parts import (
+    FP32,
+    Cuts,
+    check_latency,
+    decode,
+    leading_zeros,
+    round_to_even,
+    shift_right_sticky,
+)
 
 
 class Float32Add(wiring.Component):
@@ -20,7 +28,7 @@ class Float32Add(wiring.Component):
     """
 
     def __init__(self, *, latency: int = 4) -> None:
-        self.latency = latency
+        self.latency = check_latency(latency)
         super().__init__({"a": In(32), "b": In(32), "total": Out(32)})
 
     def elaborate(self, platform: object) -> Module:
@@ -39,9 +47,7 @@ class Float32Add(wiring.Component):
             augend.eq(Cat(Const(0, 3), big.significand)),
             distance.eq(big.exponent - little.exponent),
         ]
-        addend = shift_right_sticky(
-            m, Cat(Const(0, 3), little.significand), distance, name="align"
-        )
+        addend = shift_right_sticky(m, Cat(Const(0, 3), little.significand), distance, name="align")
         sign, subtract, exponent, augend, addend, special, special_value = cuts.cut(
             sign=big.sign,
             subtract=big.sign ^ little.sign,

@@ -10,6 +10,7 @@ from rtl.float.parts import (
     FP16,
     FP32,
     Cuts,
+    check_latency,
     decode,
     leading_zeros,
     round_to_even,
@@ -24,7 +25,7 @@ class Float32To16(wiring.Component):
     """
 
     def __init__(self, *, latency: int = 1) -> None:
-        self.latency = latency
+        self.latency = check_latency(latency)
         super().__init__({"wide": In(32), "half": Out(16)})
 
     def elaborate(self, platform: object) -> Module:
@@ -75,7 +76,5 @@ class Float16To32(wiring.Component):
         ]
         finite = Mux(half.is_zero, 0, Cat(Const(0, 13), normal[:10], field))
         magnitude = Mux(half.is_infinite, FP32.infinity, finite)
-        m.d.comb += self.wide.eq(
-            Mux(half.is_nan, FP32.quiet_nan, Cat(magnitude[:31], half.sign))
-        )
+        m.d.comb += self.wide.eq(Mux(half.is_nan, FP32.quiet_nan, Cat(magnitude[:31], half.sign)))
         return m

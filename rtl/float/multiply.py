@@ -11,6 +11,7 @@ from rtl.float.parts import (
     FP32,
     Cuts,
     Fields,
+    check_latency,
     decode,
     leading_zeros,
     round_to_even,
@@ -29,7 +30,7 @@ class Float16Multiply(wiring.Component):
     """
 
     def __init__(self, *, latency: int = 2) -> None:
-        self.latency = latency
+        self.latency = check_latency(latency)
         super().__init__({"a": In(16), "b": In(16), "product": Out(32)})
 
     def elaborate(self, platform: object) -> Module:
@@ -78,7 +79,7 @@ class Float32Multiply(wiring.Component):
     """
 
     def __init__(self, *, latency: int = 4) -> None:
-        self.latency = latency
+        self.latency = check_latency(latency)
         super().__init__({"a": In(32), "b": In(32), "product": Out(32)})
 
     def elaborate(self, platform: object) -> Module:

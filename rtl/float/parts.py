@@ -115,6 +115,13 @@ def round_to_even(kept: Value, guard: Value, sticky: Value) -> Value:
     return (kept + (guard & (sticky | kept[0])))[: len(kept)]
 
 
+def check_latency(latency: int) -> int:
+    """Return `latency`, in cycles, if it is a whole number that is not negative."""
+    if not isinstance(latency, int) or isinstance(latency, bool) or latency < 0:
+        raise InputError(f"latency must be a whole number of at least 0, not {latency!r}")
+    return latency
+
+
 class Cuts:
     """Places `latency` registers on the `places` cuts of a datapath, evenly, the last cut first.
 
@@ -122,8 +129,6 @@ class Cuts:
     """
 
     def __init__(self, m: Module, *, latency: int, places: int) -> None:
-        if latency < 0:
-            raise InputError(f"latency must not be negative, not {latency!r}")
         self._m = m
         self._place = 0
         self._registers = [

@@ -25,9 +25,9 @@ class Controller(wiring.Component):
     tail of each update (`vector.tail_cycles`).
 
     Members: `start`, `count`: run a plan; `idle`; `instruction`, `reset`, `run`: for the units;
-    `done`: from the unit that runs; `settled`: nothing is under way; `total`: cycles of all instructions of this plan;
-    `elapsed`: cycles since `start`. `counter_address`, `counter`: cycles of one instruction, a
-    cycle later. `write_*`: the plan.
+    `done`: from the unit that runs; `settled`: nothing is under way; `total`: cycles of all
+    instructions of this plan; `elapsed`: cycles since `start`. `counter_address`, `counter`: cycles
+    of one instruction, a cycle later. `write_*`: the plan.
     """
 
     def __init__(self, parameters: Parameters) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -187,6 +189,6 @@ def _columns(m: Module, word: Value, layout: object, cols: int) -> list[Signal]:
     """Return `word` as each column sees it: column c is c cycles later."""
     words = [Signal(layout, name=f"word_{c}") for c in range(cols)]
     m.d.comb += words[0].eq(word)
-    for before, after in zip(words, words[1:], strict=False):
+    for before, after in pairwise(words):
         m.d.sync += after.eq(before)
     return words

@@ -134,9 +134,7 @@ class MatrixEngine(wiring.Component):
                 left.eq(left - array.result_valid[-1]),
             ]
 
-    def _banks(
-        self, m: Module, west: WestEdge, north: NorthEdge, results: ResultBanks
-    ) -> None:
+    def _banks(self, m: Module, west: WestEdge, north: NorthEdge, results: ResultBanks) -> None:
         """Connect the host's ports."""
         for name in ("enable", "bank", "address", "value"):
             for side, edge in (("west", west), ("north", north)):

@@ -92,9 +92,7 @@ class OutputStationaryIssue(wiring.Component):
         with m.If(self.reset):
             m.d.sync += remaining.eq(op.tiles)
         with m.Elif(self.run & (offset == op.period - 1)):
-            m.d.sync += remaining.eq(
-                Mux(remaining > p.interleave, remaining - p.interleave, 0)
-            )
+            m.d.sync += remaining.eq(Mux(remaining > p.interleave, remaining - p.interleave, 0))
         with m.If(self.reset | (self.run & (offset == op.period - 1))):
             m.d.sync += [r.eq(0) for r in (offset, turn, step, kept, group)]
         return m
@@ -188,9 +186,7 @@ class WeightStationaryIssue(wiring.Component):
             height.eq(Mux(last_block, op.last_rows, op.block_rows)),
             this_row.eq(Mux(single, row, row + turn)),
             streaming.eq(self.run & (wait == 0) & (strip != op.q_tiles)),
-            valid.eq(
-                streaming & (this_row < height) & (single | (turn < p.interleave))
-            ),
+            valid.eq(streaming & (this_row < height) & (single | (turn < p.interleave))),
         ]
         with m.If(streaming & (row < height)):
             with m.If(single):
@@ -202,9 +198,7 @@ class WeightStationaryIssue(wiring.Component):
             with m.Else():
                 m.d.sync += [turn.eq(0), kept.eq(0), row.eq(row + p.interleave)]
         ends = Signal()
-        m.d.comb += ends.eq(
-            streaming & (offset == Mux(last_block, op.last_period, op.period) - 1)
-        )
+        m.d.comb += ends.eq(streaming & (offset == Mux(last_block, op.last_period, op.period) - 1))
         with m.If(streaming):
             m.d.sync += offset.eq(offset + 1)
         with m.If(self.run & (wait != 0)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -85,6 +85,14 @@ class SoreLane(wiring.Component):
         return place
 
 
+def check_selection(*, lanes: int, n: int, m: int) -> None:
+    """Raise `InputError` unless lanes are positive and 1 <= n <= m."""
+    if not 1 <= n <= m:
+        raise InputError(f"n must be at least 1 and at most m, not n={n} and m={m}")
+    if lanes < 1:
+        raise InputError(f"lanes must be at least 1, not {lanes}")
+
+
 class Sore(wiring.Component):
     """`lanes` lanes in step: one group of M in M cycles each.
 
@@ -99,10 +107,7 @@ class Sore(wiring.Component):
     """
 
     def __init__(self, *, lanes: int = 32, n: int = 2, m: int = 8, value_bits: int = 16) -> None:
-        if not 1 <= n <= m:
-            raise InputError(f"n must be at least 1 and at most m, not n={n} and m={m}")
-        if lanes < 1:
-            raise InputError(f"lanes must be at least 1, not {lanes}")
+        check_selection(lanes=lanes, n=n, m=m)
         self.lanes, self.n, self.m, self.value_bits = lanes, n, m, value_bits
         self.index_bits = max(1, (m - 1).bit_length())
         link = data.StructLayout({"value": value_bits, "index": self.index_bits})

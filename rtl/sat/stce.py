@@ -81,7 +81,5 @@ class Stce(wiring.Component):
             m.d.comb += pe.drain.eq(remaining > 1)
         m.d.comb += [
             self.result[c].eq(south.sum_south),
-            self.result_valid[c].eq(
-                Mux(self.weight_stationary, south.sum_valid, remaining != 0)
-            ),
+            self.result_valid[c].eq(Mux(self.weight_stationary, south.sum_valid, remaining != 0)),
         ]

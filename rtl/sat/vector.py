@@ -83,11 +83,10 @@ class VectorEngine(wiring.Component):
         wuve = Wuve(lanes=p.lanes)
         m.submodules.wuve = shared(wuve, wuve.name, platform)
         settings = [Signal(32, name=name) for name in SETTINGS]
-        with m.If(self.setting_enable):
-            with m.Switch(self.write_address[:2]):
-                for place, register in enumerate(settings):
-                    with m.Case(place):
-                        m.d.sync += register.eq(self.write_value)
+        with m.If(self.setting_enable), m.Switch(self.write_address[:2]):
+            for place, register in enumerate(settings):
+                with m.Case(place):
+                    m.d.sync += register.eq(self.write_value)
         for name, register in zip(SETTINGS, settings, strict=True):
             m.d.comb += getattr(wuve, name).eq(register)
         m.d.comb += wuve.updates.ready.eq(1)

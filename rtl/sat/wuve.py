@@ -99,6 +99,12 @@ class WuveLane(wiring.Component):
         return EnableInserter(self.enable)(m)
 
 
+def check_lanes(lanes: int) -> None:
+    """Raise `InputError` unless there is a lane."""
+    if lanes < 1:
+        raise InputError(f"lanes must be at least 1, not {lanes}")
+
+
 class Wuve(wiring.Component):
     """`lanes` lanes in step: an element each in two cycles, in three with weight decay.
 
@@ -109,8 +115,7 @@ class Wuve(wiring.Component):
     """
 
     def __init__(self, *, lanes: int = 32) -> None:
-        if lanes < 1:
-            raise InputError(f"lanes must be at least 1, not {lanes}")
+        check_lanes(lanes)
         self.lanes = lanes
         super().__init__(
             {

@@ -28,18 +28,30 @@ from simulator.sparse_products import (
     Plan,
     Step,
     b_pointer_bytes,
+    check_seed,
     memory_cycles,
     operands,
     plan,
     report,
     workload_from_options,
 )
+from workloads.errors import InputError
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
 
-__all__ = ["RUN_OPTIONS", "Config", "schedule", "simulate", "workload_from_options"]
+__all__ = [
+    "NEVER_SLOWER_WITH",
+    "RUN_OPTIONS",
+    "Config",
+    "schedule",
+    "simulate",
+    "workload_from_options",
+]
 
 RUN_OPTIONS = MATRIX_OPTIONS
+
+NEVER_SLOWER_WITH = ("dram_bytes_per_s", "pes", "cache_bytes")
+"""Config fields whose increase never makes a run slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +77,10 @@ class Config:
     """Seed for operands of workloads that state densities instead of matrices."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "pes", "cache_bytes", "clock_hz", "dram_bytes_per_s")
+        check_positive(self, "pes", "radix", "cache_bytes", "clock_hz", "dram_bytes_per_s")
+        if self.radix < 2:
+            raise InputError(f"radix must be at least 2, not {self.radix}")
+        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:

@@ -28,6 +28,7 @@ from simulator.sparse_products import (
     Cost,
     Plan,
     Step,
+    check_seed,
     memory_cycles,
     operands,
     plan,
@@ -37,9 +38,19 @@ from simulator.sparse_products import (
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
 
-__all__ = ["RUN_OPTIONS", "Config", "schedule", "simulate", "workload_from_options"]
+__all__ = [
+    "NEVER_SLOWER_WITH",
+    "RUN_OPTIONS",
+    "Config",
+    "schedule",
+    "simulate",
+    "workload_from_options",
+]
 
 RUN_OPTIONS = MATRIX_OPTIONS
+
+NEVER_SLOWER_WITH = ("dram_bytes_per_s", "hash_units", "cache_bytes")
+"""Config fields whose increase never makes a run slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +79,7 @@ class Config:
         check_positive(
             self, "hash_units", "table_entries", "cache_bytes", "clock_hz", "dram_bytes_per_s"
         )
+        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:

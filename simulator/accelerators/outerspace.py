@@ -27,6 +27,7 @@ from simulator.sparse_products import (
     Cost,
     Plan,
     Step,
+    check_seed,
     memory_cycles,
     operands,
     plan,
@@ -35,9 +36,19 @@ from simulator.sparse_products import (
 )
 from workloads.operations import Workload
 
-__all__ = ["RUN_OPTIONS", "Config", "schedule", "simulate", "workload_from_options"]
+__all__ = [
+    "NEVER_SLOWER_WITH",
+    "RUN_OPTIONS",
+    "Config",
+    "schedule",
+    "simulate",
+    "workload_from_options",
+]
 
 RUN_OPTIONS = MATRIX_OPTIONS
+
+NEVER_SLOWER_WITH = ("dram_bytes_per_s", "multiply_pes", "merge_pes")
+"""Config fields whose increase never makes a run slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +72,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check_positive(self, "multiply_pes", "merge_pes", "clock_hz", "dram_bytes_per_s")
+        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:

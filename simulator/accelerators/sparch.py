@@ -30,6 +30,7 @@ from simulator.sparse_products import (
     Cost,
     Plan,
     Step,
+    check_seed,
     memory_cycles,
     operands,
     plan,
@@ -40,9 +41,19 @@ from workloads.errors import InputError
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
 
-__all__ = ["RUN_OPTIONS", "Config", "schedule", "simulate", "workload_from_options"]
+__all__ = [
+    "NEVER_SLOWER_WITH",
+    "RUN_OPTIONS",
+    "Config",
+    "schedule",
+    "simulate",
+    "workload_from_options",
+]
 
 RUN_OPTIONS = MATRIX_OPTIONS
+
+NEVER_SLOWER_WITH = ("dram_bytes_per_s", "lanes", "buffer_bytes")
+"""Config fields whose increase never makes a run slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +79,10 @@ class Config:
     """Seed for operands of workloads that state densities instead of matrices."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "lanes", "buffer_bytes", "clock_hz", "dram_bytes_per_s")
+        check_positive(self, "fan_in", "lanes", "buffer_bytes", "clock_hz", "dram_bytes_per_s")
         if self.fan_in < 2:
             raise InputError(f"fan_in must be at least 2, not {self.fan_in}")
+        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:

@@ -7,6 +7,7 @@ functions that need them, so that `sparsight --help` stays fast.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,11 +17,29 @@ from workloads.errors import InputError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    _prepare_output()
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments) or ["--help"])
+    except KeyboardInterrupt:
+        return _interrupted()
+
+
+def _prepare_output() -> None:
+    """Let a missing or a narrow-minded standard output take any text: what it cannot hold is lost.
+
+    Python has no `sys.stdout` if it was closed; an encoding such as ASCII has no µ.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (lives as long as the process)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _run(given: Sequence[str]) -> int:
     from typer import Abort, TyperException
 
     from simulator.cli.app import app
 
-    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         code = app(given, prog_name="sparsight", standalone_mode=False)
         sys.stdout.flush()
@@ -28,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(str(error))
     except TyperException as error:
         return _refuse(f"{error.format_message()} (sparsight --help says more)")
-    except (KeyboardInterrupt, Abort):
+    except Abort:
         return _interrupted()
     except (BrokenPipeError, SystemExit):
         # The reader of a pipe, such as head, has seen enough; typer turns that into SystemExit(1).

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+from typing import Annotated
+
 import typer
 
 from simulator.cli import compare, lists, reproduce, run, sweep, traces
@@ -11,6 +14,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"sparsight {metadata.version('sparsight')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Simulate and co-design accelerators for sparse training."""
+
+
 app.command(context_settings=run.CONTEXT)(run.run)
 app.command()(compare.compare)
 app.command()(reproduce.reproduce)

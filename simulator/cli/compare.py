@@ -10,6 +10,8 @@ import typer
 from simulator.cli import options
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from simulator.report import Report
 
 
@@ -50,7 +52,7 @@ def compare(
         pattern=pattern,
         topology=topology,
     )
-    chosen = methods.split(",") if methods else []
+    chosen = [] if methods is None else methods.split(",")
     configs = inputs.read_configs(accelerators, settings or ())
     workload = inputs.read_comparable(source, chosen)
     output.check_targets(csv=csv, parquet=parquet, plot=plot, report_dir=report_dir)
@@ -69,25 +71,50 @@ def compare(
 
 
 def _show(reports: Sequence[Report], rows: Sequence[dict[str, Any]]) -> None:
-    from simulator import breakdown, quantities
     from simulator.cli import tables
 
-    used = [p for p in breakdown.PASSES if any(row[f"seconds_{p}"] for row in rows)]
-    texts = [
-        [
-            row["accelerator"],
-            row["method"],
-            quantities.seconds(row["seconds"]),
-            f"{row['speedup']:.2f}x",
-            *(quantities.seconds(row[f"seconds_{p}"]) for p in used),
-            quantities.joules(row["energy_j"]),
-            quantities.size(row["dram_bytes"]),
-            quantities.percent(row["utilisation"], 1),
-        ]
-        for row in rows
-    ]
-    columns = ["accelerator", "method", ">time", ">speedup", *(f">{p}" for p in used)]
-    columns += [">energy", ">off-chip", ">utilisation"]
+    title = str(rows[0]["workload"])
+    names, totals, passes = _columns(rows)
     out = tables.console()
-    out.print(tables.table(f"{rows[0]['workload']}", columns, texts))
+    whole = _table(title, {**names, **_between(totals, passes)})
+    if tables.fits(whole):
+        out.print(whole)
+    else:
+        out.print(_table(title, {**names, **totals}))
+        out.print(_table("Time by pass", {**names, **passes}))
     tables.show_notes(reports)
+
+
+Columns = dict[str, list[str]]
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> tuple[Columns, Columns, Columns]:
+    """Return the texts of the names, of the totals and of the times by pass."""
+    from simulator import breakdown, quantities
+
+    names = {name: [str(row[name]) for row in rows] for name in ("accelerator", "method")}
+    totals = {
+        ">time": [quantities.seconds(row["seconds"]) for row in rows],
+        ">speedup": [f"{row['speedup']:.2f}x" for row in rows],
+        ">energy": [quantities.joules(row["energy_j"]) for row in rows],
+        ">off-chip": [quantities.size(row["dram_bytes"]) for row in rows],
+        ">utilisation": [quantities.percent(row["utilisation"], 1) for row in rows],
+    }
+    passes = {
+        f">{name}": [quantities.seconds(row[f"seconds_{name}"]) for row in rows]
+        for name in breakdown.PASSES
+        if any(row[f"seconds_{name}"] for row in rows)
+    }
+    return names, totals, passes
+
+
+def _between(totals: Columns, passes: Columns) -> Columns:
+    """Put the times by pass after the time and the speedup."""
+    first = dict(list(totals.items())[:2])
+    return {**first, **passes, **totals}
+
+
+def _table(title: str, columns: Columns) -> Table:
+    from simulator.cli import tables
+
+    return tables.table(title, list(columns), list(zip(*columns.values(), strict=True)))

@@ -128,10 +128,9 @@ def read_job(
     plain = source.read()
     if method is not None and source.gemm is not None:
         raise InputError("--method applies to whole workloads; with --gemm use --pattern")
-    workload = apply_method(method, plain) if method else plain
-    return replace(
-        job, workload=workload, dense=_dense(source, plain) if method or source.pattern else None
-    )
+    workload = plain if method is None else apply_method(method, plain)
+    sparse = method is not None or source.pattern is not None
+    return replace(job, workload=workload, dense=_dense(source, plain) if sparse else None)
 
 
 def _refuse_clash(own: str, source: Source, method: str | None) -> None:
@@ -233,5 +232,5 @@ def _gemm(text: str, pattern: str | None) -> Workload:
         m, k, n = (int(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"--gemm must be three whole numbers M,K,N, not {text!r}") from None
-    kept = parse_pattern(pattern or "dense")
+    kept = parse_pattern("dense" if pattern is None else pattern)
     return replace(gemm(m, k, n, pattern=kept), method=str(kept))

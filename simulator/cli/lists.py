@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from simulator.cli.options import Json
 from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from simulator.glossary import Term
 
 
 def accelerators(
@@ -65,13 +68,11 @@ def explain(
             raise InputError("--markdown prints all terms as a page; give it alone")
         print(glossary.markdown())
         return
-    if term is None or term in glossary.GLOSSARY:
-        terms = glossary.GLOSSARY if term is None else {term: glossary.GLOSSARY[term]}
-        rows = [{"term": name, "unit": t.unit, "meaning": t.meaning} for name, t in terms.items()]
-    else:
-        rows = _config_field(term)
-        if not rows:
-            glossary.find(term)
+    terms = [t for t in glossary.GLOSSARY if term in (None, t)]
+    rows = [_term_row(name, glossary.GLOSSARY[name]) for name in terms]
+    rows += [] if term is None else _config_field(term)
+    if term is not None and not rows:
+        glossary.find(term)
     show("Terms", rows, as_json)
 
 
@@ -143,6 +144,10 @@ def _method_row(name: str) -> dict[str, Any]:
         "sparse": ", ".join(dict.fromkeys(sparse)) or "nothing",
         "source": method.source or "-",
     }
+
+
+def _term_row(name: str, term: Term) -> dict[str, Any]:
+    return {"term": name, "unit": term.unit, "meaning": term.meaning}
 
 
 def _config_field(name: str) -> list[dict[str, Any]]:

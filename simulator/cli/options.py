@@ -27,6 +27,9 @@ Plot = Annotated[
     Path | None,
     typer.Option(metavar="DIR|FILE", help="Write plots: a folder, or one page .png or .svg."),
 ]
+Timeline = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write a timeline for Perfetto (.json).")
+]
 Html = Annotated[
     Path | None, typer.Option("--report", metavar="DIR", help="Write DIR/report.html.")
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-import time
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,8 @@ from workloads.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.progress import Progress
+    from rich.status import Status
 
     from simulator.report import Report
 
@@ -42,6 +44,10 @@ def check_targets(
     report_dir: Path | None = None,
 ) -> None:
     """Refuse a place that cannot be written before any time is spent; make folders."""
+    named = [file.absolute() for file in (csv, parquet, plot, report_dir) if file is not None]
+    if len(set(named)) < len(named):
+        twice = next(file for file in named if named.count(file) > 1)
+        raise InputError(f"{twice} is named for two outputs; give each a place of its own")
     for file in (csv, parquet, plot if plot is not None and plot.suffix else None):
         if file is not None and not file.absolute().parent.is_dir():
             raise InputError(f"cannot write {file}: there is no folder {file.absolute().parent}")
@@ -97,27 +103,43 @@ def progress(items: Iterable[Any]) -> Iterable[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     known = list(items)
-    started = time.monotonic()
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task("", total=len(known))
-    try:
+    with _shown_after_a_while(bar):
         for item in known:
             yield item
             bar.advance(task)
-            if time.monotonic() - started > BAR_AFTER_S:
-                bar.start()
-    finally:
-        bar.stop()
 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show on standard error that something of unknown length is going on."""
+    """Say on standard error, after two seconds, that something of unknown length is going on."""
     from rich.console import Console
 
-    with Console(stderr=True).status(what):
+    with _shown_after_a_while(Console(stderr=True).status(what)):
         yield
+
+
+@contextmanager
+def _shown_after_a_while(shown: Progress | Status) -> Iterator[None]:
+    """Start what is shown once two seconds have passed, even if the work never pauses."""
+    started = threading.Event()
+
+    def start() -> None:
+        started.set()
+        shown.start()
+
+    timer = threading.Timer(BAR_AFTER_S, start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        if started.is_set():
+            shown.stop()
 
 
 def make_folder(folder: Path) -> None:

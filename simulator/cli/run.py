@@ -34,6 +34,7 @@ def run(
     parquet: options.Parquet = None,
     plot: options.Plot = None,
     report_dir: options.Html = None,
+    timeline: options.Timeline = None,
     layers: Annotated[
         int | None, typer.Option(min=1, help="Layers shown in the table (default 12).")
     ] = None,
@@ -68,12 +69,18 @@ def run(
     if as_json and layers is not None:
         raise InputError("--layers applies to the table; --json has every operation")
     output.check_targets(csv=csv, parquet=parquet, plot=plot, report_dir=report_dir)
-    report = job.simulate(job.workload)
-    dense = None if job.dense is None else job.simulate(job.dense)
+    output.check_targets(csv=timeline)
+    with output.working("simulating (the first run on a machine compiles)"):
+        report = job.simulate(job.workload)
+        dense = None if job.dense is None else job.simulate(job.dense)
     _show(report, dense, as_json=as_json, layers=layers or SHOWN_LAYERS)
     output.write_tables(report, csv=csv, parquet=parquet)
     reports = [report] if dense is None else [dense, report]
     output.write_pictures(reports, report, plot=plot, report_dir=report_dir)
+    if timeline is not None:
+        from simulator.timeline import encode
+
+        output.write_files({timeline: encode(report)})
 
 
 def _show(report: Any, dense: Any, *, as_json: bool, layers: int) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli import options
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -25,9 +27,6 @@ MaxFailures = Annotated[
     int | None, typer.Option("--max-failures", min=0, help="Stop above so many failed points.")
 ]
 Html = Annotated[Path | None, typer.Option("--report", help="Write one HTML page to look around.")]
-Csv = Annotated[Path | None, typer.Option(help="Write all points as CSV.")]
-Parquet = Annotated[Path | None, typer.Option(help="Write all points as Parquet.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 def sweep(
@@ -37,9 +36,9 @@ def sweep(
     cluster: Cluster = None,
     max_failures: MaxFailures = None,
     report: Html = None,
-    csv: Csv = None,
-    parquet: Parquet = None,
-    as_json: Json = False,
+    csv: options.Csv = None,
+    parquet: options.Parquet = None,
+    as_json: options.Json = False,
 ) -> None:
     """Run a study of many designs; show those that no other design beats.
 
@@ -58,14 +57,15 @@ def sweep(
     output.check_targets(csv=report)
     made = Study.from_file(study)
     place = store or store_path(study)
-    with made.open(place) as opened:
-        outcome = made.run_into(
-            opened,
-            workers=workers,
-            cluster=cluster,
-            max_failures=max_failures,
-            progress=not as_json,
-        )
+    with made.executed(
+        place,
+        workers=workers,
+        cluster=cluster,
+        max_failures=max_failures,
+        progress=not as_json,
+    ) as opened:
+        outcome = made.outcome
+        assert outcome is not None
         front = export.front(opened)
         summary = {
             "study": made.definition.name,
@@ -87,9 +87,7 @@ def sweep(
             export.write_parquet(opened, parquet)
             output.say(f"wrote {parquet}")
         if report is not None:
-            from simulator.sweep.report import render
-
-            output.write_files({report: render(made.definition, opened).encode()})
+            output.write_files({report: made.page(opened).encode()})
     if not outcome.complete:
         raise typer.Exit(130 if outcome.reason == "interrupted" else 1)
 
@@ -105,7 +103,7 @@ def _rows(front: pd.DataFrame) -> list[dict[str, Any]]:
 def _show(summary: dict[str, Any], front: pd.DataFrame) -> None:
     from simulator.cli import output, tables
 
-    columns = [name for name in front.columns if name not in ("error", "feasible", "accelerator")]
+    columns = _shown_columns(summary, front)
     rows = [[_text(row[name]) for name in columns] for row in summary["pareto"][:SHOWN]]
     numbers = {name for name in columns if front[name].dtype.kind in "if"}
     titles = [f">{name}" if name in numbers else name for name in columns]
@@ -116,6 +114,16 @@ def _show(summary: dict[str, Any], front: pd.DataFrame) -> None:
     if summary["failures"]:
         output.say(f"{summary['failures']} points failed; their errors are in the table")
     output.say(f"{summary['state']}; results are in {summary['store']}")
+
+
+def _shown_columns(summary: dict[str, Any], front: pd.DataFrame) -> list[str]:
+    """Return what tells the points of the front apart, and the objectives."""
+    from simulator.sweep.definition import METRICS
+
+    objectives = [name.removeprefix("-") for name in summary["objectives"]]
+    hidden = {"error", "feasible", *METRICS} - set(objectives)
+    varying = [name for name in front.columns if name not in hidden and front[name].nunique() > 1]
+    return [*(name for name in varying if name not in objectives), *objectives]
 
 
 def _text(value: Any) -> str:

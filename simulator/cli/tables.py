@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -14,23 +15,38 @@ from simulator.report import Report
 
 
 def console() -> Console:
-    """Return the console on standard output; wide enough for the tables if it is no terminal."""
+    """Return the console on standard output; wide enough for the tables if it is no terminal.
+
+    A terminal of fewer than 80 columns wraps lines: narrower tables would lose their names.
+    """
     probe = Console()
-    return probe if probe.is_terminal else Console(width=max(probe.width, 120))
+    return Console(width=max(probe.width, 80 if probe.is_terminal else 120))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     """Make a table; columns whose name starts with `>` are numbers, aligned to the right.
 
-    Texts are shown as they are: a layer called `[red]` is no markup.
+    Where the terminal is narrow, texts are folded and numbers stay whole. Texts are shown as they
+    are: a layer called `[red]` is no markup.
     """
     heading = Text(title) if title else None
-    made = Table(title=heading, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    made = Table(title=heading, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    made.title_justify = "left"
     for name in columns:
-        made.add_column(name.removeprefix(">"), justify="right" if name[:1] == ">" else "left")
+        if name.startswith(">"):
+            made.add_column(name.removeprefix(">"), justify="right", no_wrap=True)
+        else:
+            made.add_column(name, overflow="fold")
     for row in rows:
         made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return made
+
+
+def fits(made: Table) -> bool:
+    """Return whether a table is no wider than the terminal."""
+    out = console()
+    unlimited = out.options.update(max_width=10_000)
+    return Measurement.get(out, unlimited, made).maximum <= out.width
 
 
 def show_report(report: Report, dense: Report | None, *, layers: int) -> None:
@@ -41,7 +57,8 @@ def show_report(report: Report, dense: Report | None, *, layers: int) -> None:
     out.print(_totals(report, dense))
     if len(breakdown.cycles_by(report, "pass")) > 1:
         out.print(_passes(report, dense))
-    out.print(_layers(report, layers))
+    by_pass = _layers(report, layers, passes=True)
+    out.print(by_pass if fits(by_pass) else _layers(report, layers, passes=False))
     if report.energy_pj:
         out.print(_energy(report, dense))
     show_notes([report])
@@ -87,23 +104,25 @@ def _passes(report: Report, dense: Report | None) -> Table:
     return table("Time by pass", ("pass", ">time", ">share", *extra), rows)
 
 
-def _layers(report: Report, at_most: int) -> Table:
+def _layers(report: Report, at_most: int, *, passes: bool) -> Table:
+    """Make the table of layers, with a column for each pass if there is room for `passes`."""
     layers = breakdown.largest_layers(report, at_most)
-    passes = [name for name in breakdown.PASSES if name in breakdown.cycles_by(report, "pass")]
+    found = breakdown.cycles_by(report, "pass") if passes else {}
+    columns = [name for name in breakdown.PASSES if name in found]
     total = sum(layer.cycles for layer in layers)
     rows = [
         (
             layer.layer,
             layer.pattern,
-            *(_time(report, layer.cycles_by_pass.get(name, 0)) for name in passes),
+            *(_time(report, layer.cycles_by_pass.get(name, 0)) for name in columns),
             _time(report, layer.cycles),
             quantities.percent(layer.cycles, total),
             layer.bottleneck,
         )
         for layer in layers
     ]
-    columns = ("layer", "pattern", *(f">{name}" for name in passes), ">time", ">share", "bound by")
-    return table("Time by layer", columns, rows)
+    headings = ("layer", "pattern", *(f">{name}" for name in columns), ">time", ">share")
+    return table("Time by layer", (*headings, "bound by"), rows)
 
 
 def _energy(report: Report, dense: Report | None) -> Table:

@@ -31,30 +31,32 @@ class InProcess(Executor):
         return future
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
-def executor(
-    workers: int | None = None, cluster: str | None = None
-) -> Iterator[tuple[Executor, int]]:
+def executor(workers: int = 1, cluster: str | None = None) -> Iterator[tuple[Executor, int]]:
     """Yield an executor and the number of tasks that it runs at once.
 
-    `workers` processes of this machine (None: one for each core that this process may use, 1: no
-    other process), or the Dask scheduler at `cluster`. Raises `InputError` if it does not answer.
+    `workers` processes of this machine (1: no other process), or the Dask scheduler at `cluster`.
+    Raises `InputError` if it does not answer.
     """
     if cluster is not None:
         with _cluster(cluster) as made:
             yield made
         return
-    count = len(os.sched_getaffinity(0)) if workers is None else workers
-    if count < 1:
-        raise InputError(f"workers must be at least 1, not {count}")
-    if count == 1:
+    if workers < 1:
+        raise InputError(f"workers must be at least 1, not {workers}")
+    if workers == 1:
         yield InProcess(), 1
         return
     from multiprocessing import get_context
 
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_start_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
     try:
-        yield pool, count
+        yield pool, workers
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

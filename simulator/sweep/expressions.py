@@ -35,7 +35,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
+    ast.Pow: np.float_power,  # never a huge whole number
     ast.USub: operator.neg,
     ast.Not: np.logical_not,
     ast.And: np.logical_and,
@@ -73,13 +73,13 @@ def parse(text: str, where: str) -> Expression:
         raise InputError(f"{where} must be an expression such as 'rows * cols', not {text!r}")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-        names = frozenset(_names(tree))
+        names = set(_names(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(
             f"{where} must be an expression of names, numbers, texts, + - * / // % **, "
             f"comparisons, and, or, not, if-else and {', '.join(FUNCTIONS)}, not {text!r}"
         ) from None
-    return Expression(text, names - CONSTANTS.keys(), tree)
+    return Expression(text, frozenset(names - CONSTANTS.keys()), tree)
 
 
 def check_names(expression: Expression, known: Iterable[str], where: str) -> None:

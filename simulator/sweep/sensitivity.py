@@ -39,8 +39,8 @@ def effects(table: pd.DataFrame, parameters: list[str], objective: str) -> list[
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"a": [1, 1, 2, 2], "b": [1, 2, 1, 2], "y": [1.0, 1.0, 8.0, 8.0]})
-    >>> [(e.parameter, e.share, e.means) for e in effects(table, ["a", "b"], "y")][0]
-    ('a', 1.0, [1.0, 8.0])
+    >>> [(e.parameter, round(e.share, 9)) for e in effects(table, ["a", "b"], "y")]
+    [('a', 1.0), ('b', 0.0)]
     """
     values = table[objective].to_numpy(np.float64, na_value=np.nan)
     known = np.isfinite(values)

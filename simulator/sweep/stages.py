@@ -38,27 +38,37 @@ class FixedStage:
         return self.accelerators[place], replaced(designs, numbers=designs.numbers + before)
 
 
-def stages(definition: Definition, store: Store) -> Iterator[Stage]:
-    """Yield the stages of a study; a search reads the results of one before it yields the next."""
-    if definition.search.adaptive:
+@dataclass(frozen=True)
+class Plan:
+    """A study that can start; `fixed` is its only stage unless it is a search."""
+
+    definition: Definition
+    fixed: FixedStage | None
+
+    @property
+    def most_tasks(self) -> int:
+        """How many tasks there are to run at once."""
+        if self.fixed is not None:
+            return len(self.fixed.numbers)
+        slow = any(block_size(name) == 1 for name in self.definition.accelerators)
+        return self.definition.search.population if slow else 1
+
+    def stages(self, store: Store) -> Iterator[Stage]:
+        """Yield the stages; a search reads the results of one before it yields the next."""
+        if self.fixed is not None:
+            yield self.fixed
+            return
         from simulator.sweep.adaptive import generations
 
-        yield from generations(definition, store)
-        return
-    yield fixed_stage(definition)
+        yield from generations(self.definition, store)
 
 
-def fixed_stage(definition: Definition) -> FixedStage:
-    """Return the only stage of a study that is no search; refuse a space without designs."""
-    sizes = {name: block_size(name) for name in definition.accelerators}
-    return FixedStage(definition.accelerators, samples(definition, sizes))
-
-
-def check(definition: Definition) -> None:
-    """Raise `InputError` for a study that cannot start: no designs, or a search without Optuna."""
+def plan(definition: Definition) -> Plan:
+    """Return the plan of a study; raise `InputError` if it has no designs or lacks Optuna."""
     if definition.search.adaptive:
         from simulator.sweep.adaptive import check_search
 
         check_search(definition)
-    else:
-        fixed_stage(definition)
+        return Plan(definition, None)
+    sizes = {name: block_size(name) for name in definition.accelerators}
+    return Plan(definition, FixedStage(definition.accelerators, samples(definition, sizes)))

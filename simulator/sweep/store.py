@@ -243,7 +243,7 @@ def _create(store: Store, definition: Definition) -> None:
 def _check(path: Path, definition: Definition) -> None:
     """Refuse a store that these results must not be added to."""
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=BUSY_SECONDS)
         try:
             meta = dict(connection.execute("SELECT key, value FROM meta"))
         finally:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from simulator.sweep import execute, export, stages
+from simulator.sweep import execute, export
 from simulator.sweep.definition import VERSION, Definition, from_values, read_file
 from simulator.sweep.pareto import frame_front
 from simulator.sweep.progress import Progress, Silent
-from simulator.sweep.runner import COMPLETE, Limits, Loop, run_stages
+from simulator.sweep.runner import COMPLETE, Limits, Loop, Watcher, run_stages
+from simulator.sweep.stages import plan
 from simulator.sweep.store import Store, open_store
 from workloads.errors import InputError
+from workloads.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +37,22 @@ class Outcome:
         return self.reason == COMPLETE
 
 
+class Ways(TypedDict, total=False):
+    """Where and how points are evaluated.
+
+    `executor` is any executor of `concurrent.futures`; else points run on the Dask scheduler at the
+    address `cluster`, else in `workers` processes of this machine (None: one a core, as far as
+    there is work for them; 1: none but this). Above `max_failures` failed points the run ends.
+    `progress` shows a bar on standard error.
+    """
+
+    workers: int | None
+    cluster: str | None
+    executor: Executor | None
+    max_failures: int | None
+    progress: bool
+
+
 class Study:
     """A sweep of design points. The keywords are the keys of a study file, `space` included.
 
@@ -46,18 +65,21 @@ class Study:
     """
 
     def __init__(self, **values: Any) -> None:
-        self.definition: Definition = from_values({"version": VERSION, **values})
+        self._prepare(from_values({"version": VERSION, **values}))
+
+    def _prepare(self, definition: Definition) -> None:
+        self.definition = definition
         self.outcome: Outcome | None = None
-        stages.check(self.definition)
+        self.watcher: Watcher | None = None
+        self._plan = plan(definition)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Study:
         """Read a study file (TOML). Raises `InputError` with the place of what is wrong."""
         study = cls.__new__(cls)
-        study.definition = read_file(Path(path))
-        study.outcome = None
+        definition = read_file(Path(path))
         try:
-            stages.check(study.definition)
+            study._prepare(definition)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         return study
@@ -78,58 +100,66 @@ class Study:
         self,
         *,
         store: str | Path | None = None,
-        workers: int | None = None,
-        cluster: str | None = None,
-        executor: Executor | None = None,
-        max_failures: int | None = None,
-        progress: bool = False,
+        report: str | Path | None = None,
+        **ways: Unpack[Ways],
     ) -> pd.DataFrame:
         """Evaluate every point that the store does not have; return all points.
 
-        Points run in `executor`, on the Dask scheduler at the address `cluster`, or in `workers`
-        processes of this machine (None: one a core; 1: none but this). Without a `store` nothing is
-        kept on disk. The table is the same whoever computed it; `outcome` says how the run ended.
-        Raises `InputError`.
+        `ways` says where and how (see `Ways`). Without a `store` nothing is kept on disk. With a
+        `report`, one HTML page is written there. The table is the same whoever computed it;
+        `outcome` says how the run ended. Raises `InputError`.
         """
-        with self.open(store) as opened:
-            self.run_into(
-                opened,
-                workers=workers,
-                cluster=cluster,
-                executor=executor,
-                max_failures=max_failures,
-                progress=progress,
-            )
+        with self.executed(store, **ways) as opened:
+            if report is not None:
+                write_whole({Path(report): self.page(opened).encode()})
             return export.frame(opened)
+
+    @contextmanager
+    def executed(self, store: str | Path | None, **ways: Unpack[Ways]) -> Iterator[Store]:
+        """Run as `run` does, and yield the open store to read from.
+
+        Nothing is written before the executor answers.
+        """
+        with self._executor(ways) as (executor, width), self.open(store) as opened:
+            self._loop(opened, executor, width, ways)
+            yield opened
+
+    def run_into(self, store: Store, **ways: Unpack[Ways]) -> Outcome:
+        """Evaluate every point that an open store does not have; return how the run ended."""
+        with self._executor(ways) as (executor, width):
+            return self._loop(store, executor, width, ways)
+
+    def _executor(self, ways: Ways) -> AbstractContextManager[tuple[Executor, int]]:
+        given = ways.get("executor")
+        if given is not None:
+            return nullcontext((given, _width(given)))
+        workers = ways.get("workers")
+        if workers is None:
+            workers = min(execute.cores(), max(1, self._plan.most_tasks))
+        return execute.executor(workers, ways.get("cluster"))
+
+    def _loop(self, store: Store, executor: Executor, width: int, ways: Ways) -> Outcome:
+        points, failures = store.counts()
+        limits = Limits(max_failures=ways.get("max_failures"), failures=failures)
+        store.start_run()
+        bar = Progress(self.definition.name, points, failures) if ways.get("progress") else None
+        with bar or nullcontext():
+            watcher = bar or self.watcher or Silent()
+            loop = Loop(self.definition, store, executor, width, limits, watcher)
+            reason = run_stages(loop, self._plan.stages(store))
+        points, failures = store.counts()
+        self.outcome = Outcome(reason=reason, points=points, failures=failures)
+        return self.outcome
+
+    def page(self, store: Store) -> str:
+        """Return one HTML page about the points of an open store, which opens without a network."""
+        from simulator.sweep.report import render
+
+        return render(self.definition, store)
 
     def open(self, store: str | Path | None) -> Store:
         """Open or make the store of this study."""
         return open_store(None if store is None else Path(store), self.definition)
-
-    def run_into(
-        self,
-        store: Store,
-        *,
-        workers: int | None = None,
-        cluster: str | None = None,
-        executor: Executor | None = None,
-        max_failures: int | None = None,
-        progress: bool = False,
-    ) -> Outcome:
-        """Evaluate every point that an open store does not have; return how the run ended."""
-        points, failures = store.counts()
-        limits = Limits(max_failures=max_failures, failures=failures)
-        given = nullcontext((executor, _width(executor))) if executor is not None else None
-        with given if given is not None else execute.executor(workers, cluster) as (found, width):
-            store.start_run()
-            shown = Progress(self.definition.name, points, failures) if progress else None
-            with shown or nullcontext():
-                loop = Loop(self.definition, store, found, width, limits, shown or Silent())
-                reason = run_stages(loop, stages.stages(self.definition, store))
-        self.outcome = Outcome(
-            reason=reason, **dict(zip(("points", "failures"), store.counts(), strict=True))
-        )
-        return self.outcome
 
     def pareto(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the points of a result table that no other point of their workload beats."""

@@ -109,6 +109,13 @@ def test_shapes_that_do_not_divide_the_array_stay_within_bounds(size) -> None:
         assert report.useful_macs >= size**3 * pattern.density
 
 
+def test_every_operation_says_its_utilisation() -> None:
+    report = run(step(gemm(49, 147, 197, pattern=NM(2, 8)).matmuls[0], update()))
+    rows = report.frame()
+    assert rows.utilisation[0] == rows.useful_macs[0] / (rows.cycles[0] * 32 * 32)
+    assert rows.utilisation[1] == 0
+
+
 def test_the_scheduler_takes_the_faster_stationarity() -> None:
     for shape in ((25088, 576, 64), (576, 100_352, 64), (49, 147, 197), (512, 512, 10)):
         for pattern in (DENSE, NM(2, 8), NM(2, 16)):

@@ -12,6 +12,7 @@ from dataflow.stationarity import OUTPUT_STATIONARY, WEIGHT_STATIONARY
 from simulator import accelerators
 from simulator.accelerators import sat
 from simulator.accelerators.sat import kernel, limits, timing
+from simulator.accelerators.sat.many import evaluate_many
 from simulator.accelerators.sat.model import sizes
 from simulator.report import Report
 from workloads import NM, InputError, Pass, Selection, VectorOp, Workload, gemm
@@ -137,13 +138,28 @@ def test_vector_work_beyond_64_bits_is_refused(name: str, operation) -> None:
     assert TOO_LARGE in str(caught.value)
 
 
+def large_vector_work() -> VectorOp:
+    """Return work of which 64 bits can count a thousand."""
+    return VectorOp(name="v", layer="v", pass_=Pass.FF, kind="x", elements=2**50, read_bytes=2**52)
+
+
 @EVERY
 def test_a_total_beyond_64_bits_is_refused(name: str) -> None:
-    op = VectorOp(name="v", layer="v", pass_=Pass.FF, kind="x", elements=2**50, read_bytes=2**52)
+    op = large_vector_work()
     assert accelerators.run(name, Workload(name="v", operations=(op,))).cycles > 0
     with pytest.raises(InputError) as caught:
         accelerators.run(name, Workload(name="v", operations=(op,) * 1025))
     assert TOO_LARGE in str(caught.value)
+
+
+def test_a_block_of_configurations_refuses_what_its_totals_cannot_hold() -> None:
+    fields = {"rows": np.array([32, 4096])}
+    assert evaluate_many(fields, gemm(4096, 4096, 4096))["cycles"].min() > 0
+    updates = Workload(name="v", operations=(large_vector_work(),) * 1025)
+    for work in (gemm(*(10**7,) * 3), gemm(1, 10**18, 1), updates):
+        with pytest.raises(InputError) as caught:
+            evaluate_many(fields, work)
+        assert TOO_LARGE in str(caught.value)
 
 
 def test_an_operand_whose_compact_form_is_larger_than_its_dense_one_is_compulsory_once() -> None:

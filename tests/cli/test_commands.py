@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
@@ -131,6 +132,21 @@ def test_the_table_of_terms_in_the_documentation_is_that_of_the_program(sparsigh
     assert page.read_text("utf-8") == sparsight("explain", "--markdown").out
 
 
+def test_a_name_of_a_key_and_of_a_config_field_is_explained_as_both(sparsight) -> None:
+    meanings = [row["meaning"] for row in sparsight("explain", "rows", "--json").json]
+    assert meanings[0] == GLOSSARY["rows"].meaning
+    assert any(meaning.startswith("sat: PEs") for meaning in meanings)
+
+
+@pytest.mark.parametrize("name", ["sat", "systolic"])
+def test_every_bottleneck_and_part_of_the_energy_is_explained(sparsight, name) -> None:
+    for settings in ((), ("--set", "dram_bytes_per_s=1e9")):
+        command = ("run", name, "--network", "vit-32", "--method", "sdgp:1:16", "--json")
+        report = sparsight(*command, *settings).json
+        named = {row["bottleneck"] for row in report["operations"]} | set(report["energy_pj"])
+        assert named <= set(GLOSSARY)
+
+
 def test_explain_knows_config_fields(sparsight) -> None:
     assert "systolic" in sparsight("explain", "tile_overlap").out
 
@@ -203,3 +219,8 @@ def test_a_run_needs_neither_pandas_nor_matplotlib_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_the_version_is_that_of_the_distribution(sparsight) -> None:
+    result = sparsight("--version")
+    assert (result.code, result.out) == (0, f"sparsight {metadata.version('sparsight')}\n")

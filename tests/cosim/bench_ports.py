@@ -30,7 +30,7 @@ def finish(answers) -> None:
 
 @cocotb.test()
 async def drive(dut) -> None:
-    """Set this cycle's ports after the edge that begins it, read just before the one that ends it."""
+    """Set ports after the edge that begins a cycle, read just before the one that ends it."""
     job = await begin(dut)
     answers = []
     for values in job["stimulus"]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.cosim import simulators
+from tests.cosim.sat_model import RECORD_WAVES
 from workloads import InputError
 
 RAN, COVERED, WAVES = "rtl simulator", "functional coverage", "waveform"
@@ -32,16 +34,12 @@ def verilator(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def waves(request: pytest.FixtureRequest) -> bool:
-    return bool(request.config.getoption("--waves"))
-
-
-@pytest.fixture
-def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Where a test's simulations run; outlives the test if it records waves."""
-    if not request.config.getoption("--waves"):
+def runs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a test's simulations run; with `--waves` a place that outlives the test."""
+    if not request.config.getoption("--waves", default=False):
         return tmp_path
-    kept = Path.cwd() / "sim_build" / request.node.name
+    monkeypatch.setenv(RECORD_WAVES, "1")
+    kept = Path.cwd() / "sim_build" / re.sub(r"\W+", "_", request.node.name)
     kept.mkdir(parents=True, exist_ok=True)
     request.node.user_properties.append((WAVES, str(kept)))
     return kept

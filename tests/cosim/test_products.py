@@ -65,7 +65,9 @@ def points(parameters: Parameters, seed: int) -> list[Point]:
     ):
         shape = random_shape(rng, parameters, pattern, remainder)
         block = int(rng.integers(1, shape[0] + 1))
-        chosen.append(Point(shape, pattern, held, remainder, stall, block, int(rng.integers(2**32))))
+        chosen.append(
+            Point(shape, pattern, held, remainder, stall, block, int(rng.integers(2**32)))
+        )
     return chosen
 
 
@@ -129,9 +131,11 @@ def wide_range(rng: np.random.Generator, shape: tuple[int, int, int], pattern: N
     return nm.windows(left, pattern), nm.compress(right, pattern)
 
 
-def compare(parameters: Parameters, simulator: str, chosen: list[Point], runs) -> list[str]:
+def compare(
+    parameters: Parameters, simulator: str, chosen: list[Point], runs, *, variant: str = ""
+) -> list[str]:
     """Run all points; return a line for each that differs at any of the three levels."""
-    model = build(parameters, simulator)
+    model = build(parameters, simulator, variant=variant)
     work = []
     for number, point in enumerate(chosen):
         rng = np.random.default_rng(point.seed)
@@ -196,9 +200,7 @@ def test_products_on_icarus_with_other_latencies_equal_numpy_and_the_cycle_model
 
 def coverage(chosen: list[Point], parameters: Parameters) -> str:
     """Say how many points of pattern x stationarity x remainder x stalls were hit; name holes."""
-    every = set(
-        itertools.product(map(str, PATTERNS), ("os", "ws"), REMAINDERS, STALLS)
-    )
+    every = set(itertools.product(map(str, PATTERNS), ("os", "ws"), REMAINDERS, STALLS))
     hit = {point.cover for point in chosen}
     holes = sorted(every - hit)
     size = f"{parameters.rows}x{parameters.cols}"

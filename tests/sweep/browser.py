@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,14 @@ OPTIONS = (
     "--window-size=1400,1000",
 )
 SECONDS = 60
+START = """
+import fcntl, os, sys
+commands, answers = (fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3])
+os.dup2(commands, 3)
+os.dup2(answers, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads commands from descriptor 3 and writes answers to 4."""
 
 
 class Page:
@@ -134,10 +143,9 @@ def chromium(folder: Path) -> Iterator[Page]:
     """Start Chromium with a profile in `folder`; end it, whatever happens."""
     to_browser, ours = os.pipe()
     read, from_browser = os.pipe()
-    # Chromium reads commands from descriptor 3 and writes answers to 4.
-    script = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
+    command = [str(CHROMIUM), *OPTIONS, f"--user-data-dir={folder}"]
     process = subprocess.Popen(
-        ["sh", "-c", script, "sh", str(CHROMIUM), *OPTIONS, f"--user-data-dir={folder}"],
+        [sys.executable, "-c", START, str(to_browser), str(from_browser), *command],
         pass_fds=(to_browser, from_browser),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -234,7 +234,7 @@ def test_a_capture_is_written_with_the_command_that_makes_it(target: Path, tmp_p
         f"sparsight capture {target}:step --keep model.W --keep '*.X' -o net.trace"
     )
     shapes = {name: tensor.shape for name, tensor in read_tensors(path).items()}
-    assert shapes == {"model.W": (2, 8), "model.X": (4, 8)}
+    assert shapes == {"model.W": (8, 2), "model.X": (4, 8)}
 
 
 def test_a_failed_capture_writes_nothing(target: Path, tmp_path: Path) -> None:

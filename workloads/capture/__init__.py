@@ -72,8 +72,10 @@ def capture_step(
     """Run a training step once; return its workload and the tensors that match `keep_tensors`.
 
     Names are `layer.X`, `layer.W`, `layer.Y`, `layer.dY`, `layer.dX` and `layer.dW`, those of
-    attention `operation.left`, `.right` and `.out`; patterns may hold `*`. The layout is PyTorch's;
-    bf16 becomes fp32, which numpy can hold. Raises `InputError` if the step cannot be captured.
+    attention `operation.left`, `.right` and `.out`; patterns may hold `*`, and each must match. The
+    layout is that of the first operation that uses the tensor: a convolution's W is PyTorch's, W of
+    a linear layer is (in, out), as its product reads it. bf16 becomes fp32, which numpy can hold.
+    Raises `InputError` if the step cannot be captured.
     """
     _require_torch()
     from workloads.capture.session import record

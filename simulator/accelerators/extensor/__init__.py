@@ -16,6 +16,7 @@ not overlapped.
 """
 
 from simulator.accelerators.extensor.model import (
+    NEVER_SLOWER_WITH,
     RUN_OPTIONS,
     Config,
     schedule,
@@ -23,4 +24,11 @@ from simulator.accelerators.extensor.model import (
     workload_from_options,
 )
 
-__all__ = ["RUN_OPTIONS", "Config", "schedule", "simulate", "workload_from_options"]
+__all__ = [
+    "NEVER_SLOWER_WITH",
+    "RUN_OPTIONS",
+    "Config",
+    "schedule",
+    "simulate",
+    "workload_from_options",
+]

@@ -19,6 +19,7 @@ from simulator.sparse_products import (
     Cost,
     Plan,
     Step,
+    check_seed,
     memory_cycles,
     plan,
     report,
@@ -27,9 +28,19 @@ from simulator.sparse_products import (
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
 
-__all__ = ["RUN_OPTIONS", "Config", "schedule", "simulate", "workload_from_options"]
+__all__ = [
+    "NEVER_SLOWER_WITH",
+    "RUN_OPTIONS",
+    "Config",
+    "schedule",
+    "simulate",
+    "workload_from_options",
+]
 
 RUN_OPTIONS = MATRIX_OPTIONS
+
+NEVER_SLOWER_WITH = ("dram_bytes_per_s",)
+"""Config fields whose increase never makes a run slower."""
 
 INPUT_ENTRY_BYTES = 12
 """32-bit coordinate and 64-bit value of the innermost rank."""
@@ -73,6 +84,7 @@ class Config:
         check_positive(
             self, "pes", "tile", "m_tiles", "k_tiles", "n_tiles", "clock_hz", "dram_bytes_per_s"
         )
+        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:

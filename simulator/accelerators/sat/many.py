@@ -29,7 +29,7 @@ from simulator.accelerators.sat.kernel import (
     selection_cycles,
     vector_cycles,
 )
-from simulator.accelerators.sat.limits import check_products, check_vectors
+from simulator.accelerators.sat.limits import check_totals
 from simulator.accelerators.sat.model import CODES, byte_energy_pj, energy_components
 from workloads.columns import Columns, columns
 from workloads.errors import InputError
@@ -67,7 +67,7 @@ def evaluate_many(
 
     `configs` maps fields of `Config` to arrays of one length; other fields keep their defaults. The
     result has the numbers of `Report.summary`, an array each. Raises `InputError` if any value is
-    refused by `Config`.
+    refused by `Config`, or if a total may exceed 64 bits with any of them.
 
     >>> from workloads import gemm
     >>> evaluate_many({"rows": np.array([16, 32])}, gemm(64, 64, 64))["utilisation"].round(2)
@@ -75,7 +75,7 @@ def evaluate_many(
     """
     fields = _all_fields(configs)
     if len(fields["rows"]):
-        _check_countable(fields, workload)
+        check_totals(fields, workload)
     found = distinct(workload)
     totals = _evaluate(*_packed(fields), *found[:5])
     totals[:, DRAM] += found.vector_bytes
@@ -106,19 +106,6 @@ def evaluate_many(
         "dram_bytes": totals[:, DRAM],
         "utilisation": _ratio(totals[:, USEFUL], totals[:, CYCLES], peak),
     }
-
-
-def _check_countable(fields: Mapping[str, NDArray[Any]], workload: Workload) -> None:
-    """Refuse a block whose largest array with the slowest memory may need more than 64 bits."""
-    extreme = Config(
-        rows=int(fields["rows"].max()),
-        cols=int(fields["cols"].max()),
-        clock_hz=float(fields["clock_hz"].max()),
-        dram_bytes_per_s=float(fields["dram_bytes_per_s"].min()),
-    )
-    table = columns(workload)
-    check_products(extreme, table, matmul_table(table.matmuls))
-    check_vectors(extreme, table)
 
 
 def distinct(workload: Workload) -> Distinct:

@@ -103,7 +103,7 @@ def simulate(config: Config, plan: Plan) -> Report:
         method=workload.method,
         clock_hz=config.clock_hz,
         peak_macs_per_cycle=config.peak_macs_per_cycle,
-        columns=_columns(table, products, fields),
+        columns=_columns(table, products, fields, config.peak_macs_per_cycle),
         energy_pj=components,
         notes=(*workload.notes, *_notes(config, workload, table)),
     )
@@ -297,7 +297,7 @@ def _energy(
 
 
 def _columns(
-    table: Columns, products: dict[str, Ints], fields: dict[str, NDArray[Any]]
+    table: Columns, products: dict[str, Ints], fields: dict[str, NDArray[Any]], peak: int
 ) -> dict[str, NDArray[Any]]:
     """Order the columns for the reader and name the codes."""
     held = np.full(len(table.names), 2)
@@ -316,6 +316,7 @@ def _columns(
         "pattern": pattern,
         "stationarity": STATIONARITY[held],
         **fields,
+        "utilisation": fields["useful_macs"] / np.maximum(fields["cycles"] * float(peak), 1),
         "bottleneck": BOTTLENECKS[fields["bottleneck"]],
     }
 

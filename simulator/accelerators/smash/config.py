@@ -11,6 +11,7 @@ from typing import Literal
 
 from dataflow.hashing import KINDS
 from simulator.configuration import check_positive
+from simulator.sparse_products import check_seed
 from workloads.errors import InputError
 
 VERSIONS = ("v1", "v2", "v3")
@@ -113,7 +114,9 @@ class Config:
             "entry_instructions",
             "write_back_instructions",
             "scan_instructions",
+            "fill_limit",
         )
+        check_seed(self.sampling_seed)
         self._check_choices()
 
     def _check_choices(self) -> None:
@@ -133,12 +136,10 @@ class Config:
             raise InputError(f"fill_limit must be above 0 and at most 1, not {self.fill_limit}")
         if self.threads > 4096:
             raise InputError(f"threads must be at most 4096 in all, not {self.threads}")
-        if self.sort_instructions < 0:
+        if not isinstance(self.sort_instructions, int) or self.sort_instructions < 0:
             raise InputError(
-                f"sort_instructions must not be negative, not {self.sort_instructions}"
+                f"sort_instructions must be a whole number from 0 on, not {self.sort_instructions}"
             )
-        if self.sampling_seed < 0:
-            raise InputError(f"sampling_seed must not be negative, not {self.sampling_seed}")
         for version in self.versions:
             if self.table(version) < 1:
                 raise InputError(

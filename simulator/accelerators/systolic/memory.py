@@ -14,6 +14,7 @@ spill, which costs a write and a read of all sums for each further tile of k.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from simulator.accelerators.systolic.timing import Dataflow, ceil_div
@@ -53,10 +54,13 @@ class Buffers(NamedTuple):
     out: int
 
 
+@lru_cache(maxsize=1 << 16)
 def best_reuse(
     product: Product, buffers: Buffers, *, rows: int, cols: int, dataflow: Dataflow
 ) -> Reuse:
     """Return the order of tiles with the least traffic; of equals, the first named here.
+
+    Layers of the same shape are worked out once.
 
     >>> whole = Product(64, 64, 64, 8192, 8192, 8192, 16384)
     >>> best_reuse(whole, Buffers(32768, 32768, 32768), rows=32, cols=32, dataflow="os")

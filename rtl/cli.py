@@ -1,0 +1,117 @@
+"""The commands of `sparsight rtl`: list designs, generate Verilog, count gates.
+
+`app` is a typer application for the command line to mount.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rtl.designs import DESIGNS, Design, find, measured, with_settings
+from workloads.errors import InputError
+
+app = typer.Typer(help="Generate Verilog from the simulator's parameters.", add_completion=False)
+
+Setting = Annotated[
+    list[str] | None, typer.Option("--set", help="A parameter as field=value; may be repeated.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+DesignName = Annotated[str, typer.Argument(help="A name that `rtl list` shows.")]
+
+
+@app.command("list")
+def list_designs(as_json: Json = False) -> None:
+    """Show what can be generated, with the size of each at its defaults."""
+    rows = [_row(design) for design in DESIGNS]
+    if as_json:
+        print(json.dumps({"designs": rows}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("design", "what", "timing", "lines", "cells", "flip-flops")
+    for row in rows:
+        table.add_row(*(str(row[name]) for name in SHOWN))
+    Console().print(table)
+    print("Lines of Verilog and generic gates (yosys, memories left out) at the defaults.")
+
+
+SHOWN = ("design", "summary", "timing", "lines", "cells", "flip_flops")
+
+
+def _row(design: Design) -> dict[str, Any]:
+    sizes = measured().get(design.name, {})
+    return {
+        "design": design.name,
+        "summary": design.summary,
+        "timing": design.timing,
+        **{name: int(sizes[name]) for name in SHOWN[3:] if name in sizes},
+        "parameters": dataclasses.asdict(design.parameters),
+    }
+
+
+@app.command()
+def generate(
+    name: DesignName,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Verilog file to write.")],
+    rows: Annotated[int | None, typer.Option(help="Rows of the array.")] = None,
+    cols: Annotated[int | None, typer.Option(help="Columns of the array.")] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Largest N of N:M.")] = None,
+    m: Annotated[int | None, typer.Option("--m", help="Largest M of N:M.")] = None,
+    settings: Setting = None,
+    module: Annotated[str, typer.Option(help="Name of the module.")] = "",
+) -> None:
+    """Write the synthesisable Verilog of a design."""
+    from rtl.export import write_verilog
+
+    design = find(name)
+    short = {"rows": rows, "cols": cols, "n": n, "m": m}
+    named = {field: str(value) for field, value in short.items() if value is not None}
+    parameters = with_settings(design, named | _settings(settings, named))
+    component = design.make(parameters)
+    write_verilog(component, name=module or _module(design), path=output)
+    print(f"{output}: module {module or _module(design)}")
+
+
+@app.command()
+def measure(name: DesignName, settings: Setting = None, as_json: Json = False) -> None:
+    """Count the lines, generic gates and flip-flops of a design with yosys."""
+    row = measure_design(find(name), _settings(settings, {}))
+    if as_json:
+        print(json.dumps(row))
+    else:
+        print(", ".join(f"{key} {value}" for key, value in row.items()))
+
+
+def measure_design(design: Design, settings: dict[str, str]) -> dict[str, Any]:
+    """Return design, lines, cells and flip-flops, as in `blocks.csv`."""
+    from rtl.cells import count_cells
+    from rtl.export import verilog_text
+
+    component = design.make(with_settings(design, settings))
+    text = verilog_text(component, name=_module(design))
+    sizes = count_cells(text, top=_module(design))
+    return {"design": design.name, "lines": len(text.splitlines()), **sizes}
+
+
+def _module(design: Design) -> str:
+    return design.name.replace("-", "_")
+
+
+def _settings(settings: list[str] | None, named: dict[str, str]) -> dict[str, str]:
+    """Split field=value texts; refuse a field that is given twice."""
+    values: dict[str, str] = {}
+    for setting in settings or []:
+        field, equals, value = setting.partition("=")
+        field = field.strip()
+        if not equals or not field:
+            raise InputError(f"--set must be field=value, not {setting!r}")
+        if field in values or field in named:
+            raise InputError(f"{field} is given twice; give it once")
+        values[field] = value.strip()
+    return values

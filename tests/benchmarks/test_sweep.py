@@ -1,0 +1,146 @@
+"""Figures of sweeps beside their budgets: `make bench`."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simulator.accelerators import sat
+from simulator.sweep import Study, progress
+from simulator.sweep.evaluate import Task, evaluate
+from workloads import networks
+from workloads.methods import parse_method
+
+ROOT = Path(__file__).parents[2]
+CONFIGURATIONS_A_SECOND = 50_000
+CORES = 2
+START_SECONDS = 2.0
+MILLION_BYTES = 1e9
+
+SPACE = {
+    "rows": {"from": 4, "to": 128, "step": 4},
+    "cols": {"from": 4, "to": 128, "step": 4},
+    "interleave": [1, 2, 4, 8],
+    "left_buffer_bytes": {"from": 65536, "to": 4194304, "factor": 2},
+    "selection_lanes": [8, 16, 32, 64],
+}
+"""114,688 designs."""
+
+
+def study(method: str, **changes) -> Study:
+    values = {"networks": ["resnet50"], "batches": [256], "methods": [method], "space": SPACE}
+    return Study(**{**values, **changes})
+
+
+class Rate(progress.Silent):
+    """Points a second after the first block, so that starting processes is left out."""
+
+    def __init__(self) -> None:
+        self.points = self.first_points = 0
+        self.first = self.last = 0.0
+
+    def finished(self, points: int, failures: int) -> None:
+        self.last = time.perf_counter()
+        self.points += points
+        if not self.first:
+            self.first, self.first_points = self.last, self.points
+
+    @property
+    def rate(self) -> float:
+        return (self.points - self.first_points) / (self.last - self.first)
+
+
+@pytest.mark.parametrize("method", ["dense", "bdwp:2:8"])
+def test_resnet50_steps_are_swept_with_a_journal_on_two_cores(benchmark, tmp_path, method) -> None:
+    rates = []
+
+    def sweep() -> None:
+        made = study(method)
+        made.watcher = rate = Rate()
+        store = tmp_path / f"{len(rates)}.sqlite"
+        with made.open(store) as opened:
+            made.run_into(opened, workers=CORES)
+            assert opened.counts() == (114_688, 0)
+        rates.append(rate.rate)
+
+    benchmark.pedantic(sweep, rounds=3)
+    benchmark.extra_info["configurations_per_second"] = round(max(rates))
+    assert max(rates) > CONFIGURATIONS_A_SECOND
+
+
+@pytest.mark.parametrize("method", ["dense", "bdwp:2:8"])
+def test_a_block_of_configurations_is_quick_on_one_core(benchmark, method) -> None:
+    made = study(method)
+    rng = np.random.default_rng(0)
+    chosen = [
+        {"rows": int(rng.integers(4, 129)), "cols": int(rng.integers(4, 129))} for _ in range(4096)
+    ]
+    fields = {name: np.array([row[name] for row in chosen]) for name in ("rows", "cols")}
+    task = Task(
+        block=0,
+        accelerator="sat",
+        cases=made.definition.cases,
+        methods=np.array([method] * 4096),
+        fields=fields,
+    )
+    results = benchmark(evaluate, task)
+    assert 4096 / benchmark.stats.stats.median > CONFIGURATIONS_A_SECOND / CORES
+    work = parse_method(method)(networks.resnet50(batch=256).training_step())
+    for place in range(0, 4096, 64):
+        config = sat.Config(**chosen[place])
+        expected = sat.simulate(config, sat.schedule(config, work)).summary()
+        found = {name: values[place, 0] for name, values in results.metrics.items()}
+        assert found == {name: expected[name] for name in found}
+
+
+def test_the_first_point_is_there_soon(benchmark, tmp_path) -> None:
+    (tmp_path / "study.toml").write_text(
+        'version = 1\nnetworks = ["resnet50"]\nbatches = [256]\nmethods = ["bdwp:2:8"]\n'
+    )
+    command = [sys.executable, "-m", "simulator.cli", "sweep", str(tmp_path / "study.toml")]
+
+    def first_point() -> None:
+        for path in tmp_path.glob("*.sqlite*"):
+            path.unlink()
+        subprocess.run([*command, "--json"], check=True, capture_output=True, cwd=ROOT)
+
+    benchmark.pedantic(first_point, rounds=5, warmup_rounds=1)
+    assert benchmark.stats.stats.median < START_SECONDS
+
+
+MILLION = """
+import resource, sys
+from simulator.sweep import Study, export
+study = Study(
+    networks=["resnet9"],
+    space={
+        "rows": {"from": 1, "to": 100},
+        "cols": {"from": 1, "to": 100},
+        "vector_lanes": {"from": 1, "to": int(sys.argv[2])},
+    },
+)
+with study.open(sys.argv[1]) as store:
+    study.run_into(store, workers=1)
+    points, _ = store.counts()
+    front = export.front(store)
+    export.write_parquet(store, __import__("pathlib").Path(sys.argv[1] + ".parquet"))
+print(points, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_a_million_points_take_the_memory_of_a_few_blocks(benchmark, tmp_path) -> None:
+    def points_and_peak(lanes: int) -> tuple[int, int]:
+        command = [sys.executable, "-c", MILLION, str(tmp_path / f"{lanes}.sqlite"), str(lanes)]
+        answer = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        points, peak = map(int, answer.stdout.split())
+        return points, peak
+
+    small_points, small_bytes = points_and_peak(10)
+    large_points, large_bytes = benchmark.pedantic(points_and_peak, args=(100,), rounds=1)
+    assert (small_points, large_points) == (100_000, 1_000_000)
+    benchmark.extra_info["peak_bytes"] = large_bytes
+    assert large_bytes < MILLION_BYTES
+    assert large_bytes < 1.5 * small_bytes

@@ -1,0 +1,103 @@
+"""`sparsight sweep`: tables, files, exit codes, and sentences about what is wrong."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from simulator.sweep import execute
+
+TEXT = """
+version = 1
+networks = ["resnet9"]
+methods = ["dense", "bdwp:2:8"]
+objectives = ["seconds", "pes"]
+[space]
+rows = [8, 16, 32]
+cols = {derive = "rows"}
+[quantities]
+pes = "rows * cols"
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "arrays.toml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_the_front_is_shown_and_the_results_are_kept_beside_the_study(sparsight, study) -> None:
+    result = sparsight("sweep", study)
+    assert result.code == 0
+    assert "3 of 6 points are on the front" in result.out
+    assert result.err.splitlines()[-1] == f"complete; results are in {study.with_suffix('.sqlite')}"
+    again = sparsight("sweep", study, "--json").json
+    assert (again["state"], again["points"], again["failures"]) == ("complete", 6, 0)
+    assert [row["rows"] for row in again["pareto"]] == [32, 16, 8]
+    assert {row["method"] for row in again["pareto"]} == {"bdwp:2:8"}
+
+
+def test_everything_can_be_written(sparsight, study, tmp_path) -> None:
+    places = [tmp_path / name for name in ("t.csv", "t.parquet", "t.html", "s.sqlite")]
+    options = ("--csv", "--parquet", "--report", "--store")
+    pairs = [word for pair in zip(options, places, strict=True) for word in pair]
+    assert sparsight("sweep", study, "--workers", 1, *pairs).code == 0
+    table = pd.read_csv(places[0])
+    assert len(table) == 6
+    assert pd.read_parquet(places[1]).cycles.tolist() == table.cycles.tolist()
+    assert "const STUDY = {" in places[2].read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"arrays.toml", *(p.name for p in places)}
+
+
+def test_too_many_failures_exit_with_one(sparsight, study) -> None:
+    study.write_text(TEXT.replace('"rows"}', '"rows * 200"}'))
+    result = sparsight("sweep", study, "--json", "--max-failures", 1)
+    assert result.code == 1
+    assert result.json["state"] == "too many failures"
+    assert result.json["failures"] == 2  # 32 x 200 columns, with both methods
+    shown = sparsight("sweep", study)
+    assert "2 points failed; their errors are in the table" in shown.err
+
+
+def test_what_is_wrong_is_said_in_one_sentence_and_nothing_is_changed(
+    refused, study, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(execute, "CLUSTER_SECONDS", 0.5)
+    before = study.read_text()
+    assert "no Dask scheduler answers at 'tcp://127.0.0.1:9'" in refused(
+        "sweep", study, "--cluster", "tcp://127.0.0.1:9"
+    )
+    assert "--workers and --cluster cannot be combined" in refused(
+        "sweep", study, "--cluster", "tcp://127.0.0.1:9", "--workers", 2
+    )
+    assert "there is no folder" in refused("sweep", study, "--store", tmp_path / "no" / "s.sqlite")
+    assert "there is no folder" in refused("sweep", study, "--report", tmp_path / "no" / "r.html")
+    assert "cannot read the study" in refused("sweep", tmp_path / "none.toml")
+    assert "workers must be at least 1, not 0" in refused("sweep", study, "--workers", 0)
+    for old, new, sentence in (
+        ("rows = [8", "row = [8", "space.row: sat has no field 'row'; did you mean rows?"),
+        ("version = 1", "version = 2", "version is 2, from a newer sparsight"),
+        ("[space]", 'constraints = ["rows > 64"]\n[space]', "excludes every design of sat"),
+        ("rows = [8, 16, 32]", "rows = []", "space.rows must list at least one value"),
+    ):
+        study.write_text(before.replace(old, new))
+        said = refused("sweep", study)
+        assert said.startswith(f"{study}: ")
+        assert sentence in said
+    assert [path.name for path in tmp_path.iterdir()] == ["arrays.toml"]
+    study.write_text(before)
+
+
+def test_two_studies_do_not_share_a_store(sparsight, refused, study) -> None:
+    sparsight("sweep", study, "--json")
+    study.write_text(TEXT.replace("[8, 16, 32]", "[8]"))
+    assert "holds another study (it differs in space)" in refused("sweep", study)
+
+
+def test_a_timeline_is_written(sparsight, refused, tmp_path) -> None:
+    place = tmp_path / "t.json"
+    run = ("run", "sat", "--network", "resnet9", "--batch", 2, "--json")
+    assert sparsight(*run, "--timeline", place).code == 0
+    assert place.read_bytes().startswith(b'{"traceEvents": [')
+    assert "there is no folder" in refused(*run, "--timeline", tmp_path / "no" / "t.json")
