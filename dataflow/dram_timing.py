@@ -144,7 +144,8 @@ def constraints(timing: DramTiming, *, dual: bool) -> list[Constraint]:
 
     `dual` gives each bank a second row buffer for G_ACT, COMP and PPRE.
     """
-    return _column_commands(timing, dual=dual) + _row_commands(timing, dual=dual) + _pim(timing)
+    rows = _row_commands(timing, dual=dual)
+    return _column_commands(timing, dual=dual) + rows + _pim(timing, dual=dual)
 
 
 @cache
@@ -219,25 +220,24 @@ def _row_commands(t: DramTiming, *, dual: bool) -> list[Constraint]:
         *_scoped(G_ACT, (G_ACT,), group=t.rc, rank=t.faw),
         *_scoped(G_ACT, (COMP, READRES, GEMV), group=t.rcd_read, rank=t.rcd_read),
         *_scoped(G_ACT, (PPRE,), group=t.ras),
-        *([] if dual else _scoped(COMP, (PRE,), rank=t.rtp)),
-        *([] if dual else _scoped(READRES, (PRE,), rank=t.rtp)),
     ]
 
 
-def _pim(t: DramTiming) -> list[Constraint]:
+def _pim(t: DramTiming, *, dual: bool) -> list[Constraint]:
     """Return the constraints after the broadcast commands, which act on every rank."""
     short = max(t.burst, t.ccd_s)
     read_to_write = t.read_latency + t.burst - t.write_latency + t.rtrs
     sums = (COMP, READRES)
+    closes = (PPRE,) if dual else (PRE, PPRE)
     everywhere = [
         *_scoped(COMP, (RD, GWRITE, *sums), rank=short),
         *_scoped(COMP, (WR,), rank=read_to_write),
-        *_scoped(COMP, (PPRE,), rank=t.rtp),
+        *_scoped(COMP, closes, rank=t.rtp),
         *_scoped(READRES, (GWRITE, *sums), rank=short),
         *_scoped(READRES, (RD,), rank=t.burst + t.rtrs),
         *_scoped(READRES, (WR,), rank=read_to_write),
         *_scoped(READRES, (G_ACT,), rank=t.rtp + t.rp),
-        *_scoped(READRES, (PPRE,), rank=t.rtp),
+        *_scoped(READRES, closes, rank=t.rtp),
         *_scoped(GEMV, (GWRITE, *sums), rank=short),
         *_scoped(GEMV, (RD,), rank=t.burst + t.rtrs),
         *_scoped(GEMV, (WR,), rank=read_to_write),

@@ -74,7 +74,7 @@ def tick(s: Ints, ch: int, program: Ints, clock: int) -> None:
         s[ch + GWRITING] = 0
     issued = False
     if s[ch + REFRESH_DUE] >= 0:
-        issued = _refresh(s, ch, clock)
+        issued = _refresh(s, ch, program, clock)
     if not issued:
         _issue(s, ch, program, clock)
     requests.schedule(s, ch)
@@ -111,13 +111,14 @@ def _refresh_falls_due(s: Ints, ch: int) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _refresh(s: Ints, ch: int, clock: int) -> bool:
+def _refresh(s: Ints, ch: int, program: Ints, clock: int) -> bool:
     """Issue what the due refresh needs: close one of the rank's banks, or REF.
 
-    A device with one row buffer finishes the tile under way first; the published one gives up there
-    and ends.
+    In a device with one row buffer that closes the rows of a tile under way, whose next COMP opens
+    them again. Before a READRES the refresh waits: the sums would be lost (the published simulator
+    ends with an error there).
     """
-    if s[ch + PIM_MODE] and not s[DUAL]:
+    if not s[DUAL] and pim.must_read_sums(s, ch, program):
         return False
     rank = s[ch + REFRESH_DUE]
     s[ch + REFRESHING] = rank

@@ -94,14 +94,15 @@ def tile_estimate(s: Ints, ch: int, row: int, comps: int, results: int) -> int:
     """Return the controller's estimate of the clocks from a header to its last READRES.
 
     tRTP for each bank to close, half of the activations tFAW apart, tRCD, then the COMP and the
-    READRES. It looks at the second row buffers, which a device with one never opens.
+    READRES.
     """
     activations, closes = 0, 0
+    buffer = PIM_ROW if s[DUAL] else OPEN_ROW
     per_group = s[BANKS]
     for group in range(s[GROUPS] * s[RANKS]):
         right, wrong = 0, 0
         for bank in range(group * per_group, (group + 1) * per_group):
-            held = s[ch + BANK + bank * BANK_FIELDS + PIM_ROW]
+            held = s[ch + BANK + bank * BANK_FIELDS + buffer]
             right += held == row
             wrong += held >= 0 and held != row
         if right < per_group:
@@ -132,6 +133,13 @@ def step(s: Ints, ch: int, program: Ints, clock: int) -> int:
     if kind == COMP_OP:
         return _comp(s, ch, row, clock)
     return _readres(s, ch, program[head, GROUP], program[head, LAST], clock)
+
+
+@njit(cache=True, error_model="numpy")
+def must_read_sums(s: Ints, ch: int, program: Ints) -> bool:
+    """Say whether sums wait in the banks for the READRES at the head of the PIM queue."""
+    head = s[ch + PIM_HEAD]
+    return head < s[ch + PIM_QUEUED] and program[head, KIND] == READRES_OP
 
 
 @njit(cache=True, error_model="numpy")
