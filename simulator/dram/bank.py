@@ -41,6 +41,9 @@ from simulator.dram.state import (
     ROW,
     ROW_MASK,
     TAG,
+    WHEEL,
+    WHEEL_ROOM,
+    WHEEL_SLOTS,
     WRITES_QUEUED,
     Ints,
 )
@@ -91,6 +94,16 @@ def note(s: Ints, ch: int, bank: int, command: int, clock: int) -> None:
             s[last + i] = s[last + i + 1]
         s[last + 3] = clock
     s[ch + COUNTS + command] += 1
+
+
+@njit(cache=True, error_model="numpy")
+def answer(s: Ints, ch: int, tag: int, clock: int) -> None:
+    """Send an answer that leaves the channel at `clock`; the core sees it two clocks later."""
+    slot = WHEEL + ((clock + 2) & (WHEEL_SLOTS - 1)) * WHEEL_ROOM
+    count = s[slot]
+    s[slot + 1 + 2 * count] = ch
+    s[slot + 2 + 2 * count] = tag
+    s[slot] = count + 1
 
 
 @njit(cache=True, error_model="numpy")

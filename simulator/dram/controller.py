@@ -12,15 +12,23 @@ from numba import njit
 
 from dataflow import dram_timing as dt
 from simulator.dram import pim, requests
-from simulator.dram.bank import close_pim_row, close_row, dequeue, earliest, entry, note, open_row
+from simulator.dram.bank import (
+    answer,
+    close_pim_row,
+    close_row,
+    dequeue,
+    earliest,
+    entry,
+    note,
+    open_row,
+)
 from simulator.dram.state import (
-    BACK,
     BANK,
     BANK_FIELDS,
     BANKS,
+    CHANNEL_BITS,
     COMMAND_COUNT,
     COUNT,
-    DEVICE_CHANNELS,
     DUAL,
     GROUPS,
     GWRITE_DONE,
@@ -41,10 +49,9 @@ from simulator.dram.state import (
     RANK_OF,
     RANKS,
     RCD_WRITE,
-    READ_BACK,
-    READ_BACK_TAIL,
     READ_DELAY,
     READY_RANK,
+    REFRESH_AT,
     REFRESH_DUE,
     REFRESH_DUE_2,
     REFRESH_RANK,
@@ -66,9 +73,17 @@ SLACK_FOR_NORMAL = 10
 
 
 @njit(cache=True, error_model="numpy")
+def run(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int, end: int) -> None:
+    """Advance a channel from `clock` to `end`, with the requests sent so far."""
+    for now in range(clock, end):
+        tick(s, ch, program, now)
+        requests.accept(s, ch, npu, other, program, now)
+
+
+@njit(cache=True, error_model="numpy")
 def tick(s: Ints, ch: int, program: Ints, clock: int) -> None:
     """Advance the controller of a channel by one clock: one command, one scheduled transaction."""
-    if s[INTERVAL] and clock and clock % s[INTERVAL] == 0:
+    if clock == s[ch + REFRESH_AT]:
         _refresh_falls_due(s, ch)
     if s[ch + GWRITING] and 0 <= s[ch + GWRITE_DONE] <= clock:
         s[ch + GWRITING] = 0
@@ -108,6 +123,7 @@ def _refresh_falls_due(s: Ints, ch: int) -> None:
     else:
         s[ch + REFRESH_DUE_2] = rank
     s[ch + REFRESH_RANK] = (rank + 1) % s[RANKS]
+    s[ch + REFRESH_AT] += s[INTERVAL]
 
 
 @njit(cache=True, error_model="numpy")
@@ -166,20 +182,23 @@ def _overhead_allows(s: Ints, ch: int, is_precharge: bool) -> bool:
 
 
 @njit(cache=True, error_model="numpy")
-def _data_bus_free(s: Ints, ch: int, clock: int) -> bool:
+def _banks_with_free_bus(s: Ints, ch: int, clock: int) -> int:
+    """Return a mask of the banks of those ranks that may use the data bus in some direction."""
+    per_rank = s[BANKS] * s[GROUPS]
+    mask = 0
     for rank in range(s[RANKS]):
         at = ch + READY_RANK + rank * COMMAND_COUNT
         if s[at + RD] <= clock or s[at + WR] <= clock:
-            return True
-    return False
+            mask |= ((1 << per_rank) - 1) << (rank * per_rank)
+    return mask
 
 
 @njit(cache=True, error_model="numpy")
 def _access(s: Ints, ch: int, clock: int) -> None:
     """Issue the first command that any bank queue may issue, queues in turn."""
     mask = s[ch + ROW_MASK]
-    if s[ch + HIT_MASK] and _data_bus_free(s, ch, clock):
-        mask |= s[ch + HIT_MASK]
+    if s[ch + HIT_MASK]:
+        mask |= s[ch + HIT_MASK] & _banks_with_free_bus(s, ch, clock)
     if s[ch + GWRITING]:
         mask &= ~1
     if mask == 0:
@@ -240,15 +259,13 @@ def _access_hit(s: Ints, ch: int, bank: int, clock: int) -> bool:
 @njit(cache=True, error_model="numpy")
 def _transfer(s: Ints, ch: int, bank: int, access_at: int, clock: int) -> None:
     """Issue RD or WR for a queued access, and answer the reads that waited for its line."""
-    pending = ch + PENDING + s[access_at + LINE] // s[DEVICE_CHANNELS]
+    pending = ch + PENDING + (s[access_at + LINE] >> s[CHANNEL_BITS])
     if s[access_at + IS_WRITE]:
         note(s, ch, bank, WR, clock)
         s[pending] &= ~requests.WRITE_PENDING
         return
     note(s, ch, bank, RD, clock)
     for waiting in range(s[pending] & requests.READS_PENDING):
-        at = ch + READ_BACK + 2 * (s[ch + READ_BACK_TAIL] & (BACK - 1))
-        s[at] = clock + s[READ_DELAY]
-        s[at + 1] = s[pending] >> 8 if waiting else s[access_at + TAG]
-        s[ch + READ_BACK_TAIL] += 1
+        tag = s[pending] >> 8 if waiting else s[access_at + TAG]
+        answer(s, ch, tag, clock + s[READ_DELAY])
     s[pending] = 0

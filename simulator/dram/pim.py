@@ -14,9 +14,16 @@ from __future__ import annotations
 from numba import njit
 
 from dataflow import dram_timing as dt
-from simulator.dram.bank import close_pim_row, close_row, count_open, earliest, note, open_row
+from simulator.dram.bank import (
+    answer,
+    close_pim_row,
+    close_row,
+    count_open,
+    earliest,
+    note,
+    open_row,
+)
 from simulator.dram.state import (
-    BACK,
     BANK,
     BANK_FIELDS,
     BANKS,
@@ -32,17 +39,19 @@ from simulator.dram.state import (
     GWRITE_DONE,
     GWRITING,
     INTERVAL,
+    NEVER,
     OPEN_ROW,
-    PIM_BACK,
-    PIM_BACK_TAIL,
+    PIM_ANSWER,
     PIM_HEAD,
     PIM_MODE,
+    PIM_NOT_BEFORE,
     PIM_QUEUED,
     PIM_ROW,
     RANKS,
     RCD_READ,
     READ_DELAY,
     READY_RANK,
+    REFRESH_AT,
     RESERVED_ROW,
     RP,
     RTP,
@@ -66,15 +75,6 @@ KIND, TILE_ROW, COMPS, RESULTS, GROUP, LAST, TIME, PIM_FIELDS = range(8)
 """Columns of a PIM program, one row per instruction: its kind; the row of its tile; COMP of a GEMV,
 or those that a header's estimate assumes; READRES that a header announces; the group that a READRES
 answers to; 1 for the last READRES of a tile; the clock at which the core hands it over."""
-
-
-@njit(cache=True, error_model="numpy")
-def slack_to_refresh(s: Ints, clock: int) -> int:
-    """Return the clocks until the next refresh falls due; large if there is none."""
-    interval = s[INTERVAL]
-    if interval == 0:
-        return 1 << 40
-    return int(interval - (clock + 1) % interval)
 
 
 @njit(cache=True, error_model="numpy")
@@ -118,7 +118,7 @@ def tile_estimate(s: Ints, ch: int, row: int, comps: int, results: int) -> int:
 def step(s: Ints, ch: int, program: Ints, clock: int) -> int:
     """Issue the command that the head of the PIM command queue needs, if it may issue."""
     head = s[ch + PIM_HEAD]
-    if head >= s[ch + PIM_QUEUED]:
+    if head >= s[ch + PIM_QUEUED] or clock < s[ch + PIM_NOT_BEFORE]:
         return 0
     kind = program[head, KIND]
     if kind == GWRITE_OP:
@@ -144,7 +144,10 @@ def must_read_sums(s: Ints, ch: int, program: Ints) -> bool:
 
 @njit(cache=True, error_model="numpy")
 def _fits(s: Ints, ch: int, estimate: int, clock: int) -> bool:
-    slack = slack_to_refresh(s, clock) - estimate
+    slack = s[ch + REFRESH_AT] - clock - 1
+    if slack == 0:
+        slack = s[INTERVAL]
+    slack -= estimate
     s[ch + SLACK] = max(slack, 0)
     if slack <= 0:
         s[ch + SKIP_PIM] = 1
@@ -212,28 +215,33 @@ def _activate_groups(s: Ints, ch: int, row: int, clock: int) -> int:
     """Issue G_ACT in the first group that is closed and may open; 1 done, 0 wait, 2 all open."""
     buffer = s[DUAL]
     field = PIM_ROW if buffer else OPEN_ROW
-    per_group = s[BANKS]
-    all_open = True
+    soonest = NEVER
     for bank in range(s[BANKS] * s[GROUPS] * s[RANKS]):
         if s[ch + BANK + bank * BANK_FIELDS + field] >= 0:
             continue
-        all_open = False
-        if earliest(s, ch, bank, G_ACT) <= clock:
+        ready = earliest(s, ch, bank, G_ACT)
+        soonest = min(soonest, ready)
+        if ready <= clock:
             note(s, ch, bank, G_ACT, clock)
-            count_open(s, ch, bank, buffer, per_group, clock)
-            first = bank // per_group * per_group
-            for other in range(first, first + per_group):
+            count_open(s, ch, bank, buffer, s[BANKS], clock)
+            first = bank // s[BANKS] * s[BANKS]
+            for other in range(first, first + s[BANKS]):
                 s[ch + BANK + other * BANK_FIELDS + field] = row
             return 1
-    return 2 if all_open else 0
+    if soonest == NEVER:
+        return 2
+    s[ch + PIM_NOT_BEFORE] = soonest
+    return 0
 
 
 @njit(cache=True, error_model="numpy")
 def _everywhere(s: Ints, ch: int, command: int, clock: int) -> bool:
+    """Say whether all banks may take the command, and note from when on they may."""
+    latest = 0
     for bank in range(s[BANKS] * s[GROUPS] * s[RANKS]):
-        if earliest(s, ch, bank, command) > clock:
-            return False
-    return True
+        latest = max(latest, earliest(s, ch, bank, command))
+    s[ch + PIM_NOT_BEFORE] = latest
+    return latest <= clock
 
 
 @njit(cache=True, error_model="numpy")
@@ -287,8 +295,5 @@ def _readres(s: Ints, ch: int, tag: int, last: int, clock: int) -> int:
 
 @njit(cache=True, error_model="numpy")
 def _answer(s: Ints, ch: int, tag: int, clock: int) -> None:
-    at = ch + PIM_BACK + 2 * (s[ch + PIM_BACK_TAIL] & (BACK - 1))
-    s[at] = clock + s[READ_DELAY]
-    s[at + 1] = tag
-    s[ch + PIM_BACK_TAIL] += 1
+    answer(s, ch, PIM_ANSWER - tag, clock + s[READ_DELAY])
     s[ch + PIM_HEAD] += 1

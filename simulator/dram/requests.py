@@ -12,25 +12,24 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from simulator.dram.bank import enqueue
+from simulator.dram.bank import answer, enqueue
 from simulator.dram.pim import TIME
 from simulator.dram.state import (
-    BACK,
     BANK,
+    BANK_BITS,
     BANK_FIELDS,
-    BANKS,
-    COLUMNS,
+    CHANNEL_BITS,
+    COLUMN_BITS,
     COMMAND_QUEUE,
     COUNT,
     DEVICE_CHANNELS,
     DRAIN,
     DUAL,
-    GROUPS,
     HIT_MASK,
     LINE_COUNT,
     LINE_NEXT,
-    LINES,
-    LINES_PER_TRANSFER,
+    LINES_AT,
+    LINES_ROOM,
     LOCKED_LINE,
     NUMBER,
     OUTSTANDING,
@@ -40,15 +39,13 @@ from simulator.dram.state import (
     PIM_HEAD,
     PIM_QUEUED,
     PIM_SENT,
-    QUICK_BACK,
-    QUICK_BACK_TAIL,
-    RANKS,
     READ_QUEUE,
     READS,
     ROW_MASK,
     SPAN_BYTES,
     TRANSACTION_QUEUE,
     TRANSFER_NEXT,
+    WRITE_ANSWER,
     WRITE_BUFFER,
     WRITES,
     Ints,
@@ -62,21 +59,25 @@ of transfers sent so far, which follow from row 1 on."""
 READS_PENDING, WRITE_PENDING = 15, 16
 """Bits of a line's pending word."""
 
+POSTED_CLOCKS = 2
+"""From the arrival of a write, or of a read that the write buffer serves, to its answer."""
+
 DRAIN_ABOVE = 8
 """Writes that are drained while no access waits in a bank queue."""
 
 
 @njit(cache=True, error_model="numpy")
-def line_key(line: int, capacity: int, channels: int, columns: int) -> int:
+def line_key(line: int, capacity: int, channel_bits: int, column_bits: int) -> int:
     """Return the place of a line in the hash set of its transfer.
 
     The published simulator collects a transfer's addresses in an open-addressing set, and iterating
     over it visits slots in order. A slot is the mixed address, times a constant, without its five
     lowest bits, modulo the capacity; equal slots are ordered by those bits, larger first.
     """
-    column = line // channels % columns
-    address = (line // (channels * columns) * channels + line % channels) * columns + column
-    h = np.uint64(address) << np.uint64(6)
+    row = line >> (channel_bits + column_bits)
+    column = (line >> channel_bits) & ((1 << column_bits) - 1)
+    channel = line & ((1 << channel_bits) - 1)
+    h = np.uint64(((row << channel_bits | channel) << column_bits | column) << 6)
     h ^= h >> np.uint64(33)
     h *= np.uint64(0xFF51AFD7ED558CCD)
     h ^= h >> np.uint64(33)
@@ -98,22 +99,22 @@ def run_length(address: int, left: int, span: int) -> tuple[int, int]:
 @njit(cache=True, error_model="numpy")
 def expand(s: Ints, ch: int, side: int, stream: Ints, index: int) -> None:
     """List the lines of transfer `index` in this channel, in the order in which they are sent."""
-    channels, columns = s[DEVICE_CHANNELS], s[COLUMNS]
+    channels = s[DEVICE_CHANNELS]
     left, address = stream[index, ELEMENTS], stream[index, FIRST]
     touched = (2 * left + 63) // 64 + ((2 * left) % 64 == 0)
     capacity = 8
     while capacity * 8 // 10 < touched:
         capacity *= 2
-    lines = ch + LINES + side * LINES_PER_TRANSFER
+    lines = ch + s[LINES_AT] + side * s[LINES_ROOM]
     count = 0
     while left > 0:
         first, run = run_length(address, left, s[SPAN_BYTES])
         address = first + 2 * (run - 1)
         left -= run
-        line = first // 64
-        line += (s[ch + NUMBER] - line) % channels
-        while line <= address // 64:
-            key = line_key(line, capacity, channels, columns)
+        line = first >> 6
+        line += (s[ch + NUMBER] - line) & (channels - 1)
+        while line <= address >> 6:
+            key = line_key(line, capacity, s[CHANNEL_BITS], s[COLUMN_BITS])
             place = count
             while place > 0 and s[lines + place - 1] >> 32 > key:
                 s[lines + place] = s[lines + place - 1]
@@ -165,7 +166,7 @@ def _accept_line(s: Ints, ch: int, side: int, stream: Ints, before: int, clock: 
     index = s[ch + TRANSFER_NEXT + side]
     if s[ch + OUTSTANDING] >= s[OUTSTANDING_LIMIT]:
         return True
-    at = ch + LINES + side * LINES_PER_TRANSFER + s[ch + LINE_NEXT + side]
+    at = ch + s[LINES_AT] + side * s[LINES_ROOM] + s[ch + LINE_NEXT + side]
     if stream[index, STORE]:
         taken = _accept_write(s, ch, s[at] & 0xFFFFFFFF, side, clock)
     else:
@@ -180,13 +181,13 @@ def _accept_write(s: Ints, ch: int, line: int, side: int, clock: int) -> bool:
     count = s[ch + WRITES]
     if count == TRANSACTION_QUEUE:
         return False
-    pending = ch + PENDING + line // s[DEVICE_CHANNELS]
+    pending = ch + PENDING + (line >> s[CHANNEL_BITS])
     if not s[pending] & WRITE_PENDING:
         s[pending] |= WRITE_PENDING
         s[ch + WRITE_BUFFER + count] = line
         s[ch + WRITES] = count + 1
     s[ch + OUTSTANDING] += 1
-    _answer_soon(s, ch, -1 - side, clock)
+    answer(s, ch, WRITE_ANSWER - side, clock + POSTED_CLOCKS)
     return True
 
 
@@ -198,10 +199,10 @@ def _accept_read(s: Ints, ch: int, line: int, tag: int, clock: int) -> bool:
         waiting += s[ch + PIM_SENT] - s[ch + PIM_QUEUED]
     if waiting >= TRANSACTION_QUEUE:
         return False
-    pending = ch + PENDING + line // s[DEVICE_CHANNELS]
+    pending = ch + PENDING + (line >> s[CHANNEL_BITS])
     s[ch + OUTSTANDING] += 1
     if s[pending] & WRITE_PENDING:
-        _answer_soon(s, ch, tag, clock)
+        answer(s, ch, tag, clock + POSTED_CLOCKS)
     elif s[pending] & READS_PENDING:
         s[pending] = s[pending] % 256 + 1 + 256 * tag
     else:
@@ -213,24 +214,15 @@ def _accept_read(s: Ints, ch: int, line: int, tag: int, clock: int) -> bool:
 
 
 @njit(cache=True, error_model="numpy")
-def _answer_soon(s: Ints, ch: int, tag: int, clock: int) -> None:
-    """Answer a posted write, or a read from the write buffer, two clocks after its arrival."""
-    at = ch + QUICK_BACK + 2 * (s[ch + QUICK_BACK_TAIL] & (BACK - 1))
-    s[at] = clock + 2
-    s[at + 1] = tag
-    s[ch + QUICK_BACK_TAIL] += 1
-
-
-@njit(cache=True, error_model="numpy")
 def bank_of(s: Ints, line: int) -> int:
     """Return the bank of a line: banks, bank groups and ranks take turns row by row."""
-    return line // (s[DEVICE_CHANNELS] * s[COLUMNS]) % (s[BANKS] * s[GROUPS] * s[RANKS])
+    return (line >> (s[CHANNEL_BITS] + s[COLUMN_BITS])) & ((1 << s[BANK_BITS]) - 1)
 
 
 @njit(cache=True, error_model="numpy")
 def row_of(s: Ints, line: int) -> int:
     """Return the row of a line in its bank."""
-    return line // (s[DEVICE_CHANNELS] * s[COLUMNS]) // (s[BANKS] * s[GROUPS] * s[RANKS])
+    return line >> (s[CHANNEL_BITS] + s[COLUMN_BITS] + s[BANK_BITS])
 
 
 @njit(cache=True, error_model="numpy")
@@ -273,7 +265,7 @@ def _schedule_write(s: Ints, ch: int) -> None:
         bank = bank_of(s, line)
         if s[ch + BANK + bank * BANK_FIELDS + COUNT] == COMMAND_QUEUE:
             continue
-        if s[ch + PENDING + line // s[DEVICE_CHANNELS]] & READS_PENDING:
+        if s[ch + PENDING + (line >> s[CHANNEL_BITS])] & READS_PENDING:
             for j in range(s[ch + READS]):
                 if s[ch + READ_QUEUE + 2 * j] == line:
                     s[ch + LOCKED_LINE] = line

@@ -23,10 +23,11 @@ COMMAND_QUEUE = 128
 TRANSACTION_QUEUE = 32
 """Entries of the read queue, the write buffer and the PIM queue (published simulator)."""
 
+NEVER = 1 << 60
 MAX_BANKS, MAX_GROUPS, MAX_RANKS = 32, 8, 4
 COMMAND_COUNT = len(COMMANDS)
-BACK = 1 << 13
-"""Entries of the rings of answers on their way; more than a channel can have outstanding."""
+WHEEL_SLOTS, WHEEL_ROOM = 32, 512
+"""Clocks that an answer may lie ahead, and answers of all channels in one clock."""
 
 PARAMETERS = (
     "ranks",
@@ -49,6 +50,11 @@ PARAMETERS = (
     "stride",
     "channels",
     "span_bytes",
+    "channel_bits",
+    "column_bits",
+    "bank_bits",
+    "lines_at",
+    "lines_room",
 )
 (
     RANKS,
@@ -71,6 +77,11 @@ PARAMETERS = (
     STRIDE,
     CHANNELS,
     SPAN_BYTES,
+    CHANNEL_BITS,
+    COLUMN_BITS,
+    BANK_BITS,
+    LINES_AT,
+    LINES_ROOM,
 ) = range(len(PARAMETERS))
 
 GROUP_READY = 32
@@ -81,7 +92,12 @@ RANK_OF = RANK_READY + MAX_BANKS
 DELAY_FROM = RANK_OF + MAX_BANKS
 """Where the constraints after each command start: triples (scope, second, delay)."""
 DELAYS = DELAY_FROM + COMMAND_COUNT + 1
-FIRST_RECORD = 1024
+WHEEL = 1024
+"""Answers on their way to the core: for each clock modulo WHEEL_SLOTS their number, then their
+channels and tags. A tag of 0 or more is a load, a group of PIM sums is PIM_ANSWER - group, a write
+of stream i is WRITE_ANSWER - i."""
+WRITE_ANSWER, PIM_ANSWER = -1, -3
+FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
 
 (
     NUMBER,
@@ -93,14 +109,9 @@ FIRST_RECORD = 1024
     REFRESH_DUE,
     REFRESH_DUE_2,
     REFRESH_RANK,
+    REFRESH_AT,
     REFRESHING,
     OUTSTANDING,
-    READ_BACK_HEAD,
-    READ_BACK_TAIL,
-    QUICK_BACK_HEAD,
-    QUICK_BACK_TAIL,
-    PIM_BACK_HEAD,
-    PIM_BACK_TAIL,
     ROW_MASK,
     HIT_MASK,
     PIM_SENT,
@@ -121,7 +132,8 @@ FIRST_RECORD = 1024
     LINE_COUNT,
     _LINE_COUNT_2,
     PIM_CLOCKS,
-) = range(37)
+    PIM_NOT_BEFORE,
+) = range(33)
 """Scalars of a channel. Those in pairs belong to the NPU's and the PIM's stream of transfers."""
 
 COUNTS = 40
@@ -143,19 +155,13 @@ OPEN_ROW, PIM_ROW, HITS, COUNT, HEAD, HITS_QUEUED, WRITES_QUEUED = range(BANK_FI
 READ_QUEUE = BANK + MAX_BANKS * BANK_FIELDS
 """Line and tag of each waiting read."""
 WRITE_BUFFER = READ_QUEUE + 2 * TRANSACTION_QUEUE
-LINES = WRITE_BUFFER + TRANSACTION_QUEUE
-"""Lines of the transfer under way, for each of the two streams."""
-LINES_PER_TRANSFER = 320
-READ_BACK = LINES + 2 * LINES_PER_TRANSFER
-"""Rings of answers: clock and tag. A tag below 0 is a write of stream -1 - tag."""
-QUICK_BACK = READ_BACK + 2 * BACK
-PIM_BACK = QUICK_BACK + 2 * BACK
-QUEUE = PIM_BACK + 2 * BACK
+QUEUE = WRITE_BUFFER + TRANSACTION_QUEUE
 ENTRY_FIELDS = 4
 ROW, IS_WRITE, TAG, LINE = range(ENTRY_FIELDS)
 """Fields of an access in its bank's queue."""
 PENDING = QUEUE + MAX_BANKS * COMMAND_QUEUE * ENTRY_FIELDS
-"""One word per line: number of reads that wait for it, 16 if a write does, 256 x second tag."""
+"""One word per line: number of reads that wait for it, 16 if a write does, 256 x second tag. Behind
+it, from LINES_AT on, the lines of the transfer under way of each stream, LINES_ROOM each."""
 
 
 def device_state(
@@ -167,15 +173,17 @@ def device_state(
     channels: Sequence[int],
     span_bytes: int,
     outstanding: int,
+    elements_per_transfer: int,
 ) -> Ints:
     """Return the state of idle channels: those numbered `channels` out of `device_channels`.
 
-    Transfers address `span_bytes` and start again at 0 after that. `outstanding` bounds the reads
-    of a channel without an answer.
+    Transfers address `span_bytes` and start again at 0 after that. `outstanding` bounds the
+    requests of a channel without an answer, `elements_per_transfer` the length of a transfer.
     """
     _check_size(timing)
     lines = -(-span_bytes // (timing.access_bytes * device_channels)) + 2
-    stride = PENDING + lines
+    room = -(-2 * elements_per_transfer // (timing.access_bytes * device_channels)) + 3
+    stride = PENDING + lines + 2 * room
     state = np.zeros(FIRST_RECORD + stride * len(channels), np.int64)
     values = {
         "interval": timing.refresh_interval if refresh else 0,
@@ -187,13 +195,18 @@ def device_state(
         "stride": stride,
         "channels": len(channels),
         "span_bytes": span_bytes,
+        "lines_at": PENDING + lines,
+        "lines_room": room,
+        "channel_bits": _bits(device_channels, "channels"),
+        "column_bits": _bits(timing.row_bytes // timing.access_bytes, "accesses in a row"),
+        "bank_bits": _bits(timing.banks_total, "banks"),
     }
     for i, name in enumerate(PARAMETERS):
         state[i] = values[name] if name in values else getattr(timing, name)
     _write_places(state, timing)
     _write_delays(state, timing, dual=dual)
     for i, number in enumerate(channels):
-        _reset(state[FIRST_RECORD + i * stride :][:stride], timing, number)
+        _reset(state[FIRST_RECORD + i * stride :][:stride], timing, number, refresh=refresh)
     return state
 
 
@@ -209,10 +222,30 @@ def counts(state: Ints) -> dict[str, int]:
     return dict(zip(COMMANDS, total.tolist(), strict=True))
 
 
-def _reset(channel: Ints, timing: DramTiming, number: int) -> None:
+def mean(state: Ints, scalar: int) -> float:
+    """Return a scalar of the channels, averaged over the simulated ones."""
+    return float(np.mean([state[record(state, i) + scalar] for i in range(int(state[CHANNELS]))]))
+
+
+def active_clocks(state: Ints, clock: int) -> tuple[float, float]:
+    """Return the clocks in which a rank had a row open, in normal and PIM buffers, all ranks."""
+    total = [0.0, 0.0]
+    for i in range(int(state[CHANNELS])):
+        ch = record(state, i)
+        for buffer in range(2):
+            at = slice(buffer * MAX_RANKS, buffer * MAX_RANKS + int(state[RANKS]))
+            still_open = state[ch + OPEN_BANKS :][at] > 0
+            since = state[ch + ACTIVE_SINCE :][at]
+            total[buffer] += float(state[ch + ACTIVE_CLOCKS :][at].sum())
+            total[buffer] += float((still_open * (clock - since)).sum())
+    return total[0], total[1]
+
+
+def _reset(channel: Ints, timing: DramTiming, number: int, *, refresh: bool) -> None:
     channel[NUMBER] = number
     channel[[LOCKED_LINE, REFRESH_DUE, REFRESH_DUE_2, REFRESHING, RESERVED_ROW]] = -1
     channel[FIRST_COMP] = 1
+    channel[REFRESH_AT] = timing.refresh_interval if refresh else NEVER
     channel[ACTIVATIONS : ACTIVATIONS + 4 * MAX_RANKS] = -timing.faw
     banks = channel[BANK : BANK + MAX_BANKS * BANK_FIELDS].reshape(MAX_BANKS, BANK_FIELDS)
     banks[:, [OPEN_ROW, PIM_ROW]] = -1
@@ -233,14 +266,19 @@ def _write_delays(state: Ints, timing: DramTiming, *, dual: bool) -> None:
         key = first, scope, second
         longest[key] = max(longest.get(key, 0), delay)
     triples = sorted((key, delay) for key, delay in longest.items() if delay)
-    if DELAYS + 3 * len(triples) > FIRST_RECORD:
-        raise InputError(f"a DRAM must have at most {FIRST_RECORD // 3} timing constraints")
+    assert DELAYS + 3 * len(triples) <= WHEEL, "the table of constraints is full"
     for i, ((_, scope, second), delay) in enumerate(triples):
         state[DELAYS + 3 * i : DELAYS + 3 * i + 3] = scope, second, delay
     firsts = [key[0] for key, _ in triples]
     for command in range(COMMAND_COUNT + 1):
         before = sum(first < command for first in firsts)
         state[DELAY_FROM + command] = DELAYS + 3 * before
+
+
+def _bits(size: int, what: str) -> int:
+    if size < 1 or size & (size - 1):
+        raise InputError(f"the number of {what} must be a power of two, not {size}")
+    return size.bit_length() - 1
 
 
 def _check_size(timing: DramTiming) -> None:

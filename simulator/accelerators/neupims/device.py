@@ -53,32 +53,30 @@ from simulator.dram import controller, requests
 from simulator.dram.pim import TIME
 from simulator.dram.requests import ANSWER_TO, ELEMENTS, FIRST, SENT_AT, STORE, STREAM_FIELDS
 from simulator.dram.state import (
-    BACK,
     CHANNELS,
     DEVICE_CHANNELS,
     FIRST_RECORD,
     NUMBER,
     OUTSTANDING,
-    PIM_BACK,
-    PIM_BACK_HEAD,
-    PIM_BACK_TAIL,
+    PIM_ANSWER,
     PIM_END,
     PIM_HEAD,
     PIM_QUEUED,
     PIM_SENT,
-    QUICK_BACK,
-    QUICK_BACK_HEAD,
-    QUICK_BACK_TAIL,
-    READ_BACK,
-    READ_BACK_HEAD,
-    READ_BACK_TAIL,
     SPAN_BYTES,
     STRIDE,
+    WHEEL,
+    WHEEL_ROOM,
+    WHEEL_SLOTS,
+    WRITE_ANSWER,
 )
 
 VECTOR_PIPELINES = 8
 ROWS = 128
 """Rows of one systolic array, and columns."""
+WINDOW = 4
+"""Clocks from a request's arrival in a channel to the clock in which the core sees its answer, at
+least (`requests.POSTED_CLOCKS` and two)."""
 STEP_CLOCKS = 16
 """Clocks in which eight arrays take the 128 rows of a step."""
 
@@ -298,36 +296,24 @@ def _matrix_start(e: Ints, new_block: bool, gap: int, clock: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def _answers(s: Ints, ch: int, npu: Ints, other: Ints, clock: int) -> None:
+def _answers(s: Ints, npu: Ints, other: Ints, clock: int) -> None:
     """Hand the core the data and acknowledgements that reach it with this clock."""
-    while s[ch + READ_BACK_HEAD] < s[ch + READ_BACK_TAIL]:
-        at = ch + READ_BACK + 2 * (s[ch + READ_BACK_HEAD] & (BACK - 1))
-        if s[at] >= clock:
-            break
-        npu[npu[LOADS_LEFT_AT] + s[at + 1]] -= 1
-        npu[ANSWERS_LEFT] -= 1
+    slot = WHEEL + (clock & (WHEEL_SLOTS - 1)) * WHEEL_ROOM
+    for i in range(s[slot]):
+        ch, tag = s[slot + 1 + 2 * i], s[slot + 2 + 2 * i]
+        if tag <= PIM_ANSWER:
+            other[other[LOADS_LEFT_AT] + PIM_ANSWER - tag] -= 1
+            other[ANSWERS_LEFT] -= 1
+            continue
         s[ch + OUTSTANDING] -= 1
-        s[ch + READ_BACK_HEAD] += 1
-    while s[ch + QUICK_BACK_HEAD] < s[ch + QUICK_BACK_TAIL]:
-        at = ch + QUICK_BACK + 2 * (s[ch + QUICK_BACK_HEAD] & (BACK - 1))
-        if s[at] >= clock:
-            break
-        s[ch + QUICK_BACK_HEAD] += 1
-        s[ch + OUTSTANDING] -= 1
-        if s[at + 1] == -1:
+        if tag == WRITE_ANSWER:
             npu[WRITES_LEFT] -= 1
-        elif s[at + 1] == -2:
+        elif tag < 0:
             other[WRITES_LEFT] -= 1
         else:
-            npu[npu[LOADS_LEFT_AT] + s[at + 1]] -= 1
+            npu[npu[LOADS_LEFT_AT] + tag] -= 1
             npu[ANSWERS_LEFT] -= 1
-    while s[ch + PIM_BACK_HEAD] < s[ch + PIM_BACK_TAIL]:
-        at = ch + PIM_BACK + 2 * (s[ch + PIM_BACK_HEAD] & (BACK - 1))
-        if s[at] >= clock:
-            break
-        other[other[LOADS_LEFT_AT] + s[at + 1]] -= 1
-        other[ANSWERS_LEFT] -= 1
-        s[ch + PIM_BACK_HEAD] += 1
+    s[slot] = 0
 
 
 @njit(cache=True, error_model="numpy")
@@ -368,15 +354,22 @@ def run_stage(
     cursor: Ints,
     clock: int,
 ) -> int:
-    """Run both sides from `clock` up to their OPERATORS_END; return the clock when both ended."""
+    """Run both sides from `clock` up to their OPERATORS_END; return the clock when both ended.
+
+    The channels may follow some clocks behind the core: no answer is faster than WINDOW clocks.
+    """
     while True:
-        _advance(s, npu, npu_program, pim_program, npu_stream, cursor, clock)
-        _advance(s, other, other_program, pim_program, other_stream, cursor, clock)
+        now = clock
+        while now < clock + WINDOW:
+            _answers(s, npu, other, now)
+            _advance(s, npu, npu_program, pim_program, npu_stream, cursor, now)
+            _advance(s, other, other_program, pim_program, other_stream, cursor, now)
+            now += 1
+            if npu[OPERATOR] == npu[OPERATORS_END] and other[OPERATOR] == other[OPERATORS_END]:
+                break
         for i in range(s[CHANNELS]):
             ch = FIRST_RECORD + i * s[STRIDE]
-            _answers(s, ch, npu, other, clock)
-            controller.tick(s, ch, pim_program, clock)
-            requests.accept(s, ch, npu_stream, other_stream, pim_program, clock)
-        clock += 1
+            controller.run(s, ch, npu_stream, other_stream, pim_program, clock, now)
+        clock = now
         if npu[OPERATOR] == npu[OPERATORS_END] and other[OPERATOR] == other[OPERATORS_END]:
             return clock
