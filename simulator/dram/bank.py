@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from dataflow import dram_timing as dt
 from simulator.dram.state import (
     ACTIVATIONS,
@@ -46,6 +44,7 @@ from simulator.dram.state import (
     WHEEL_SLOTS,
     WRITES_QUEUED,
     Ints,
+    kernel,
 )
 
 ACT, PRE, PPRE = dt.ACT, dt.PRE, dt.PPRE
@@ -53,7 +52,7 @@ ROW_HITS_BEFORE_CONFLICT = 4
 """Accesses after which a conflicting row may close one that still has requests."""
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def earliest(s: Ints, ch: int, bank: int, command: int) -> int:
     """Return the first clock at which the timing constraints allow `command` in `bank`."""
     clock = s[ch + READY_BANK + bank * COMMAND_COUNT + command]
@@ -68,7 +67,7 @@ def earliest(s: Ints, ch: int, bank: int, command: int) -> int:
     return clock
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def note(s: Ints, ch: int, bank: int, command: int, clock: int) -> None:
     """Record that `command` issued in `bank`: what may follow it, and when."""
     rank = s[RANK_OF + bank]
@@ -96,7 +95,7 @@ def note(s: Ints, ch: int, bank: int, command: int, clock: int) -> None:
     s[ch + COUNTS + command] += 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def answer(s: Ints, ch: int, tag: int, clock: int) -> None:
     """Send an answer that leaves the channel at `clock`; the core sees it two clocks later."""
     slot = WHEEL + ((clock + 2) & (WHEEL_SLOTS - 1)) * WHEEL_ROOM
@@ -106,7 +105,7 @@ def answer(s: Ints, ch: int, tag: int, clock: int) -> None:
     s[slot] = count + 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def count_open(s: Ints, ch: int, bank: int, buffer: int, change: int, clock: int) -> None:
     """Account for banks that opened or closed: a rank is active while any of its banks is open."""
     at = ch + OPEN_BANKS + buffer * MAX_RANKS + s[RANK_OF + bank]
@@ -118,7 +117,7 @@ def count_open(s: Ints, ch: int, bank: int, buffer: int, change: int, clock: int
         s[at - OPEN_BANKS + ACTIVE_CLOCKS] += clock - s[since]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def close_row(s: Ints, ch: int, bank: int, clock: int) -> None:
     """Issue PRE."""
     note(s, ch, bank, PRE, clock)
@@ -130,7 +129,7 @@ def close_row(s: Ints, ch: int, bank: int, clock: int) -> None:
     classify(s, ch, bank)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def close_pim_row(s: Ints, ch: int, bank: int, clock: int) -> None:
     """Issue PPRE."""
     note(s, ch, bank, PPRE, clock)
@@ -138,7 +137,7 @@ def close_pim_row(s: Ints, ch: int, bank: int, clock: int) -> None:
     s[ch + BANK + bank * BANK_FIELDS + PIM_ROW] = -1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def open_row(s: Ints, ch: int, bank: int, row: int, clock: int) -> None:
     """Issue ACT, and count the queued accesses that the row serves."""
     note(s, ch, bank, ACT, clock)
@@ -153,7 +152,7 @@ def open_row(s: Ints, ch: int, bank: int, row: int, clock: int) -> None:
     classify(s, ch, bank)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def entry(s: Ints, ch: int, bank: int, position: int) -> int:
     """Return the offset of the queued access at `position` from the head of its bank's queue."""
     head = s[ch + BANK + bank * BANK_FIELDS + HEAD]
@@ -164,7 +163,7 @@ def entry(s: Ints, ch: int, bank: int, position: int) -> int:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def classify(s: Ints, ch: int, bank: int) -> None:
     """Set the bits that say whether a bank waits for ACT or PRE, and whether it has row hits."""
     bit = 1 << bank
@@ -186,7 +185,7 @@ def classify(s: Ints, ch: int, bank: int) -> None:
     s[ch + HIT_MASK] = hit_mask
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def enqueue(s: Ints, ch: int, bank: int, row: int, is_write: int, tag: int, line: int) -> None:
     """Append an access to the queue of its bank, which has room."""
     b = ch + BANK + bank * BANK_FIELDS
@@ -201,7 +200,7 @@ def enqueue(s: Ints, ch: int, bank: int, row: int, is_write: int, tag: int, line
     classify(s, ch, bank)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def dequeue(s: Ints, ch: int, bank: int, position: int) -> None:
     """Remove the access at `position` from the head, a row hit that has just issued."""
     b = ch + BANK + bank * BANK_FIELDS

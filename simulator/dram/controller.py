@@ -8,8 +8,6 @@ its data at the end of the burst; a write is acknowledged when it enters the buf
 
 from __future__ import annotations
 
-from numba import njit
-
 from dataflow import dram_timing as dt
 from simulator.dram import pim, requests
 from simulator.dram.bank import (
@@ -38,9 +36,12 @@ from simulator.dram.state import (
     INTERVAL,
     IS_WRITE,
     LINE,
+    LINE_COUNT,
+    LINE_NEXT,
     OPEN_ROW,
     PENDING,
     PIM_CLOCKS,
+    PIM_END,
     PIM_HEAD,
     PIM_MODE,
     PIM_QUEUED,
@@ -50,6 +51,7 @@ from simulator.dram.state import (
     RANKS,
     RCD_WRITE,
     READ_DELAY,
+    READS,
     READY_RANK,
     REFRESH_AT,
     REFRESH_DUE,
@@ -63,8 +65,11 @@ from simulator.dram.state import (
     SKIP_PIM,
     SLACK,
     TAG,
+    TRANSFER_NEXT,
+    WRITES,
     WRITES_QUEUED,
     Ints,
+    kernel,
 )
 
 ACT, PRE, RD, REF, WR, PPRE = dt.ACT, dt.PRE, dt.RD, dt.REF, dt.WR, dt.PPRE
@@ -72,15 +77,34 @@ SLACK_FOR_NORMAL = 10
 """Least slack before a refresh at which an access may pass a waiting PIM command."""
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def run(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int, end: int) -> None:
     """Advance a channel from `clock` to `end`, with the requests sent so far."""
+    if _idle(s, ch, npu, other, end):
+        return
     for now in range(clock, end):
         tick(s, ch, program, now)
         requests.accept(s, ch, npu, other, program, now)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
+def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
+    """Say whether nothing can happen in a channel before `end`."""
+    if s[ch + ROW_MASK] | s[ch + HIT_MASK] or s[ch + READS] or s[ch + WRITES]:
+        return False
+    if s[ch + REFRESH_AT] < end or s[ch + REFRESH_DUE] >= 0:
+        return False
+    if s[ch + PIM_HEAD] < s[ch + PIM_END] or s[ch + GWRITING]:
+        return False
+    for side in range(2):
+        sent = npu[0, 0] if side == 0 else other[0, 0]
+        done = s[ch + LINE_NEXT + side] == s[ch + LINE_COUNT + side]
+        if not done or s[ch + TRANSFER_NEXT + side] < sent:
+            return False
+    return True
+
+
+@kernel
 def tick(s: Ints, ch: int, program: Ints, clock: int) -> None:
     """Advance the controller of a channel by one clock: one command, one scheduled transaction."""
     if clock == s[ch + REFRESH_AT]:
@@ -96,7 +120,7 @@ def tick(s: Ints, ch: int, program: Ints, clock: int) -> None:
     s[ch + PIM_CLOCKS] += s[ch + PIM_HEAD] < s[ch + PIM_QUEUED]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _issue(s: Ints, ch: int, program: Ints, clock: int) -> None:
     waiting = s[ch + PIM_HEAD] < s[ch + PIM_QUEUED]
     refreshing = s[ch + REFRESHING] >= 0
@@ -115,7 +139,7 @@ def _issue(s: Ints, ch: int, program: Ints, clock: int) -> None:
     _access(s, ch, clock)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _refresh_falls_due(s: Ints, ch: int) -> None:
     rank = s[ch + REFRESH_RANK]
     if s[ch + REFRESH_DUE] < 0:
@@ -126,7 +150,7 @@ def _refresh_falls_due(s: Ints, ch: int) -> None:
     s[ch + REFRESH_AT] += s[INTERVAL]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _refresh(s: Ints, ch: int, program: Ints, clock: int) -> bool:
     """Issue what the due refresh needs: close one of the rank's banks, or REF.
 
@@ -166,7 +190,7 @@ def _refresh(s: Ints, ch: int, program: Ints, clock: int) -> bool:
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _overhead_allows(s: Ints, ch: int, is_precharge: bool) -> bool:
     """While PIM commands wait with slack, PRE and ACT may only use that slack, and use it up."""
     slack = s[ch + SLACK]
@@ -181,7 +205,7 @@ def _overhead_allows(s: Ints, ch: int, is_precharge: bool) -> bool:
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _banks_with_free_bus(s: Ints, ch: int, clock: int) -> int:
     """Return a mask of the banks of those ranks that may use the data bus in some direction."""
     per_rank = s[BANKS] * s[GROUPS]
@@ -193,7 +217,7 @@ def _banks_with_free_bus(s: Ints, ch: int, clock: int) -> int:
     return mask
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _access(s: Ints, ch: int, clock: int) -> None:
     """Issue the first command that any bank queue may issue, queues in turn."""
     mask = s[ch + ROW_MASK]
@@ -218,7 +242,7 @@ def _access(s: Ints, ch: int, clock: int) -> None:
             return
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _access_bank(s: Ints, ch: int, bank: int, clock: int) -> bool:
     b = ch + BANK + bank * BANK_FIELDS
     if s[b + OPEN_ROW] < 0:
@@ -238,7 +262,7 @@ def _access_bank(s: Ints, ch: int, bank: int, clock: int) -> bool:
     return _access_hit(s, ch, bank, clock)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _access_hit(s: Ints, ch: int, bank: int, clock: int) -> bool:
     """Issue the first queued access of the open row whose direction may go now."""
     b = ch + BANK + bank * BANK_FIELDS
@@ -256,7 +280,7 @@ def _access_hit(s: Ints, ch: int, bank: int, clock: int) -> bool:
     return False
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _transfer(s: Ints, ch: int, bank: int, access_at: int, clock: int) -> None:
     """Issue RD or WR for a queued access, and answer the reads that waited for its line."""
     pending = ch + PENDING + (s[access_at + LINE] >> s[CHANNEL_BITS])

@@ -11,8 +11,6 @@ Each function returns 1 if it issued a command (the command bus carries one a cl
 
 from __future__ import annotations
 
-from numba import njit
-
 from dataflow import dram_timing as dt
 from simulator.dram.bank import (
     answer,
@@ -58,6 +56,7 @@ from simulator.dram.state import (
     SKIP_PIM,
     SLACK,
     Ints,
+    kernel,
 )
 
 ACT, PRE, PPRE, GWRITE, G_ACT = dt.ACT, dt.PRE, dt.PPRE, dt.GWRITE, dt.G_ACT
@@ -77,7 +76,7 @@ or those that a header's estimate assumes; READRES that a header announces; the 
 answers to; 1 for the last READRES of a tile; the clock at which the core hands it over."""
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def gwrite_estimate(s: Ints, ch: int) -> int:
     """Return the controller's estimate of the clocks that a GWRITE takes."""
     row = s[ch + BANK + 0 * BANK_FIELDS + OPEN_ROW]
@@ -89,7 +88,7 @@ def gwrite_estimate(s: Ints, ch: int) -> int:
     return int(clocks)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def tile_estimate(s: Ints, ch: int, row: int, comps: int, results: int) -> int:
     """Return the controller's estimate of the clocks from a header to its last READRES.
 
@@ -114,7 +113,7 @@ def tile_estimate(s: Ints, ch: int, row: int, comps: int, results: int) -> int:
     return int(closes * s[RTP] + opening + steps + reads)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def step(s: Ints, ch: int, program: Ints, clock: int) -> int:
     """Issue the command that the head of the PIM command queue needs, if it may issue."""
     head = s[ch + PIM_HEAD]
@@ -135,14 +134,14 @@ def step(s: Ints, ch: int, program: Ints, clock: int) -> int:
     return _readres(s, ch, program[head, GROUP], program[head, LAST], clock)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def must_read_sums(s: Ints, ch: int, program: Ints) -> bool:
     """Say whether sums wait in the banks for the READRES at the head of the PIM queue."""
     head = s[ch + PIM_HEAD]
     return head < s[ch + PIM_QUEUED] and program[head, KIND] == READRES_OP
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _fits(s: Ints, ch: int, estimate: int, clock: int) -> bool:
     slack = s[ch + REFRESH_AT] - clock - 1
     if slack == 0:
@@ -154,7 +153,7 @@ def _fits(s: Ints, ch: int, estimate: int, clock: int) -> bool:
     return slack > 0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _gwrite(s: Ints, ch: int, clock: int) -> int:
     if not s[ch + GWRITING]:
         if not _fits(s, ch, gwrite_estimate(s, ch), clock):
@@ -180,7 +179,7 @@ def _gwrite(s: Ints, ch: int, clock: int) -> int:
     return 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _header(s: Ints, ch: int, row: int, comps: int, results: int, clock: int) -> int:
     if not _fits(s, ch, tile_estimate(s, ch, row, comps, results), clock):
         return 0
@@ -210,7 +209,7 @@ def _header(s: Ints, ch: int, row: int, comps: int, results: int, clock: int) ->
     return 0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _activate_groups(s: Ints, ch: int, row: int, clock: int) -> int:
     """Issue G_ACT in the first group that is closed and may open; 1 done, 0 wait, 2 all open."""
     buffer = s[DUAL]
@@ -234,7 +233,7 @@ def _activate_groups(s: Ints, ch: int, row: int, clock: int) -> int:
     return 0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _everywhere(s: Ints, ch: int, command: int, clock: int) -> bool:
     """Say whether all banks may take the command, and note from when on they may."""
     latest = 0
@@ -244,7 +243,7 @@ def _everywhere(s: Ints, ch: int, command: int, clock: int) -> bool:
     return latest <= clock
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _gemv(s: Ints, ch: int, row: int, comps: int, tag: int, clock: int) -> int:
     opened = _activate_groups(s, ch, row, clock)
     if opened < 2:
@@ -261,7 +260,7 @@ def _gemv(s: Ints, ch: int, row: int, comps: int, tag: int, clock: int) -> int:
     return 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _comp(s: Ints, ch: int, row: int, clock: int) -> int:
     opened = _activate_groups(s, ch, row, clock)
     if opened < 2:
@@ -279,7 +278,7 @@ def _comp(s: Ints, ch: int, row: int, clock: int) -> int:
     return 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _readres(s: Ints, ch: int, tag: int, last: int, clock: int) -> int:
     if not _everywhere(s, ch, READRES, clock):
         return 0
@@ -293,7 +292,7 @@ def _readres(s: Ints, ch: int, tag: int, last: int, clock: int) -> int:
     return 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _answer(s: Ints, ch: int, tag: int, clock: int) -> None:
     answer(s, ch, PIM_ANSWER - tag, clock + s[READ_DELAY])
     s[ch + PIM_HEAD] += 1

@@ -10,7 +10,6 @@ groups and ranks in turn.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from simulator.dram.bank import answer, enqueue
 from simulator.dram.pim import TIME
@@ -49,6 +48,7 @@ from simulator.dram.state import (
     WRITE_BUFFER,
     WRITES,
     Ints,
+    kernel,
 )
 
 SENT_AT, FIRST, ELEMENTS, STORE, ANSWER_TO, STREAM_FIELDS = range(6)
@@ -66,7 +66,7 @@ DRAIN_ABOVE = 8
 """Writes that are drained while no access waits in a bank queue."""
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def line_key(line: int, capacity: int, channel_bits: int, column_bits: int) -> int:
     """Return the place of a line in the hash set of its transfer.
 
@@ -87,7 +87,7 @@ def line_key(line: int, capacity: int, channel_bits: int, column_bits: int) -> i
     return np.int64(slot * np.uint64(32) + np.uint64(31) - (h & np.uint64(31)))
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def run_length(address: int, left: int, span: int) -> tuple[int, int]:
     """Return the address of the element after `address`, and how many of `left` follow in a row."""
     first = address + 2
@@ -96,7 +96,7 @@ def run_length(address: int, left: int, span: int) -> tuple[int, int]:
     return first, min(left, (span - first + 1) // 2)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def expand(s: Ints, ch: int, side: int, stream: Ints, index: int) -> None:
     """List the lines of transfer `index` in this channel, in the order in which they are sent."""
     channels = s[DEVICE_CHANNELS]
@@ -126,7 +126,7 @@ def expand(s: Ints, ch: int, side: int, stream: Ints, index: int) -> None:
     s[ch + LINE_COUNT + side] = count
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def accept(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int) -> None:
     """Take requests off the interconnect: each side's queue gives at most two a clock.
 
@@ -144,7 +144,7 @@ def accept(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int) 
         _accept_line(s, ch, 0, npu, clock, clock)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _accept_pim(s: Ints, ch: int) -> None:
     """Move a PIM instruction into its transaction queue, if that has room."""
     queued = s[ch + PIM_SENT] - s[ch + PIM_QUEUED]
@@ -154,7 +154,7 @@ def _accept_pim(s: Ints, ch: int) -> None:
         s[ch + PIM_SENT] += 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _accept_line(s: Ints, ch: int, side: int, stream: Ints, before: int, clock: int) -> bool:
     """Move the next line in, if it was sent before clock `before`; say whether one waits at all."""
     while s[ch + LINE_NEXT + side] == s[ch + LINE_COUNT + side]:
@@ -176,7 +176,7 @@ def _accept_line(s: Ints, ch: int, side: int, stream: Ints, before: int, clock: 
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _accept_write(s: Ints, ch: int, line: int, side: int, clock: int) -> bool:
     count = s[ch + WRITES]
     if count == TRANSACTION_QUEUE:
@@ -191,7 +191,7 @@ def _accept_write(s: Ints, ch: int, line: int, side: int, clock: int) -> bool:
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _accept_read(s: Ints, ch: int, line: int, tag: int, clock: int) -> bool:
     count = s[ch + READS]
     waiting = count
@@ -213,19 +213,19 @@ def _accept_read(s: Ints, ch: int, line: int, tag: int, clock: int) -> bool:
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def bank_of(s: Ints, line: int) -> int:
     """Return the bank of a line: banks, bank groups and ranks take turns row by row."""
     return (line >> (s[CHANNEL_BITS] + s[COLUMN_BITS])) & ((1 << s[BANK_BITS]) - 1)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def row_of(s: Ints, line: int) -> int:
     """Return the row of a line in its bank."""
     return line >> (s[CHANNEL_BITS] + s[COLUMN_BITS] + s[BANK_BITS])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def schedule(s: Ints, ch: int) -> None:
     """Move one transaction to a command queue."""
     locked = s[ch + LOCKED_LINE] >= 0
@@ -256,7 +256,7 @@ def schedule(s: Ints, ch: int) -> None:
         _schedule_read(s, ch)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _schedule_write(s: Ints, ch: int) -> None:
     """Move the first write whose bank has room, unless a read of its line must go first."""
     count = s[ch + WRITES]
@@ -279,7 +279,7 @@ def _schedule_write(s: Ints, ch: int) -> None:
         return
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _schedule_read(s: Ints, ch: int) -> None:
     """Move the first read whose bank has room."""
     count = s[ch + READS]

@@ -15,7 +15,6 @@ stationary block starts when everything before has finished.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from simulator.accelerators.neupims.program import (
     AFTER,
@@ -69,6 +68,7 @@ from simulator.dram.state import (
     WHEEL_ROOM,
     WHEEL_SLOTS,
     WRITE_ANSWER,
+    kernel,
 )
 
 VECTOR_PIPELINES = 8
@@ -127,12 +127,12 @@ def stream(transfers: int) -> Ints:
     return np.zeros((transfers + 1, STREAM_FIELDS), np.int64)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _from(p: Ints, operator: int, field: int) -> int:
     return p[p[OPERATORS_AT] + operator * OPERATOR_FIELDS + field]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _send(
     s: Ints, transfers: Ints, cursor: Ints, elements: int, store: int, tag: int, clock: int
 ) -> int:
@@ -160,7 +160,7 @@ def _send(
     return count
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _start(s: Ints, e: Ints, p: Ints, q: Ints, clock: int) -> None:
     """Start the next operator of a side, and open its PIM programs."""
     operator = e[OPERATOR]
@@ -191,7 +191,7 @@ def _start(s: Ints, e: Ints, p: Ints, q: Ints, clock: int) -> None:
         s[ch + PIM_END] = p[bounds + 1]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _load(s: Ints, e: Ints, p: Ints, transfers: Ints, cursor: Ints, clock: int) -> None:
     """Send the loads of the operator: all at once, or one a clock."""
     first, end = _from(p, e[OPERATOR], LOAD_FROM), _from(p, e[OPERATOR] + 1, LOAD_FROM)
@@ -205,7 +205,7 @@ def _load(s: Ints, e: Ints, p: Ints, transfers: Ints, cursor: Ints, clock: int) 
             return
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _complete(e: Ints, clock: int) -> None:
     """Take at most one finished instruction from the end of each pipeline."""
     for pipe in range(VECTOR_PIPELINES + 1):
@@ -219,7 +219,7 @@ def _complete(e: Ints, clock: int) -> None:
             e[STEPS_LEFT] -= 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _store(s: Ints, e: Ints, p: Ints, transfers: Ints, cursor: Ints, clock: int) -> None:
     """Send the next store if its result is there; a store of nothing only takes its turn."""
     store = e[NEXT_STORE]
@@ -234,7 +234,7 @@ def _store(s: Ints, e: Ints, p: Ints, transfers: Ints, cursor: Ints, clock: int)
     e[NEXT_STORE] = store + 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _ready(e: Ints, p: Ints, step_at: int) -> bool:
     first, last, after = p[step_at + NEEDS_FIRST], p[step_at + NEEDS_LAST], p[step_at + AFTER]
     if after >= 0 and e[e[RESULTS_LEFT_AT] + after] != 0:
@@ -251,7 +251,7 @@ def _ready(e: Ints, p: Ints, step_at: int) -> bool:
     return not (last >= 0 and (last >= sent or e[left + last]))
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _issue(e: Ints, p: Ints, clock: int) -> None:
     """Issue the next instruction if what it needs is there."""
     step = e[NEXT_STEP]
@@ -282,7 +282,7 @@ def _issue(e: Ints, p: Ints, clock: int) -> None:
     e[NEXT_STEP] = step + 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _matrix_start(e: Ints, new_block: bool, gap: int, clock: int) -> int:
     """Return the clock at which the array starts a step."""
     idle = e[PIPE_HEAD] == e[PIPE_TAIL]
@@ -295,7 +295,7 @@ def _matrix_start(e: Ints, new_block: bool, gap: int, clock: int) -> int:
     return e[LAST_START] + (ROWS if new_block else STEP_CLOCKS)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _answers(s: Ints, npu: Ints, other: Ints, clock: int) -> None:
     """Hand the core the data and acknowledgements that reach it with this clock."""
     slot = WHEEL + (clock & (WHEEL_SLOTS - 1)) * WHEEL_ROOM
@@ -316,7 +316,7 @@ def _answers(s: Ints, npu: Ints, other: Ints, clock: int) -> None:
     s[slot] = 0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _advance(s: Ints, e: Ints, p: Ints, q: Ints, transfers: Ints, cursor: Ints, clock: int) -> None:
     """Run one side of the core for a clock."""
     operator = e[OPERATOR]
@@ -341,7 +341,7 @@ def _advance(s: Ints, e: Ints, p: Ints, q: Ints, transfers: Ints, cursor: Ints, 
         e[RUNNING] = 0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def run_stage(
     s: Ints,
     npu: Ints,
