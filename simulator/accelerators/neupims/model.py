@@ -1,0 +1,215 @@
+"""From a plan to a report: clocks from the preset's model, work, traffic and energy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataflow.kv_layout import ceil_div
+from simulator.accelerators.neupims.config import Config
+from simulator.accelerators.neupims.plan import Attention, Operator, Plan, Product, RowWork
+from simulator.dram import energy as dram_energy
+from simulator.energy import FP16_MULTIPLY_PJ, FP32_ADD_PJ, sram_byte_pj
+from simulator.report import Report
+from simulator.run_options import RunOption
+from workloads.errors import InputError
+from workloads.llm import RequestBatch, read_requests
+from workloads.llm.requests import DATASETS, warm_batch
+
+NPU_MACS = 8 * 128 * 128
+"""Multiply-accumulates a clock of the eight systolic arrays."""
+SIZE = 128
+SCRATCHPAD_BYTES = 1 << 20
+
+RUN_OPTIONS = (
+    RunOption(name="--model", help="Decoder, such as gpt3-7b or llama3-8b.", field="model"),
+    RunOption(name="--tp", help="Tensor-parallel devices.", field="tensor_parallel"),
+    RunOption(name="--pp", help="Pipeline-parallel groups.", field="pipeline_parallel"),
+    RunOption(name="--system", help="npu-only, npu-pim or neupims.", field="system"),
+    RunOption(
+        name="--sub-batch", help="Interleaved sub-batches: on, off, auto.", field="sub_batch"
+    ),
+    RunOption(
+        name="--no-refresh", help="No refresh.", values=(), field="refresh", flag_value="off"
+    ),
+    RunOption(name="--preset", help="published-simulator or paper.", field="preset"),
+    RunOption(name="--requests", help="seq_len,ch_idx CSV, or alpaca|sharegpt[:BATCH[:SEED]]."),
+)
+
+
+def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatch:
+    """Read `--requests`: a trace, or a data set's name with the size of a batch drawn from it."""
+    (text,) = options["requests"]
+    name, *numbers = text.split(":")
+    if name not in DATASETS:
+        return read_requests(Path(text))
+    try:
+        batch, seed, *rest = [*(int(n) for n in numbers), *(256, 0)[len(numbers) :]]
+    except ValueError:
+        batch, seed, rest = 0, 0, [0]
+    if rest or batch < 1 or seed < 0:
+        raise InputError(f"--requests must be a CSV file or {name}:BATCH:SEED, not {text!r}")
+    return warm_batch(name, batch, np.random.default_rng(seed))
+
+
+def simulate(config: Config, plan: Plan) -> Report:
+    """Return clocks, traffic and energy of the simulated layers: one, or two with sub-batches."""
+    if config.preset == "paper":
+        from simulator.accelerators.neupims import analytic
+
+        outcome = analytic.run(config, plan)
+    else:
+        from simulator.accelerators.neupims import stepped
+
+        outcome = stepped.run(config, plan)
+    rows = [
+        _row(config, plan, op, f"{stage.name}.{op.name}", outcome.operators)
+        for stage in plan.stages
+        for op in (*stage.npu, *stage.pim)
+    ]
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+    cycles = sum(outcome.stages.values())
+    per_layer = cycles
+    if plan.split:
+        per_layer = outcome.stages["C"] + outcome.stages["D"]
+    return Report(
+        accelerator="neupims",
+        config=config,
+        workload=plan.batch.name,
+        method=config.system,
+        clock_hz=config.clock_hz,
+        peak_macs_per_cycle=NPU_MACS + pim_macs(config),
+        columns=columns,
+        cycles_total=cycles,
+        energy_pj=_energy(config, outcome, columns, cycles),
+        extra={
+            "cycles_per_layer": per_layer,
+            "stages": outcome.stages,
+            "operators": _operators(plan, outcome.operators),
+            "tokens_per_s": tokens_per_s(config, len(plan.channels_of), per_layer),
+            "commands": outcome.commands,
+            "npu_utilisation": outcome.matrix_busy / cycles,
+            "pim_utilisation": outcome.pim_busy / cycles,
+            "bandwidth_utilisation": _bandwidth(config, outcome.commands, cycles),
+        },
+    )
+
+
+def tokens_per_s(config: Config, requests: int, cycles_per_layer: int) -> float:
+    """Return tokens per second when every layer takes as long and all pipeline stages are full."""
+    layers = config.decoder.layers // config.pipeline_parallel
+    return requests * config.clock_hz / (layers * cycles_per_layer)
+
+
+def pim_macs(config: Config) -> int:
+    """Return the multiply-accumulates a clock of the banks: 16 each, every other clock."""
+    if config.system == "npu-only":
+        return 0
+    timing = config.timing
+    return config.channels * timing.banks_total * 16 // timing.comp_step
+
+
+def _operators(plan: Plan, clocks: Mapping[str, int]) -> dict[str, int]:
+    """Return clocks by operator; with sub-batches an operator occurs in several stages."""
+    if plan.split:
+        return dict(clocks)
+    return {name.partition(".")[2]: value for name, value in clocks.items()}
+
+
+def _bandwidth(config: Config, commands: Mapping[str, int], cycles: int) -> float:
+    moved = commands.get("RD", 0) + commands.get("WR", 0) + commands.get("READRES", 0)
+    return moved * config.timing.burst / (config.channels * cycles)
+
+
+def _row(
+    config: Config, plan: Plan, op: Operator, name: str, clocks: Mapping[str, int]
+) -> dict[str, Any]:
+    cycles = clocks[name]
+    match op:
+        case Product():
+            shape = op.rows, op.depth, op.columns
+            useful = op.rows * op.depth * op.columns
+            blocks = [ceil_div(v, SIZE) for v in shape]
+            issued, rate = int(np.prod(blocks)) * SIZE**3, NPU_MACS
+            moved = 2 * (op.depth * op.columns + op.rows * op.depth)
+            kind, array = "linear", "systolic arrays"
+        case Attention():
+            shape = len(op.requests), plan.layout.width, 1
+            useful, issued, moved = _attention_work(config, plan, op)
+            rate = NPU_MACS if config.system == "npu-only" else pim_macs(config)
+            kind, array = "attention", "systolic arrays" if rate == NPU_MACS else "pim"
+        case RowWork():
+            shape, useful, issued, rate = (op.rows, 0, 0), 0, 0, NPU_MACS
+            moved = (3 if op.kind == "residual" else 2) * 2 * op.rows * op.width
+            kind, array = op.kind, "vector units"
+    compute = min(cycles, ceil_div(issued, rate))
+    memory = ceil_div(moved, int(config.channels * config.timing.bytes_per_clock))
+    return {
+        "name": name,
+        "layer": name.split(".")[1],
+        "pass": "FF",
+        "kind": kind,
+        "m": shape[0],
+        "k": shape[1],
+        "n": shape[2],
+        "cycles": cycles,
+        "compute_cycles": compute,
+        "memory_cycles": memory,
+        "useful_macs": min(useful, compute * rate),
+        "issued_macs": min(issued, compute * rate),
+        "dram_bytes": moved,
+        "compulsory_bytes": moved,
+        "bottleneck": "dram" if memory > compute else array,
+    }
+
+
+def _attention_work(config: Config, plan: Plan, op: Attention) -> tuple[int, int, int]:
+    """Return useful and issued multiply-accumulates, and bytes over the interface."""
+    layout = plan.layout
+    lengths = [plan.batch.lengths[i] for i in op.requests]
+    tokens = sum(lengths)
+    both = 2 if config.system == "npu-only" else 1
+    useful = both * tokens * layout.width * layout.groups
+    if config.system == "npu-only":
+        return useful, useful, both * 2 * tokens * layout.width
+    if "Logit" in op.name:
+        tiles = sum(layout.key_tiles(length) for length in lengths)
+        issued = tiles * layout.banks * layout.row_elements * layout.groups
+    else:
+        issued = sum(
+            layout.heads * layout.value_rows * layout.banks * ceil_div(part, 16) * 16
+            for length in lengths
+            for part in layout.value_chunks(length)
+        )
+        issued *= layout.groups
+    sums = 2 * tokens * layout.heads * layout.groups
+    return min(useful, issued), issued, sums
+
+
+def _energy(
+    config: Config, outcome: Any, columns: Mapping[str, Any], cycles: int
+) -> dict[str, float]:
+    timing, currents = config.timing, dram_energy.HBM2_CURRENTS
+    found = dram_energy.energy_pj(outcome.commands, timing, currents)
+    found["dram standby"] = dram_energy.standby_pj(
+        timing,
+        currents,
+        rank_clocks=float(cycles * timing.ranks * config.channels),
+        active_rank_clocks=outcome.active_clocks,
+        dual=config.system == "neupims",
+    )
+    on_npu = [bottleneck != "pim" for bottleneck in columns["bottleneck"]]
+    linear = [kind == "linear" or config.system == "npu-only" for kind in columns["kind"]]
+    macs = int(np.sum(np.array(columns["useful_macs"])[np.array(linear)]))
+    moved = int(np.sum(np.array(columns["dram_bytes"])[np.array(on_npu)]))
+    found["npu arithmetic"] = macs * (FP16_MULTIPLY_PJ + FP32_ADD_PJ)
+    found["npu scratchpads"] = 2 * moved * sram_byte_pj(SCRATCHPAD_BYTES)
+    return found
+
+
+def example() -> RequestBatch:
+    """Return a small batch for the tests that every accelerator passes."""
+    return RequestBatch(name="example", lengths=(40, 700, 96, 33), channels=(0, 1, 1, 31))

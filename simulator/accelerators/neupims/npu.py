@@ -1,0 +1,167 @@
+"""What the NPU executes: each operator of a decoder layer as loads, instructions and stores.
+
+Source: published NeuPIMs simulator. Effects that come from its code, not from the paper:
+
+- A GEMM is one tile. The operand that stays in the array is a block of the activations; the weights
+  stream. Weights are loaded once, block by block, and are then there for every further 128 rows.
+- Of a result only a square corner, as many rows as columns, is stored. A block counts as complete
+  whenever no step on it is in flight: blocks are stored after their first step, and those that the
+  bias fills as soon as it is there.
+- Layer norm, residual and GELU work on rows, one instruction each, and see a row of no elements:
+  they cost 5, 0 and 0 clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dataflow.kv_layout import ceil_div
+from simulator.accelerators.neupims.program import (
+    MATRIX,
+    MATRIX_NEW_BLOCK,
+    STEP_FIELDS,
+    STORE_FIELDS,
+    VECTOR,
+    Ints,
+    OperatorProgram,
+)
+
+SIZE = 128
+"""Rows and columns of an array, lanes of a vector unit."""
+ARRAYS = 8
+OVERLAPPED_LATENCY = SIZE + SIZE - 2 + SIZE // ARRAYS
+SERIAL_LATENCY = SIZE + SIZE - 1 + SIZE // ARRAYS
+EMPTY_LAYER_NORM = 5
+"""Two levels of adder tree, two products and a root for a row without elements."""
+
+
+def add_tree_levels(elements: int) -> int:
+    """Return the passes of a 128-input adder tree over `elements`.
+
+    >>> add_tree_levels(4096)   # 32 sums, then one of them
+    33
+    """
+    if elements <= SIZE:
+        return 1
+    sums = ceil_div(elements, SIZE)
+    return sums + add_tree_levels(sums)
+
+
+def softmax_clocks(elements: int) -> int:
+    """Return the latency of a softmax: two adder trees, then add, exponential and product."""
+    return 2 * add_tree_levels(elements) + 3 * ceil_div(elements, SIZE)
+
+
+def steps(
+    kind: Ints | int,
+    latency: int | Ints,
+    first: Ints | int,
+    last: Ints | int,
+    result: Ints,
+    *,
+    after: Ints | int = -1,
+    gap: int = SIZE,
+) -> Ints:
+    """Return instructions as rows, scalars repeated."""
+    table = np.zeros((len(result), STEP_FIELDS), np.int64)
+    for column, values in enumerate((kind, latency, first, last, after, gap, result)):
+        table[:, column] = values
+    return table
+
+
+def _stores(result: Ints, elements: Ints | int, early_load: Ints | int = -1) -> Ints:
+    table = np.zeros((len(result), STORE_FIELDS), np.int64)
+    for column, values in enumerate((result, elements, early_load)):
+        table[:, column] = values
+    return table
+
+
+def gemm(
+    name: str, rows: int, depth: int, columns: int, *, serial: bool = False
+) -> OperatorProgram:
+    """Return the product of activations [rows, depth] and weights [depth, columns].
+
+    Instructions go by blocks of rows, then depth, then columns; the first of a row of blocks brings
+    a new stationary block. Weights are loaded during the first block of rows.
+    """
+    row_blocks, depth_blocks, column_blocks = (ceil_div(v, SIZE) for v in (rows, depth, columns))
+    n, k, m = (
+        index.ravel()
+        for index in np.meshgrid(
+            *(np.arange(v) for v in (row_blocks, depth_blocks, column_blocks)), indexing="ij"
+        )
+    )
+    depth_here = np.minimum(SIZE, depth - SIZE * k)
+    weight = np.where(n == 0, np.minimum(SIZE, columns - SIZE * m) * depth_here, 0)
+    activation = np.where(m == 0, np.minimum(SIZE, rows - SIZE * n) * depth_here, 0)
+    both = np.stack([weight, activation], axis=1).ravel()
+    place = np.cumsum(both > 0).reshape(-1, 2) - 1 + row_blocks
+    weight_load = np.zeros((depth_blocks, column_blocks), np.int64)
+    weight_load[k[n == 0], m[n == 0]] = place[n == 0, 0]
+    activation_load = np.zeros((row_blocks, depth_blocks), np.int64)
+    activation_load[n[m == 0], k[m == 0]] = place[m == 0, 1]
+    result = n * column_blocks + m
+    stored_rows = np.clip(rows - SIZE * m, 0, SIZE)
+    last = k == depth_blocks - 1
+    return OperatorProgram(
+        name=name,
+        loads=np.concatenate([np.full(row_blocks, SIZE), both[both > 0]]).astype(np.int64),
+        steps=steps(
+            np.where(m == 0, MATRIX_NEW_BLOCK, MATRIX),
+            SERIAL_LATENCY if serial else OVERLAPPED_LATENCY,
+            weight_load[k, m],
+            activation_load[n, k],
+            result,
+        ),
+        stores=_stores(result[last], (stored_rows * SIZE)[last], np.where(m == 0, n, -1)[last]),
+        results=row_blocks * column_blocks,
+    )
+
+
+def by_row(name: str, rows: int, width: int, kind: str) -> OperatorProgram:
+    """Return layer norm, residual or GELU over `rows` rows of `width` elements."""
+    row = np.arange(rows)
+    inputs = 2 if kind == "residual" else 1
+    before = 2 if kind == "layernorm" else 0
+    first = before + inputs * row
+    last: Ints | int = {"layernorm": 1, "residual": first + 1, "gelu": -1}[kind]
+    return OperatorProgram(
+        name=name,
+        loads=np.full(before + inputs * rows, width, np.int64),
+        steps=steps(VECTOR, EMPTY_LAYER_NORM if kind == "layernorm" else 0, first, last, row),
+        stores=_stores(row, width),
+        results=rows,
+    )
+
+
+def fused_attention(name: str, lengths: Sequence[int], heads: int, width: int) -> OperatorProgram:
+    """Return attention on the arrays (NPU-only): request by request, head by head.
+
+    Per head: query, keys and values are loaded; the keys stream past the query; softmax; then one
+    step per 128 tokens, and one more, with the probabilities as stationary block.
+    """
+    loads, parts, stores = [], [], []
+    result = 0
+    for length in lengths:
+        value_steps = ceil_div(length + SIZE - 1, SIZE)
+        for _ in range(heads):
+            query = len(loads)
+            loads += [width, length * width, length * width]
+            logits, softmax, out = result, result + 1, result + 2
+            keys = SIZE + SIZE - 1 + length // ARRAYS
+            values = SIZE + SIZE - 1 + width // ARRAYS
+            parts.append([MATRIX_NEW_BLOCK, keys, query, query + 1, -1, ARRAYS, logits])
+            parts.append([VECTOR, softmax_clocks(length), -1, -1, logits, 0, softmax])
+            step = [MATRIX_NEW_BLOCK, values, query + 2, -1, softmax, ARRAYS, out]
+            parts += [step] * value_steps
+            stores.append([out, width, -1])
+            result += 3
+    return OperatorProgram(
+        name=name,
+        loads=np.array(loads, np.int64),
+        steps=np.array(parts, np.int64),
+        stores=np.array(stores, np.int64),
+        results=result,
+    )

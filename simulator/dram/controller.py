@@ -1,0 +1,295 @@
+"""The memory controller of a channel, clock by clock: open page, a queue per bank, row hits first.
+
+Source: published NeuPIMs simulator (its fork of DRAMsim3). A clock issues at most one command, in
+this order: what a due refresh needs, the head of the PIM queue, then the bank queues in turn. One
+transaction a clock moves from the read queue or the write buffer to its bank's queue. A read takes
+its data at the end of the burst; a write is acknowledged when it enters the buffer (posted).
+"""
+
+from __future__ import annotations
+
+from dataflow import dram_timing as dt
+from simulator.dram import pim, requests
+from simulator.dram.bank import (
+    answer,
+    close_pim_row,
+    close_row,
+    dequeue,
+    earliest,
+    entry,
+    note,
+    open_row,
+)
+from simulator.dram.state import (
+    BANK,
+    BANK_FIELDS,
+    BANKS,
+    CHANNEL_BITS,
+    COMMAND_COUNT,
+    COUNT,
+    DUAL,
+    GROUPS,
+    GWRITE_DONE,
+    GWRITING,
+    HIT_MASK,
+    HITS_QUEUED,
+    INTERVAL,
+    IS_WRITE,
+    LINE,
+    LINE_COUNT,
+    LINE_NEXT,
+    OPEN_ROW,
+    PENDING,
+    PIM_CLOCKS,
+    PIM_END,
+    PIM_HEAD,
+    PIM_MODE,
+    PIM_QUEUED,
+    PIM_ROW,
+    QUEUE_INDEX,
+    RANK_OF,
+    RANKS,
+    RCD_WRITE,
+    READ_DELAY,
+    READS,
+    READY_RANK,
+    REFRESH_AT,
+    REFRESH_DUE,
+    REFRESH_DUE_2,
+    REFRESH_RANK,
+    REFRESHING,
+    RESERVED_ROW,
+    ROW,
+    ROW_MASK,
+    RP,
+    SKIP_PIM,
+    SLACK,
+    TAG,
+    TRANSFER_NEXT,
+    WRITES,
+    WRITES_QUEUED,
+    Ints,
+    kernel,
+)
+
+ACT, PRE, RD, REF, WR, PPRE = dt.ACT, dt.PRE, dt.RD, dt.REF, dt.WR, dt.PPRE
+SLACK_FOR_NORMAL = 10
+"""Least slack before a refresh at which an access may pass a waiting PIM command."""
+
+
+@kernel
+def run(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int, end: int) -> None:
+    """Advance a channel from `clock` to `end`, with the requests sent so far."""
+    if _idle(s, ch, npu, other, end):
+        return
+    for now in range(clock, end):
+        tick(s, ch, program, now)
+        requests.accept(s, ch, npu, other, program, now)
+
+
+@kernel
+def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
+    """Say whether nothing can happen in a channel before `end`."""
+    if s[ch + ROW_MASK] | s[ch + HIT_MASK] or s[ch + READS] or s[ch + WRITES]:
+        return False
+    if s[ch + REFRESH_AT] < end or s[ch + REFRESH_DUE] >= 0:
+        return False
+    if s[ch + PIM_HEAD] < s[ch + PIM_END] or s[ch + GWRITING]:
+        return False
+    for side in range(2):
+        sent = npu[0, 0] if side == 0 else other[0, 0]
+        done = s[ch + LINE_NEXT + side] == s[ch + LINE_COUNT + side]
+        if not done or s[ch + TRANSFER_NEXT + side] < sent:
+            return False
+    return True
+
+
+@kernel
+def tick(s: Ints, ch: int, program: Ints, clock: int) -> None:
+    """Advance the controller of a channel by one clock: one command, one scheduled transaction."""
+    if clock == s[ch + REFRESH_AT]:
+        _refresh_falls_due(s, ch)
+    if s[ch + GWRITING] and 0 <= s[ch + GWRITE_DONE] <= clock:
+        s[ch + GWRITING] = 0
+    issued = False
+    if s[ch + REFRESH_DUE] >= 0:
+        issued = _refresh(s, ch, program, clock)
+    if not issued:
+        _issue(s, ch, program, clock)
+    requests.schedule(s, ch)
+    s[ch + PIM_CLOCKS] += s[ch + PIM_HEAD] < s[ch + PIM_QUEUED]
+
+
+@kernel
+def _issue(s: Ints, ch: int, program: Ints, clock: int) -> None:
+    waiting = s[ch + PIM_HEAD] < s[ch + PIM_QUEUED]
+    refreshing = s[ch + REFRESHING] >= 0
+    if s[DUAL]:
+        if waiting and not s[ch + SKIP_PIM] and not refreshing:
+            if pim.step(s, ch, program, clock):
+                return
+            if s[ch + SLACK] < SLACK_FOR_NORMAL:
+                return
+    elif not s[ch + SKIP_PIM]:
+        idle = (s[ch + ROW_MASK] | s[ch + HIT_MASK]) == 0
+        if idle or s[ch + PIM_MODE]:
+            if waiting and not refreshing:
+                pim.step(s, ch, program, clock)
+            return
+    _access(s, ch, clock)
+
+
+@kernel
+def _refresh_falls_due(s: Ints, ch: int) -> None:
+    rank = s[ch + REFRESH_RANK]
+    if s[ch + REFRESH_DUE] < 0:
+        s[ch + REFRESH_DUE] = rank
+    else:
+        s[ch + REFRESH_DUE_2] = rank
+    s[ch + REFRESH_RANK] = (rank + 1) % s[RANKS]
+    s[ch + REFRESH_AT] += s[INTERVAL]
+
+
+@kernel
+def _refresh(s: Ints, ch: int, program: Ints, clock: int) -> bool:
+    """Issue what the due refresh needs: close one of the rank's banks, or REF.
+
+    In a device with one row buffer that closes the rows of a tile under way, whose next COMP opens
+    them again. Before a READRES the refresh waits: the sums would be lost (the published simulator
+    ends with an error there).
+    """
+    if not s[DUAL] and pim.must_read_sums(s, ch, program):
+        return False
+    rank = s[ch + REFRESH_DUE]
+    s[ch + REFRESHING] = rank
+    per_rank = s[BANKS] * s[GROUPS]
+    ready = True
+    for bank in range(rank * per_rank, (rank + 1) * per_rank):
+        b = ch + BANK + bank * BANK_FIELDS
+        if s[b + OPEN_ROW] >= 0:
+            ready = False
+            if earliest(s, ch, bank, PRE) <= clock:
+                close_row(s, ch, bank, clock)
+                return True
+        elif s[b + PIM_ROW] >= 0:
+            ready = False
+            if earliest(s, ch, bank, PPRE) <= clock:
+                close_pim_row(s, ch, bank, clock)
+                return True
+        elif earliest(s, ch, bank, REF) > clock:
+            ready = False
+    if not ready:
+        return False
+    note(s, ch, rank * per_rank, REF, clock)
+    s[ch + REFRESH_DUE] = s[ch + REFRESH_DUE_2]
+    s[ch + REFRESH_DUE_2] = -1
+    s[ch + REFRESHING] = -1
+    s[ch + SKIP_PIM] = 0
+    s[ch + SLACK] = 0
+    s[ch + RESERVED_ROW] = -1
+    return True
+
+
+@kernel
+def _overhead_allows(s: Ints, ch: int, is_precharge: bool) -> bool:
+    """While PIM commands wait with slack, PRE and ACT may only use that slack, and use it up."""
+    slack = s[ch + SLACK]
+    if slack <= 0 or s[ch + PIM_QUEUED] == s[ch + PIM_HEAD]:
+        return True
+    need, used = s[RCD_WRITE], s[RCD_WRITE]
+    if is_precharge:
+        need, used = need + s[RP], s[RP]
+    if slack <= need:
+        return False
+    s[ch + SLACK] = slack - used
+    return True
+
+
+@kernel
+def _banks_with_free_bus(s: Ints, ch: int, clock: int) -> int:
+    """Return a mask of the banks of those ranks that may use the data bus in some direction."""
+    per_rank = s[BANKS] * s[GROUPS]
+    mask = 0
+    for rank in range(s[RANKS]):
+        at = ch + READY_RANK + rank * COMMAND_COUNT
+        if s[at + RD] <= clock or s[at + WR] <= clock:
+            mask |= ((1 << per_rank) - 1) << (rank * per_rank)
+    return mask
+
+
+@kernel
+def _access(s: Ints, ch: int, clock: int) -> None:
+    """Issue the first command that any bank queue may issue, queues in turn."""
+    mask = s[ch + ROW_MASK]
+    if s[ch + HIT_MASK]:
+        mask |= s[ch + HIT_MASK] & _banks_with_free_bus(s, ch, clock)
+    if s[ch + GWRITING]:
+        mask &= ~1
+    if mask == 0:
+        return
+    per_rank = s[BANKS] * s[GROUPS]
+    banks = per_rank * s[RANKS]
+    blocked = s[ch + REFRESHING]
+    bank = s[ch + QUEUE_INDEX]
+    for _ in range(banks):
+        bank += 1
+        if bank == banks:
+            bank = 0
+        if not mask >> bank & 1 or (blocked >= 0 and s[RANK_OF + bank] == blocked):
+            continue
+        if _access_bank(s, ch, bank, clock):
+            s[ch + QUEUE_INDEX] = bank
+            return
+
+
+@kernel
+def _access_bank(s: Ints, ch: int, bank: int, clock: int) -> bool:
+    b = ch + BANK + bank * BANK_FIELDS
+    if s[b + OPEN_ROW] < 0:
+        if earliest(s, ch, bank, ACT) > clock or not _overhead_allows(s, ch, False):
+            return False
+        open_row(s, ch, bank, s[entry(s, ch, bank, 0) + ROW], clock)
+        return True
+    if (
+        s[ch + ROW_MASK] >> bank & 1
+        and earliest(s, ch, bank, PRE) <= clock
+        and _overhead_allows(s, ch, True)
+    ):
+        close_row(s, ch, bank, clock)
+        return True
+    if s[b + HITS_QUEUED] == 0:
+        return False
+    return _access_hit(s, ch, bank, clock)
+
+
+@kernel
+def _access_hit(s: Ints, ch: int, bank: int, clock: int) -> bool:
+    """Issue the first queued access of the open row whose direction may go now."""
+    b = ch + BANK + bank * BANK_FIELDS
+    row, count, writes = s[b + OPEN_ROW], s[b + COUNT], s[b + WRITES_QUEUED]
+    reads_ready = count > writes and earliest(s, ch, bank, RD) <= clock
+    writes_ready = writes > 0 and earliest(s, ch, bank, WR) <= clock
+    if not reads_ready and not writes_ready:
+        return False
+    for i in range(count):
+        at = entry(s, ch, bank, i)
+        if s[at + ROW] == row and (writes_ready if s[at + IS_WRITE] else reads_ready):
+            _transfer(s, ch, bank, at, clock)
+            dequeue(s, ch, bank, i)
+            return True
+    return False
+
+
+@kernel
+def _transfer(s: Ints, ch: int, bank: int, access_at: int, clock: int) -> None:
+    """Issue RD or WR for a queued access, and answer the reads that waited for its line."""
+    pending = ch + PENDING + (s[access_at + LINE] >> s[CHANNEL_BITS])
+    if s[access_at + IS_WRITE]:
+        note(s, ch, bank, WR, clock)
+        s[pending] &= ~requests.WRITE_PENDING
+        return
+    note(s, ch, bank, RD, clock)
+    for waiting in range(s[pending] & requests.READS_PENDING):
+        tag = s[pending] >> 8 if waiting else s[access_at + TAG]
+        answer(s, ch, tag, clock + s[READ_DELAY])
+    s[pending] = 0

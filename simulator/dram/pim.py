@@ -1,0 +1,298 @@
+"""Issue of the PIM commands of a channel, with two row buffers per bank or with one.
+
+Source: published NeuPIMs simulator. The controller looks only at the head of the PIM command queue.
+A tile starts with a header that names its row and says how much follows; it issues nothing on the
+bus, but it waits until the row buffers are closed (closing one bank a clock), and until the tile
+fits before the next refresh by an estimate (`tile_estimate`). If it does not fit, no PIM command
+issues until the refresh is over.
+
+Each function returns 1 if it issued a command (the command bus carries one a clock), else 0.
+"""
+
+from __future__ import annotations
+
+from dataflow import dram_timing as dt
+from simulator.dram.bank import (
+    answer,
+    close_pim_row,
+    close_row,
+    count_open,
+    earliest,
+    note,
+    open_row,
+)
+from simulator.dram.state import (
+    BANK,
+    BANK_FIELDS,
+    BANKS,
+    CCD_L,
+    COMMAND_COUNT,
+    COMP_STEP,
+    COUNTS,
+    DUAL,
+    FAW,
+    FIRST_COMP,
+    GROUPS,
+    GWRITE_CLOCKS,
+    GWRITE_DONE,
+    GWRITING,
+    INTERVAL,
+    NEVER,
+    OPEN_ROW,
+    PIM_ANSWER,
+    PIM_HEAD,
+    PIM_MODE,
+    PIM_NOT_BEFORE,
+    PIM_QUEUED,
+    PIM_ROW,
+    RANKS,
+    RCD_READ,
+    READ_DELAY,
+    READY_RANK,
+    REFRESH_AT,
+    RESERVED_ROW,
+    RP,
+    RTP,
+    SKIP_PIM,
+    SLACK,
+    Ints,
+    kernel,
+)
+
+ACT, PRE, PPRE, GWRITE, G_ACT = dt.ACT, dt.PRE, dt.PPRE, dt.GWRITE, dt.G_ACT
+COMP, READRES, GEMV = dt.COMP, dt.READRES, dt.GEMV
+PIPELINE_STEPS = dt.PIM_PIPELINE_STEPS
+
+GWRITE_OP, HEADER_OP, GEMV_OP, COMP_OP, READRES_OP = range(5)
+"""Kinds of instruction in a PIM program."""
+
+GWRITE_ROW = 0
+"""GWRITE reads this row of bank 0, wherever the vector is (published simulator)."""
+
+
+KIND, TILE_ROW, COMPS, RESULTS, GROUP, LAST, TIME, PIM_FIELDS = range(8)
+"""Columns of a PIM program, one row per instruction: its kind; the row of its tile; COMP of a GEMV,
+or those that a header's estimate assumes; READRES that a header announces; the group that a READRES
+answers to; 1 for the last READRES of a tile; the clock at which the core hands it over."""
+
+
+@kernel
+def gwrite_estimate(s: Ints, ch: int) -> int:
+    """Return the controller's estimate of the clocks that a GWRITE takes."""
+    row = s[ch + BANK + 0 * BANK_FIELDS + OPEN_ROW]
+    clocks = s[GWRITE_CLOCKS]
+    if row != GWRITE_ROW:
+        clocks += s[RP] + s[RCD_READ]
+        if row >= 0:
+            clocks += s[RTP]
+    return int(clocks)
+
+
+@kernel
+def tile_estimate(s: Ints, ch: int, row: int, comps: int, results: int) -> int:
+    """Return the controller's estimate of the clocks from a header to its last READRES.
+
+    tRTP for each bank to close, half of the activations tFAW apart, tRCD, then the COMP and the
+    READRES.
+    """
+    activations, closes = 0, 0
+    buffer = PIM_ROW if s[DUAL] else OPEN_ROW
+    per_group = s[BANKS]
+    for group in range(s[GROUPS] * s[RANKS]):
+        right, wrong = 0, 0
+        for bank in range(group * per_group, (group + 1) * per_group):
+            held = s[ch + BANK + bank * BANK_FIELDS + buffer]
+            right += held == row
+            wrong += held >= 0 and held != row
+        if right < per_group:
+            closes += wrong
+            activations += 1
+    steps = s[COMP_STEP] * max(comps, PIPELINE_STEPS)
+    reads = max(s[COMP_STEP], s[CCD_L]) * (results - 1)
+    opening = s[FAW] * (activations // 2 - 1) + s[RCD_READ]
+    return int(closes * s[RTP] + opening + steps + reads)
+
+
+@kernel
+def step(s: Ints, ch: int, program: Ints, clock: int) -> int:
+    """Issue the command that the head of the PIM command queue needs, if it may issue."""
+    head = s[ch + PIM_HEAD]
+    if head >= s[ch + PIM_QUEUED] or clock < s[ch + PIM_NOT_BEFORE]:
+        return 0
+    kind = program[head, KIND]
+    if kind == GWRITE_OP:
+        return _gwrite(s, ch, clock)
+    if s[ch + GWRITING]:
+        return 0
+    row = program[head, TILE_ROW]
+    if kind == HEADER_OP:
+        return _header(s, ch, row, program[head, COMPS], program[head, RESULTS], clock)
+    if kind == GEMV_OP:
+        return _gemv(s, ch, row, program[head, COMPS], program[head, GROUP], clock)
+    if kind == COMP_OP:
+        return _comp(s, ch, row, clock)
+    return _readres(s, ch, program[head, GROUP], program[head, LAST], clock)
+
+
+@kernel
+def must_read_sums(s: Ints, ch: int, program: Ints) -> bool:
+    """Say whether sums wait in the banks for the READRES at the head of the PIM queue."""
+    head = s[ch + PIM_HEAD]
+    return head < s[ch + PIM_QUEUED] and program[head, KIND] == READRES_OP
+
+
+@kernel
+def _fits(s: Ints, ch: int, estimate: int, clock: int) -> bool:
+    slack = s[ch + REFRESH_AT] - clock - 1
+    if slack == 0:
+        slack = s[INTERVAL]
+    slack -= estimate
+    s[ch + SLACK] = max(slack, 0)
+    if slack <= 0:
+        s[ch + SKIP_PIM] = 1
+    return slack > 0
+
+
+@kernel
+def _gwrite(s: Ints, ch: int, clock: int) -> int:
+    if not s[ch + GWRITING]:
+        if not _fits(s, ch, gwrite_estimate(s, ch), clock):
+            return 0
+        s[ch + GWRITING] = 1
+        s[ch + GWRITE_DONE] = -1
+    row = s[ch + BANK + 0 * BANK_FIELDS + OPEN_ROW]
+    if row == GWRITE_ROW:
+        if earliest(s, ch, 0, GWRITE) > clock:
+            return 0
+        note(s, ch, 0, GWRITE, clock)
+        s[ch + GWRITE_DONE] = clock + s[GWRITE_CLOCKS]
+        s[ch + PIM_HEAD] += 1
+        return 1
+    if row >= 0:
+        if earliest(s, ch, 0, PRE) > clock:
+            return 0
+        close_row(s, ch, 0, clock)
+        return 1
+    if earliest(s, ch, 0, ACT) > clock:
+        return 0
+    open_row(s, ch, 0, GWRITE_ROW, clock)
+    return 1
+
+
+@kernel
+def _header(s: Ints, ch: int, row: int, comps: int, results: int, clock: int) -> int:
+    if not _fits(s, ch, tile_estimate(s, ch, row, comps, results), clock):
+        return 0
+    s[ch + RESERVED_ROW] = row
+    s[ch + PIM_MODE] = 1
+    dual = s[DUAL]
+    closed = True
+    for bank in range(s[BANKS] * s[GROUPS] * s[RANKS]):
+        held = (
+            s[ch + BANK + bank * BANK_FIELDS + PIM_ROW]
+            if dual
+            else s[ch + BANK + bank * BANK_FIELDS + OPEN_ROW]
+        )
+        if held < 0 or held == row:
+            continue
+        closed = False
+        if dual:
+            if earliest(s, ch, bank, PPRE) <= clock:
+                close_pim_row(s, ch, bank, clock)
+                return 1
+        elif earliest(s, ch, bank, PRE) <= clock:
+            close_row(s, ch, bank, clock)
+            return 1
+    if closed:
+        s[ch + PIM_HEAD] += 1
+        return 1
+    return 0
+
+
+@kernel
+def _activate_groups(s: Ints, ch: int, row: int, clock: int) -> int:
+    """Issue G_ACT in the first group that is closed and may open; 1 done, 0 wait, 2 all open."""
+    buffer = s[DUAL]
+    field = PIM_ROW if buffer else OPEN_ROW
+    soonest = NEVER
+    for bank in range(s[BANKS] * s[GROUPS] * s[RANKS]):
+        if s[ch + BANK + bank * BANK_FIELDS + field] >= 0:
+            continue
+        ready = earliest(s, ch, bank, G_ACT)
+        soonest = min(soonest, ready)
+        if ready <= clock:
+            note(s, ch, bank, G_ACT, clock)
+            count_open(s, ch, bank, buffer, s[BANKS], clock)
+            first = bank // s[BANKS] * s[BANKS]
+            for other in range(first, first + s[BANKS]):
+                s[ch + BANK + other * BANK_FIELDS + field] = row
+            return 1
+    if soonest == NEVER:
+        return 2
+    s[ch + PIM_NOT_BEFORE] = soonest
+    return 0
+
+
+@kernel
+def _everywhere(s: Ints, ch: int, command: int, clock: int) -> bool:
+    """Say whether all banks may take the command, and note from when on they may."""
+    latest = 0
+    for bank in range(s[BANKS] * s[GROUPS] * s[RANKS]):
+        latest = max(latest, earliest(s, ch, bank, command))
+    s[ch + PIM_NOT_BEFORE] = latest
+    return latest <= clock
+
+
+@kernel
+def _gemv(s: Ints, ch: int, row: int, comps: int, tag: int, clock: int) -> int:
+    opened = _activate_groups(s, ch, row, clock)
+    if opened < 2:
+        return opened
+    if not _everywhere(s, ch, GEMV, clock):
+        return 0
+    note(s, ch, 0, GEMV, clock)
+    busy = s[COMP_STEP] * (max(comps, PIPELINE_STEPS) + 1)
+    for rank in range(s[RANKS]):
+        s[ch + READY_RANK + rank * COMMAND_COUNT + GEMV] = clock + busy
+    s[ch + COUNTS + COMP] += comps
+    s[ch + COUNTS + READRES] += 1
+    _answer(s, ch, tag, clock)
+    return 1
+
+
+@kernel
+def _comp(s: Ints, ch: int, row: int, clock: int) -> int:
+    opened = _activate_groups(s, ch, row, clock)
+    if opened < 2:
+        return opened
+    if not _everywhere(s, ch, COMP, clock):
+        return 0
+    note(s, ch, 0, COMP, clock)
+    if s[ch + FIRST_COMP]:
+        s[ch + FIRST_COMP] = 0
+        for rank in range(s[RANKS]):
+            filled = clock + PIPELINE_STEPS
+            at = ch + READY_RANK + rank * COMMAND_COUNT + READRES
+            s[at] = max(s[at], filled)
+    s[ch + PIM_HEAD] += 1
+    return 1
+
+
+@kernel
+def _readres(s: Ints, ch: int, tag: int, last: int, clock: int) -> int:
+    if not _everywhere(s, ch, READRES, clock):
+        return 0
+    note(s, ch, 0, READRES, clock)
+    s[ch + FIRST_COMP] = 1
+    if last:
+        s[ch + PIM_MODE] = 0
+        s[ch + RESERVED_ROW] = -1
+        s[ch + SLACK] = 0
+    _answer(s, ch, tag, clock)
+    return 1
+
+
+@kernel
+def _answer(s: Ints, ch: int, tag: int, clock: int) -> None:
+    answer(s, ch, PIM_ANSWER - tag, clock + s[READ_DELAY])
+    s[ch + PIM_HEAD] += 1

@@ -1,0 +1,297 @@
+"""Requests on their way to a channel: transfers become lines, lines become queued accesses.
+
+Source: published NeuPIMs simulator. A transfer is a run of consecutive elements of the address
+space, two bytes each; it touches whole lines, which the core sends in the order of a hash set
+(`line_key`): that order decides which of two rows is asked for first, and with it the time of small
+operators. Consecutive lines lie in consecutive channels; in a channel, rows go to banks, bank
+groups and ranks in turn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.dram.bank import answer, enqueue
+from simulator.dram.pim import TIME
+from simulator.dram.state import (
+    BANK,
+    BANK_BITS,
+    BANK_FIELDS,
+    CHANNEL_BITS,
+    COLUMN_BITS,
+    COMMAND_QUEUE,
+    COUNT,
+    DEVICE_CHANNELS,
+    DRAIN,
+    DUAL,
+    HIT_MASK,
+    LINE_COUNT,
+    LINE_NEXT,
+    LINES_AT,
+    LINES_ROOM,
+    LOCKED_LINE,
+    NUMBER,
+    OUTSTANDING,
+    OUTSTANDING_LIMIT,
+    PENDING,
+    PIM_END,
+    PIM_HEAD,
+    PIM_QUEUED,
+    PIM_SENT,
+    READ_QUEUE,
+    READS,
+    ROW_MASK,
+    SPAN_BYTES,
+    TRANSACTION_QUEUE,
+    TRANSFER_NEXT,
+    WRITE_ANSWER,
+    WRITE_BUFFER,
+    WRITES,
+    Ints,
+    kernel,
+)
+
+SENT_AT, FIRST, ELEMENTS, STORE, ANSWER_TO, STREAM_FIELDS = range(6)
+"""Columns of a stream of transfers: clock at which the core sends it, address of the element before
+its first, number of elements, whether it is a store, what a read answers to. Row 0 holds the number
+of transfers sent so far, which follow from row 1 on."""
+
+READS_PENDING, WRITE_PENDING = 15, 16
+"""Bits of a line's pending word."""
+
+POSTED_CLOCKS = 2
+"""From the arrival of a write, or of a read that the write buffer serves, to its answer."""
+
+DRAIN_ABOVE = 8
+"""Writes that are drained while no access waits in a bank queue."""
+
+
+@kernel
+def line_key(line: int, capacity: int, channel_bits: int, column_bits: int) -> int:
+    """Return the place of a line in the hash set of its transfer.
+
+    The published simulator collects a transfer's addresses in an open-addressing set, and iterating
+    over it visits slots in order. A slot is the mixed address, times a constant, without its five
+    lowest bits, modulo the capacity; equal slots are ordered by those bits, larger first.
+    """
+    row = line >> (channel_bits + column_bits)
+    column = (line >> channel_bits) & ((1 << column_bits) - 1)
+    channel = line & ((1 << channel_bits) - 1)
+    h = np.uint64(((row << channel_bits | channel) << column_bits | column) << 6)
+    h ^= h >> np.uint64(33)
+    h *= np.uint64(0xFF51AFD7ED558CCD)
+    h ^= h >> np.uint64(33)
+    h *= np.uint64(0xC4CEB9FE1A85EC53)
+    h ^= h >> np.uint64(33)
+    slot = (h >> np.uint64(5)) & np.uint64(capacity - 1)
+    return np.int64(slot * np.uint64(32) + np.uint64(31) - (h & np.uint64(31)))
+
+
+@kernel
+def run_length(address: int, left: int, span: int) -> tuple[int, int]:
+    """Return the address of the element after `address`, and how many of `left` follow in a row."""
+    first = address + 2
+    if first >= span:
+        first = 0
+    return first, min(left, (span - first + 1) // 2)
+
+
+@kernel
+def expand(s: Ints, ch: int, side: int, stream: Ints, index: int) -> None:
+    """List the lines of transfer `index` in this channel, in the order in which they are sent."""
+    channels = s[DEVICE_CHANNELS]
+    left, address = stream[index, ELEMENTS], stream[index, FIRST]
+    touched = (2 * left + 63) // 64 + ((2 * left) % 64 == 0)
+    capacity = 8
+    while capacity * 8 // 10 < touched:
+        capacity *= 2
+    lines = ch + s[LINES_AT] + side * s[LINES_ROOM]
+    count = 0
+    while left > 0:
+        first, run = run_length(address, left, s[SPAN_BYTES])
+        address = first + 2 * (run - 1)
+        left -= run
+        line = first >> 6
+        line += (s[ch + NUMBER] - line) & (channels - 1)
+        while line <= address >> 6:
+            key = line_key(line, capacity, s[CHANNEL_BITS], s[COLUMN_BITS])
+            place = count
+            while place > 0 and s[lines + place - 1] >> 32 > key:
+                s[lines + place] = s[lines + place - 1]
+                place -= 1
+            s[lines + place] = key << 32 | line
+            count += 1
+            line += channels
+    s[ch + LINE_NEXT + side] = 0
+    s[ch + LINE_COUNT + side] = count
+
+
+@kernel
+def accept(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int) -> None:
+    """Take requests off the interconnect: each side's queue gives at most two a clock.
+
+    The NPU's queue holds its transfers; the other one holds the PIM instructions and the transfers
+    of the side that works with them, in the order in which the core sent them.
+    """
+    for _ in range(2):
+        behind = clock
+        waiting = False
+        if s[ch + PIM_SENT] < s[ch + PIM_END]:
+            behind = min(clock, program[s[ch + PIM_SENT], TIME])
+            waiting = behind < clock
+        if not _accept_line(s, ch, 1, other, behind, clock) and waiting:
+            _accept_pim(s, ch)
+        _accept_line(s, ch, 0, npu, clock, clock)
+
+
+@kernel
+def _accept_pim(s: Ints, ch: int) -> None:
+    """Move a PIM instruction into its transaction queue, if that has room."""
+    queued = s[ch + PIM_SENT] - s[ch + PIM_QUEUED]
+    if not s[DUAL]:
+        queued += s[ch + READS]
+    if queued < TRANSACTION_QUEUE:
+        s[ch + PIM_SENT] += 1
+
+
+@kernel
+def _accept_line(s: Ints, ch: int, side: int, stream: Ints, before: int, clock: int) -> bool:
+    """Move the next line in, if it was sent before clock `before`; say whether one waits at all."""
+    while s[ch + LINE_NEXT + side] == s[ch + LINE_COUNT + side]:
+        index = s[ch + TRANSFER_NEXT + side] + 1
+        if index > stream[0, 0] or stream[index, SENT_AT] >= before:
+            return False
+        expand(s, ch, side, stream, index)
+        s[ch + TRANSFER_NEXT + side] = index
+    index = s[ch + TRANSFER_NEXT + side]
+    if s[ch + OUTSTANDING] >= s[OUTSTANDING_LIMIT]:
+        return True
+    at = ch + s[LINES_AT] + side * s[LINES_ROOM] + s[ch + LINE_NEXT + side]
+    if stream[index, STORE]:
+        taken = _accept_write(s, ch, s[at] & 0xFFFFFFFF, side, clock)
+    else:
+        taken = _accept_read(s, ch, s[at] & 0xFFFFFFFF, stream[index, ANSWER_TO], clock)
+    if taken:
+        s[ch + LINE_NEXT + side] += 1
+    return True
+
+
+@kernel
+def _accept_write(s: Ints, ch: int, line: int, side: int, clock: int) -> bool:
+    count = s[ch + WRITES]
+    if count == TRANSACTION_QUEUE:
+        return False
+    pending = ch + PENDING + (line >> s[CHANNEL_BITS])
+    if not s[pending] & WRITE_PENDING:
+        s[pending] |= WRITE_PENDING
+        s[ch + WRITE_BUFFER + count] = line
+        s[ch + WRITES] = count + 1
+    s[ch + OUTSTANDING] += 1
+    answer(s, ch, WRITE_ANSWER - side, clock + POSTED_CLOCKS)
+    return True
+
+
+@kernel
+def _accept_read(s: Ints, ch: int, line: int, tag: int, clock: int) -> bool:
+    count = s[ch + READS]
+    waiting = count
+    if not s[DUAL]:
+        waiting += s[ch + PIM_SENT] - s[ch + PIM_QUEUED]
+    if waiting >= TRANSACTION_QUEUE:
+        return False
+    pending = ch + PENDING + (line >> s[CHANNEL_BITS])
+    s[ch + OUTSTANDING] += 1
+    if s[pending] & WRITE_PENDING:
+        answer(s, ch, tag, clock + POSTED_CLOCKS)
+    elif s[pending] & READS_PENDING:
+        s[pending] = s[pending] % 256 + 1 + 256 * tag
+    else:
+        s[pending] = 1
+        s[ch + READ_QUEUE + 2 * count] = line
+        s[ch + READ_QUEUE + 2 * count + 1] = tag
+        s[ch + READS] = count + 1
+    return True
+
+
+@kernel
+def bank_of(s: Ints, line: int) -> int:
+    """Return the bank of a line: banks, bank groups and ranks take turns row by row."""
+    return (line >> (s[CHANNEL_BITS] + s[COLUMN_BITS])) & ((1 << s[BANK_BITS]) - 1)
+
+
+@kernel
+def row_of(s: Ints, line: int) -> int:
+    """Return the row of a line in its bank."""
+    return line >> (s[CHANNEL_BITS] + s[COLUMN_BITS] + s[BANK_BITS])
+
+
+@kernel
+def schedule(s: Ints, ch: int) -> None:
+    """Move one transaction to a command queue."""
+    locked = s[ch + LOCKED_LINE] >= 0
+    writes = s[ch + WRITES]
+    if not locked and s[ch + DRAIN] == 0:
+        idle = (s[ch + ROW_MASK] | s[ch + HIT_MASK]) == 0
+        if writes == TRANSACTION_QUEUE or (writes > DRAIN_ABOVE and idle):
+            s[ch + DRAIN] = writes
+    draining = not locked and s[ch + DRAIN] > 0
+    pim_waiting = s[ch + PIM_SENT] - s[ch + PIM_QUEUED]
+    pim_queued = s[ch + PIM_QUEUED] - s[ch + PIM_HEAD]
+    if s[DUAL]:
+        if pim_waiting and not locked and not (draining and pim_queued >= 2):
+            if pim_queued < 2 or s[ch + READS] == 0:
+                if pim_queued < COMMAND_QUEUE:
+                    s[ch + PIM_QUEUED] += 1
+                return
+            draining = False
+    elif not draining and pim_waiting:
+        if pim_queued < COMMAND_QUEUE:
+            s[ch + PIM_QUEUED] += 1
+        return
+    elif pim_queued:
+        return
+    if draining:
+        _schedule_write(s, ch)
+    elif s[ch + READS]:
+        _schedule_read(s, ch)
+
+
+@kernel
+def _schedule_write(s: Ints, ch: int) -> None:
+    """Move the first write whose bank has room, unless a read of its line must go first."""
+    count = s[ch + WRITES]
+    for i in range(count):
+        line = s[ch + WRITE_BUFFER + i]
+        bank = bank_of(s, line)
+        if s[ch + BANK + bank * BANK_FIELDS + COUNT] == COMMAND_QUEUE:
+            continue
+        if s[ch + PENDING + (line >> s[CHANNEL_BITS])] & READS_PENDING:
+            for j in range(s[ch + READS]):
+                if s[ch + READ_QUEUE + 2 * j] == line:
+                    s[ch + LOCKED_LINE] = line
+            s[ch + DRAIN] = 0
+            return
+        enqueue(s, ch, bank, row_of(s, line), 1, 0, line)
+        for j in range(ch + WRITE_BUFFER + i, ch + WRITE_BUFFER + count - 1):
+            s[j] = s[j + 1]
+        s[ch + WRITES] = count - 1
+        s[ch + DRAIN] -= 1
+        return
+
+
+@kernel
+def _schedule_read(s: Ints, ch: int) -> None:
+    """Move the first read whose bank has room."""
+    count = s[ch + READS]
+    for i in range(count):
+        line, tag = s[ch + READ_QUEUE + 2 * i], s[ch + READ_QUEUE + 2 * i + 1]
+        bank = bank_of(s, line)
+        if s[ch + BANK + bank * BANK_FIELDS + COUNT] == COMMAND_QUEUE:
+            continue
+        if s[ch + LOCKED_LINE] == line:
+            s[ch + LOCKED_LINE] = -1
+        enqueue(s, ch, bank, row_of(s, line), 0, tag, line)
+        for j in range(ch + READ_QUEUE + 2 * i, ch + READ_QUEUE + 2 * count - 2):
+            s[j] = s[j + 2]
+        s[ch + READS] = count - 1
+        return
