@@ -93,7 +93,7 @@ class DramTiming:
     rtrs: int
     rfc: int
     refi: int
-    """Clocks between two refreshes of a rank; ranks take turns, so one is due every refi / ranks."""
+    """Clocks between two refreshes of a rank; ranks take turns: one is due every refi / ranks."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -26,7 +26,7 @@ def ceil_div(a: int, b: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvLayout:
-    """Attention of one shard in PIM: `groups` query heads share each of the `heads` stored heads."""
+    """Attention of one shard in PIM: `groups` query heads share each of the `heads` stored ones."""
 
     heads: int
     head_width: int

@@ -145,6 +145,16 @@ GLOSSARY: dict[str, Term] = {
     "probes_per_product": Term(
         "probes", "Table slots looked at for each partial product; 0 without a hash table."
     ),
+    "npu_utilisation": Term("fraction", "Share of the clocks in which a systolic array works."),
+    "pim_utilisation": Term("fraction", "Share of the clocks in which the banks multiply."),
+    "bandwidth_utilisation": Term(
+        "fraction", "Bytes over the channels, over what they could move."
+    ),
+    "cycles_per_layer": Term("cycles", "Clocks of one decoder layer for the whole batch."),
+    "tokens_per_s": Term("tokens/s", "Tokens generated per second, all pipeline stages full."),
+    "stages": Term("cycles", "Clocks of each stage of the plan, by its letter."),
+    "operators": Term("cycles", "Clocks of each operator of a decoder layer, by its name."),
+    "commands": Term("commands", "DRAM and PIM commands issued, by their name."),
     "phases": Term("cycles", "Cycles of each phase of a sparse product; they add up to cycles."),
     "traffic": Term("bytes", "Off-chip bytes by what they carry: a, b, partial results, c."),
     "results": Term("-", "The summary of each version, where several were run."),

@@ -11,7 +11,7 @@ from workloads.errors import InputError
 from workloads.llm import Decoder, find
 
 System = Literal["npu-only", "npu-pim", "neupims"]
-Preset = Literal["published-simulator", "paper"]
+Preset = Literal["published-simulator"]
 SubBatch = Literal["off", "on", "auto"]
 
 SUB_BATCHES_FROM = 256
@@ -23,7 +23,7 @@ class Config:
     """One device: an NPU and 32 channels of HBM whose banks multiply, and the shard it works on."""
 
     preset: Preset = "published-simulator"
-    """Whose behaviour: that of the authors' simulator with its artefacts, or that of the paper."""
+    """Whose behaviour: that of the authors' simulator, with its artefacts."""
 
     system: System = "neupims"
     """npu-only; npu-pim: one row buffer a bank, NPU and PIM in turn; neupims: two, side by side."""

@@ -35,7 +35,7 @@ RUN_OPTIONS = (
     RunOption(
         name="--no-refresh", help="No refresh.", values=(), field="refresh", flag_value="off"
     ),
-    RunOption(name="--preset", help="published-simulator or paper.", field="preset"),
+    RunOption(name="--preset", help="published-simulator.", field="preset"),
     RunOption(name="--requests", help="seq_len,ch_idx CSV, or alpaca|sharegpt[:BATCH[:SEED]]."),
 )
 
@@ -57,14 +57,9 @@ def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatc
 
 def simulate(config: Config, plan: Plan) -> Report:
     """Return clocks, traffic and energy of the simulated layers: one, or two with sub-batches."""
-    if config.preset == "paper":
-        from simulator.accelerators.neupims import analytic
+    from simulator.accelerators.neupims import stepped
 
-        outcome = analytic.run(config, plan)
-    else:
-        from simulator.accelerators.neupims import stepped
-
-        outcome = stepped.run(config, plan)
+    outcome = stepped.run(config, plan)
     rows = [
         _row(config, plan, op, f"{stage.name}.{op.name}", outcome.operators)
         for stage in plan.stages
