@@ -11,6 +11,7 @@ from typing import Any
 from simulator import run_options
 from simulator.accelerators import find
 from simulator.accelerators import names as accelerator_names
+from simulator.cli import output
 from simulator.configuration import override, parse_settings
 from simulator.report import Report
 from workloads.errors import InputError
@@ -218,8 +219,9 @@ def _takes(name: str, workload: Workload) -> bool:
     if getattr(model, "STEPS_NON_ZEROS", False) or (own and not isinstance(own(), Workload)):
         return False
     try:
-        model.schedule(model.Config(), replace(workload, operations=workload.operations[:1]))
-    except InputError:
+        model.schedule(model.Config(), workload)
+    except InputError as error:
+        output.say(f"note: all leaves out {name}: {error}")
         return False
     return True
 
