@@ -19,6 +19,7 @@ from simulator.dram.state import (
     DELAY_FROM,
     ENTRY_FIELDS,
     FAW,
+    FREED,
     GROUP_READY,
     HEAD,
     HIT_MASK,
@@ -100,9 +101,10 @@ def answer(s: Ints, ch: int, tag: int, clock: int) -> None:
     """Send an answer that leaves the channel at `clock`; the core sees it two clocks later."""
     slot = WHEEL + ((clock + 2) & (WHEEL_SLOTS - 1)) * WHEEL_ROOM
     count = s[slot]
-    s[slot + 1 + 2 * count] = ch
-    s[slot + 2 + 2 * count] = tag
+    s[slot + 1 + count] = tag
     s[slot] = count + 1
+    if tag >= 0:
+        s[ch + FREED + ((clock + 1) & (WHEEL_SLOTS - 1))] += 1
 
 
 @kernel

@@ -28,6 +28,7 @@ from simulator.dram.state import (
     COMMAND_COUNT,
     COUNT,
     DUAL,
+    FREED,
     GROUPS,
     GWRITE_DONE,
     GWRITING,
@@ -39,6 +40,7 @@ from simulator.dram.state import (
     LINE_COUNT,
     LINE_NEXT,
     OPEN_ROW,
+    OUTSTANDING,
     PENDING,
     PIM_CLOCKS,
     PIM_END,
@@ -66,6 +68,7 @@ from simulator.dram.state import (
     SLACK,
     TAG,
     TRANSFER_NEXT,
+    WHEEL_SLOTS,
     WRITES,
     WRITES_QUEUED,
     Ints,
@@ -94,7 +97,7 @@ def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
         return False
     if s[ch + REFRESH_AT] < end or s[ch + REFRESH_DUE] >= 0:
         return False
-    if s[ch + PIM_HEAD] < s[ch + PIM_END] or s[ch + GWRITING]:
+    if s[ch + PIM_HEAD] < s[ch + PIM_END] or s[ch + GWRITING] or s[ch + OUTSTANDING]:
         return False
     for side in range(2):
         sent = npu[0, 0] if side == 0 else other[0, 0]
@@ -107,6 +110,9 @@ def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
 @kernel
 def tick(s: Ints, ch: int, program: Ints, clock: int) -> None:
     """Advance the controller of a channel by one clock: one command, one scheduled transaction."""
+    freed = ch + FREED + (clock & (WHEEL_SLOTS - 1))
+    s[ch + OUTSTANDING] -= s[freed]
+    s[freed] = 0
     if clock == s[ch + REFRESH_AT]:
         _refresh_falls_due(s, ch)
     if s[ch + GWRITING] and 0 <= s[ch + GWRITE_DONE] <= clock:

@@ -186,7 +186,6 @@ def _accept_write(s: Ints, ch: int, line: int, side: int, clock: int) -> bool:
         s[pending] |= WRITE_PENDING
         s[ch + WRITE_BUFFER + count] = line
         s[ch + WRITES] = count + 1
-    s[ch + OUTSTANDING] += 1
     answer(s, ch, WRITE_ANSWER - side, clock + POSTED_CLOCKS)
     return True
 

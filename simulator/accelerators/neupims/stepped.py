@@ -15,7 +15,7 @@ from simulator.dram import state
 
 OUTSTANDING = 4352
 OUTSTANDING_NPU_ONLY = 96
-"""Requests of a channel without an answer, in the PIM branches and in the NPU-only branch."""
+"""Reads of a channel without an answer, in the PIM branches and in the NPU-only branch."""
 
 FIRST_CLOCK = 1
 """The scheduler needs a clock before the first operator starts."""
