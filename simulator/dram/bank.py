@@ -10,6 +10,7 @@ from simulator.dram.state import (
     ACTIVATIONS,
     ACTIVE_CLOCKS,
     ACTIVE_SINCE,
+    ANSWERED,
     BANK,
     BANK_FIELDS,
     COMMAND_COUNT,
@@ -19,7 +20,6 @@ from simulator.dram.state import (
     DELAY_FROM,
     ENTRY_FIELDS,
     FAW,
-    FREED,
     GROUP_READY,
     HEAD,
     HIT_MASK,
@@ -30,6 +30,7 @@ from simulator.dram.state import (
     MAX_RANKS,
     OPEN_BANKS,
     OPEN_ROW,
+    PIM_ANSWER,
     PIM_ROW,
     QUEUE,
     RANK_OF,
@@ -103,8 +104,8 @@ def answer(s: Ints, ch: int, tag: int, clock: int) -> None:
     count = s[slot]
     s[slot + 1 + count] = tag
     s[slot] = count + 1
-    if tag >= 0:
-        s[ch + FREED + ((clock + 1) & (WHEEL_SLOTS - 1))] += 1
+    if tag > PIM_ANSWER:
+        s[ch + ANSWERED + (clock & (WHEEL_SLOTS - 1))] += 1
 
 
 @kernel

@@ -21,6 +21,7 @@ from simulator.dram.bank import (
     open_row,
 )
 from simulator.dram.state import (
+    ANSWERED,
     BANK,
     BANK_FIELDS,
     BANKS,
@@ -28,7 +29,6 @@ from simulator.dram.state import (
     COMMAND_COUNT,
     COUNT,
     DUAL,
-    FREED,
     GROUPS,
     GWRITE_DONE,
     GWRITING,
@@ -61,6 +61,7 @@ from simulator.dram.state import (
     REFRESH_RANK,
     REFRESHING,
     RESERVED_ROW,
+    RESPONSES,
     ROW,
     ROW_MASK,
     RP,
@@ -110,9 +111,9 @@ def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
 @kernel
 def tick(s: Ints, ch: int, program: Ints, clock: int) -> None:
     """Advance the controller of a channel by one clock: one command, one scheduled transaction."""
-    freed = ch + FREED + (clock & (WHEEL_SLOTS - 1))
-    s[ch + OUTSTANDING] -= s[freed]
-    s[freed] = 0
+    answered = ch + ANSWERED + (clock & (WHEEL_SLOTS - 1))
+    s[ch + RESPONSES] += s[answered]
+    s[answered] = 0
     if clock == s[ch + REFRESH_AT]:
         _refresh_falls_due(s, ch)
     if s[ch + GWRITING] and 0 <= s[ch + GWRITE_DONE] <= clock:

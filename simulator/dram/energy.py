@@ -2,9 +2,9 @@
 
 Source: the Micron power model as DRAMsim3 computes it (Li et al., IEEE CAL 2020): the current above
 standby, times the supply, times the time of the command. PIM commands as multiples of these
-(NeuPIMs, ASPLOS 2024, section on power; its simulator): GWRITE reads a whole row, G_ACT is four ACT, COMP
-takes four times the power of RD (Newton, MICRO 2020), READRES moves as many bytes as one RD. A
-second row buffer adds its own standby power.
+(NeuPIMs, ASPLOS 2024, section on power; its simulator): GWRITE reads a whole row, G_ACT is four
+ACT, COMP takes four times the power of RD (Newton, MICRO 2020), READRES moves as many bytes as one
+RD. A second row buffer adds its own standby power.
 """
 
 from __future__ import annotations

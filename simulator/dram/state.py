@@ -117,6 +117,7 @@ FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
     REFRESH_AT,
     REFRESHING,
     OUTSTANDING,
+    RESPONSES,
     ROW_MASK,
     HIT_MASK,
     PIM_SENT,
@@ -138,12 +139,12 @@ FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
     _LINE_COUNT_2,
     PIM_CLOCKS,
     PIM_NOT_BEFORE,
-) = range(33)
+) = range(34)
 """Scalars of a channel. Those in pairs belong to the NPU's and the PIM's stream of transfers."""
 
-FREED = 40
-"""Reads that are answered in each clock, modulo WHEEL_SLOTS."""
-COUNTS = FREED + WHEEL_SLOTS
+ANSWERED = 40
+"""Requests that are answered in each clock, modulo WHEEL_SLOTS."""
+COUNTS = ANSWERED + WHEEL_SLOTS
 """Commands issued, by command."""
 OPEN_BANKS = COUNTS + COMMAND_COUNT
 """Open banks by buffer (normal, PIM) and rank, then since when one is, then clocks with one."""
@@ -185,7 +186,7 @@ def device_state(
     """Return the state of idle channels: those numbered `channels` out of `device_channels`.
 
     Transfers address `span_bytes` and start again at 0 after that. `outstanding` bounds the
-    reads of a channel without an answer, `elements_per_transfer` the length of a transfer.
+    requests of a channel without an answer, `elements_per_transfer` the length of a transfer.
     """
     _check_size(timing)
     lines = -(-span_bytes // (timing.access_bytes * device_channels)) + 2

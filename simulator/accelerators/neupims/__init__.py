@@ -4,19 +4,19 @@
 three branches are the systems `neupims`, `npu-pim` and `npu-only`.
 
 *Exact*, preset `published-simulator`: clocks of every stage and operator of that simulator. It is
-stepped clock by clock with the same decisions in the same order (`device`, `simulator.dram`): on the
-published runs no operator is off by more than a few clocks without sub-batches. Its artefacts are
-kept: a GEMM is one tile of a scratchpad of 131 MB; of a result only a square corner is stored;
-vector work sees empty rows; addresses run through 10 x width^2 bytes over and over, whatever the
-tensor; writes are posted; npu-pim hands over one PIM instruction a clock for all channels.
+stepped clock by clock with the same decisions in the same order (`device`, `simulator.dram`). Its
+artefacts are kept: a scratchpad holds 131 MB, so that most products are one tile; of a result only
+a square corner is stored; vector work sees empty rows; addresses run through 10 x width^2 bytes
+over and over, whatever the tensor; writes are posted; npu-pim hands over one PIM instruction a
+clock for all channels together; the cache holds one layer.
 
 *Exact*, preset `paper`: time of PIM streams (`simulator.dram.closed_form`, proved equal to the
 stepped controller).
 
 *Approximate*: with sub-batches the packets of NPU and PIM do not delay each other on the
 interconnect (within 3 % of a stage). Preset `paper`: see `analytic`. Grouped-query attention
-repeats the PIM work of a stored head for each query head. Energy is that of `simulator.energy` and of DRAM
-currents.
+repeats the PIM work of a stored head for each query head. Energy: `simulator.energy` and
+`simulator.dram.energy`.
 
 *Ignored*: prefill, communication between devices, embedding and output layer; where queries,
 probabilities and new keys and values are written before PIM uses them.

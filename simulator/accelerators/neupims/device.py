@@ -356,11 +356,17 @@ def run_stage(
     other_stream: Ints,
     cursor: Ints,
     clock: int,
+    start: int,
 ) -> int:
-    """Run both sides from `clock` up to their OPERATORS_END; return the clock when both ended.
+    """Run both sides up to their OPERATORS_END; return the clock when both ended.
 
-    The channels may follow some clocks behind the core: no answer is faster than WINDOW clocks.
+    The channels go on from `clock`, the core begins at `start`. The channels may follow some clocks
+    behind the core: no answer is faster than WINDOW clocks.
     """
+    for i in range(s[CHANNELS]):
+        ch = FIRST_RECORD + i * s[STRIDE]
+        controller.run(s, ch, npu_stream, other_stream, pim_program, clock, start)
+    clock = start
     while True:
         now = clock
         while now < clock + WINDOW:

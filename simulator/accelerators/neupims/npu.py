@@ -2,8 +2,9 @@
 
 Source: published NeuPIMs simulator. Effects that come from its code, not from the paper:
 
-- The scratchpads hold 131 MB, so that most products are one tile. The operand that stays in the array is a block of the activations; the weights
-  stream. Weights are loaded once, block by block, and are then there for every further 128 rows.
+- The scratchpads hold 131 MB, so that most products are one tile. The operand that stays in the
+  array is a block of the activations; the weights stream. They are loaded once, block by block, and
+  are then there for every further 128 rows.
 - Of a result only a square corner, as many rows as columns, is stored. A block counts as complete
   whenever no step on it is in flight: blocks are stored after their first step, and those that the
   bias fills as soon as it is there.
