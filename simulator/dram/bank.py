@@ -10,6 +10,7 @@ from simulator.dram.state import (
     ACTIVATIONS,
     ACTIVE_CLOCKS,
     ACTIVE_SINCE,
+    ANSWERED,
     BANK,
     BANK_FIELDS,
     COMMAND_COUNT,
@@ -29,6 +30,7 @@ from simulator.dram.state import (
     MAX_RANKS,
     OPEN_BANKS,
     OPEN_ROW,
+    PIM_ANSWER,
     PIM_ROW,
     QUEUE,
     RANK_OF,
@@ -100,9 +102,10 @@ def answer(s: Ints, ch: int, tag: int, clock: int) -> None:
     """Send an answer that leaves the channel at `clock`; the core sees it two clocks later."""
     slot = WHEEL + ((clock + 2) & (WHEEL_SLOTS - 1)) * WHEEL_ROOM
     count = s[slot]
-    s[slot + 1 + 2 * count] = ch
-    s[slot + 2 + 2 * count] = tag
+    s[slot + 1 + count] = tag
     s[slot] = count + 1
+    if tag > PIM_ANSWER:
+        s[ch + ANSWERED + (clock & (WHEEL_SLOTS - 1))] += 1
 
 
 @kernel

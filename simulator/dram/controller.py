@@ -21,6 +21,7 @@ from simulator.dram.bank import (
     open_row,
 )
 from simulator.dram.state import (
+    ANSWERED,
     BANK,
     BANK_FIELDS,
     BANKS,
@@ -39,6 +40,7 @@ from simulator.dram.state import (
     LINE_COUNT,
     LINE_NEXT,
     OPEN_ROW,
+    OUTSTANDING,
     PENDING,
     PIM_CLOCKS,
     PIM_END,
@@ -59,6 +61,7 @@ from simulator.dram.state import (
     REFRESH_RANK,
     REFRESHING,
     RESERVED_ROW,
+    RESPONSES,
     ROW,
     ROW_MASK,
     RP,
@@ -66,6 +69,7 @@ from simulator.dram.state import (
     SLACK,
     TAG,
     TRANSFER_NEXT,
+    WHEEL_SLOTS,
     WRITES,
     WRITES_QUEUED,
     Ints,
@@ -94,7 +98,7 @@ def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
         return False
     if s[ch + REFRESH_AT] < end or s[ch + REFRESH_DUE] >= 0:
         return False
-    if s[ch + PIM_HEAD] < s[ch + PIM_END] or s[ch + GWRITING]:
+    if s[ch + PIM_HEAD] < s[ch + PIM_END] or s[ch + GWRITING] or s[ch + OUTSTANDING]:
         return False
     for side in range(2):
         sent = npu[0, 0] if side == 0 else other[0, 0]
@@ -107,6 +111,9 @@ def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
 @kernel
 def tick(s: Ints, ch: int, program: Ints, clock: int) -> None:
     """Advance the controller of a channel by one clock: one command, one scheduled transaction."""
+    answered = ch + ANSWERED + (clock & (WHEEL_SLOTS - 1))
+    s[ch + RESPONSES] += s[answered]
+    s[answered] = 0
     if clock == s[ch + REFRESH_AT]:
         _refresh_falls_due(s, ch)
     if s[ch + GWRITING] and 0 <= s[ch + GWRITE_DONE] <= clock:

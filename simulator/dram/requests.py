@@ -40,6 +40,7 @@ from simulator.dram.state import (
     PIM_SENT,
     READ_QUEUE,
     READS,
+    RESPONSES,
     ROW_MASK,
     SPAN_BYTES,
     TRANSACTION_QUEUE,
@@ -131,7 +132,8 @@ def accept(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int) 
     """Take requests off the interconnect: each side's queue gives at most two a clock.
 
     The NPU's queue holds its transfers; the other one holds the PIM instructions and the transfers
-    of the side that works with them, in the order in which the core sent them.
+    of the side that works with them, in the order in which the core sent them. An answer on its way
+    back makes room for one more request.
     """
     for _ in range(2):
         behind = clock
@@ -142,6 +144,9 @@ def accept(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int) 
         if not _accept_line(s, ch, 1, other, behind, clock) and waiting:
             _accept_pim(s, ch)
         _accept_line(s, ch, 0, npu, clock, clock)
+        if s[ch + RESPONSES]:
+            s[ch + RESPONSES] -= 1
+            s[ch + OUTSTANDING] -= 1
 
 
 @kernel

@@ -31,7 +31,7 @@ TRANSACTION_QUEUE = 32
 NEVER = 1 << 60
 MAX_BANKS, MAX_GROUPS, MAX_RANKS = 32, 8, 4
 COMMAND_COUNT = len(COMMANDS)
-WHEEL_SLOTS, WHEEL_ROOM = 32, 512
+WHEEL_SLOTS, WHEEL_ROOM = 32, 256
 """Clocks that an answer may lie ahead, and answers of all channels in one clock."""
 
 PARAMETERS = (
@@ -99,7 +99,7 @@ DELAY_FROM = RANK_OF + MAX_BANKS
 DELAYS = DELAY_FROM + COMMAND_COUNT + 1
 WHEEL = 1024
 """Answers on their way to the core: for each clock modulo WHEEL_SLOTS their number, then their
-channels and tags. A tag of 0 or more is a load, a group of PIM sums is PIM_ANSWER - group, a write
+tags. A tag of 0 or more is a load, a group of PIM sums is PIM_ANSWER - group, a write
 of stream i is WRITE_ANSWER - i."""
 WRITE_ANSWER, PIM_ANSWER = -1, -3
 FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
@@ -117,6 +117,7 @@ FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
     REFRESH_AT,
     REFRESHING,
     OUTSTANDING,
+    RESPONSES,
     ROW_MASK,
     HIT_MASK,
     PIM_SENT,
@@ -138,10 +139,12 @@ FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
     _LINE_COUNT_2,
     PIM_CLOCKS,
     PIM_NOT_BEFORE,
-) = range(33)
+) = range(34)
 """Scalars of a channel. Those in pairs belong to the NPU's and the PIM's stream of transfers."""
 
-COUNTS = 40
+ANSWERED = 40
+"""Requests that are answered in each clock, modulo WHEEL_SLOTS."""
+COUNTS = ANSWERED + WHEEL_SLOTS
 """Commands issued, by command."""
 OPEN_BANKS = COUNTS + COMMAND_COUNT
 """Open banks by buffer (normal, PIM) and rank, then since when one is, then clocks with one."""

@@ -21,6 +21,7 @@ from simulator.accelerators.neupims.program import (
     BOUNDS_AT,
     EARLY_LOAD,
     GAP,
+    GATES_AT,
     GROUP_FROM,
     GROUPED,
     GROUPS_AT,
@@ -56,7 +57,6 @@ from simulator.dram.state import (
     DEVICE_CHANNELS,
     FIRST_RECORD,
     NUMBER,
-    OUTSTANDING,
     PIM_ANSWER,
     PIM_END,
     PIM_HEAD,
@@ -193,10 +193,14 @@ def _start(s: Ints, e: Ints, p: Ints, q: Ints, clock: int) -> None:
 
 @kernel
 def _load(s: Ints, e: Ints, p: Ints, transfers: Ints, cursor: Ints, clock: int) -> None:
-    """Send the loads of the operator: all at once, or one a clock."""
-    first, end = _from(p, e[OPERATOR], LOAD_FROM), _from(p, e[OPERATOR] + 1, LOAD_FROM)
+    """Send the loads of the operator whose gate is open: all at once, or one a clock."""
+    operator = e[OPERATOR]
+    first, end = _from(p, operator, LOAD_FROM), _from(p, operator + 1, LOAD_FROM)
+    steps = _from(p, operator + 1, STEP_FROM) - _from(p, operator, STEP_FROM)
     while e[NEXT_LOAD] < end:
         load = e[NEXT_LOAD]
+        if p[p[GATES_AT] + load] > steps - e[STEPS_LEFT]:
+            return
         lines = _send(s, transfers, cursor, p[p[LOADS_AT] + load], 0, load - first, clock)
         e[e[LOADS_LEFT_AT] + load - first] = lines
         e[ANSWERS_LEFT] += lines
@@ -300,12 +304,11 @@ def _answers(s: Ints, npu: Ints, other: Ints, clock: int) -> None:
     """Hand the core the data and acknowledgements that reach it with this clock."""
     slot = WHEEL + (clock & (WHEEL_SLOTS - 1)) * WHEEL_ROOM
     for i in range(s[slot]):
-        ch, tag = s[slot + 1 + 2 * i], s[slot + 2 + 2 * i]
+        tag = s[slot + 1 + i]
         if tag <= PIM_ANSWER:
             other[other[LOADS_LEFT_AT] + PIM_ANSWER - tag] -= 1
             other[ANSWERS_LEFT] -= 1
             continue
-        s[ch + OUTSTANDING] -= 1
         if tag == WRITE_ANSWER:
             npu[WRITES_LEFT] -= 1
         elif tag < 0:
@@ -353,11 +356,17 @@ def run_stage(
     other_stream: Ints,
     cursor: Ints,
     clock: int,
+    start: int,
 ) -> int:
-    """Run both sides from `clock` up to their OPERATORS_END; return the clock when both ended.
+    """Run both sides up to their OPERATORS_END; return the clock when both ended.
 
-    The channels may follow some clocks behind the core: no answer is faster than WINDOW clocks.
+    The channels go on from `clock`, the core begins at `start`. The channels may follow some clocks
+    behind the core: no answer is faster than WINDOW clocks.
     """
+    for i in range(s[CHANNELS]):
+        ch = FIRST_RECORD + i * s[STRIDE]
+        controller.run(s, ch, npu_stream, other_stream, pim_program, clock, start)
+    clock = start
     while True:
         now = clock
         while now < clock + WINDOW:
