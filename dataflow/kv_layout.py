@@ -152,12 +152,12 @@ def check_capacity(
     tiles_per_channel: int,
     name: str,
 ) -> None:
-    """Raise `InputError` naming the request (by its line in a trace) that fits no more."""
+    """Raise `InputError` naming the first request that fits no more, and its line in a trace."""
     used: dict[int, int] = {}
     for i, (length, channel) in enumerate(zip(lengths, channels_of, strict=True)):
         used[channel] = used.get(channel, 0) + layout.tiles(length)
         if used[channel] > tiles_per_channel:
             raise InputError(
-                f"{name} line {i + 2}: {length} tokens do not fit into channel {channel}, whose "
-                f"cache has room for {tiles_per_channel} tiles"
+                f"{name}, request {i + 1} (line {i + 2} of a trace): {length} tokens do not fit "
+                f"into channel {channel}, whose cache has room for {tiles_per_channel} tiles"
             )

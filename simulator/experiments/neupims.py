@@ -9,6 +9,7 @@ import numpy as np
 from simulator import published
 from simulator.accelerators import neupims
 from simulator.report import Report
+from workloads.errors import InputError
 from workloads.llm import RequestBatch, read_requests
 from workloads.llm.requests import warm_batch
 
@@ -95,3 +96,101 @@ def throughput() -> dict[str, float]:
         report = neupims.simulate(config, neupims.schedule(config, batch))
         found[row.quantity] = float(report.extra["tokens_per_s"])
     return found
+
+
+def claims() -> dict[str, float]:
+    """Return what the paper claims, on the preset that follows its text."""
+    points = [found for point in _points() if (found := _cycles_of_systems(*point))]
+    ratio = {pair: _mean_ratio(points, *pair) for pair in _PAIRS}
+    seven = [
+        found
+        for point in _points()
+        if point[0] == "gpt3-7b" and point[3] == "sharegpt"
+        if (found := _cycles_of_systems(*point))
+    ]
+    gain = {n: _sub_batch_gain(n) for n in (64, 128, 256)}
+    thirty = {s: _paper_report(s, "gpt3-30b", 4, 2, "sharegpt", 256) for s in _SYSTEMS}
+    values = {
+        "neupims over npu-only, mean": ratio["npu-only", "neupims"],
+        "neupims over npu-pim, mean": ratio["npu-pim", "neupims"],
+        "npu-pim over npu-only, mean": ratio["npu-only", "npu-pim"],
+        "two row buffers alone over npu-pim, 7B, sharegpt": _mean_ratio(seven, "npu-pim", "dual"),
+        **{f"sub-batches, 7B, sharegpt, {n} requests: gain": gain[n] for n in gain},
+        "memory energy over npu-only, 7B, sharegpt, 256 requests": _memory_energy(),
+    }
+    for system, report in thirty.items():
+        if report is not None and system != "npu-only":
+            for unit in ("npu", "pim"):
+                found = float(report.extra[f"{unit}_utilisation"])
+                values[f"{unit} utilisation, {system}, 30B, sharegpt, 256 requests"] = found
+    return values
+
+
+_SYSTEMS = ("npu-only", "npu-pim", "neupims")
+_PAIRS = (("npu-only", "neupims"), ("npu-pim", "neupims"), ("npu-only", "npu-pim"))
+_MODELS = (("gpt3-7b", 4, 1), ("gpt3-13b", 4, 1), ("gpt3-30b", 4, 2), ("gpt3-175b", 8, 4))
+"""The paper's models with their tensor- and pipeline-parallel devices."""
+
+
+def _points() -> list[tuple[str, int, int, str, int]]:
+    return [
+        (*model, dataset, batch)
+        for model in _MODELS
+        for dataset in ("alpaca", "sharegpt")
+        for batch in (64, 128, 256, 384, 512)
+    ]
+
+
+def _paper_report(
+    system: str, model: str, tp: int, pp: int, dataset: str, batch: int, sub_batch: str = "auto"
+) -> Report | None:
+    """Return a run of one pipeline stage with its share of the batch, None if it does not fit."""
+    config = neupims.Config(
+        system=system,  # type: ignore[arg-type]
+        model=model,
+        tensor_parallel=tp,
+        pipeline_parallel=pp,
+        sub_batch=sub_batch,  # type: ignore[arg-type]
+    )
+    requests = warm_batch(dataset, batch // pp, np.random.default_rng(0))
+    try:
+        return neupims.simulate(config, neupims.schedule(config, requests))
+    except InputError:
+        return None
+
+
+def _cycles_of_systems(model: str, tp: int, pp: int, dataset: str, batch: int) -> dict[str, float]:
+    """Return the clocks of a layer by system, `dual` for neupims without sub-batches."""
+    variants = {"npu-only": "off", "npu-pim": "off", "dual": "off", "neupims": "auto"}
+    found = {}
+    for name, sub_batch in variants.items():
+        system = "neupims" if name == "dual" else name
+        report = _paper_report(system, model, tp, pp, dataset, batch, sub_batch)
+        if report is None:
+            return {}
+        found[name] = float(report.extra["cycles_per_layer"])
+    return found
+
+
+def _mean_ratio(points: list[dict[str, float]], slow: str, fast: str) -> float:
+    return float(np.mean([point[slow] / point[fast] for point in points]))
+
+
+def _sub_batch_gain(batch: int) -> float:
+    clocks = []
+    for sub_batch in ("off", "on"):
+        report = _paper_report("neupims", "gpt3-7b", 4, 1, "sharegpt", batch, sub_batch)
+        assert report is not None
+        clocks.append(float(report.extra["cycles_per_layer"]))
+    return clocks[0] / clocks[1]
+
+
+def _memory_energy() -> float:
+    """Return the DRAM energy of a layer, neupims over npu-only."""
+    found = []
+    for system in ("neupims", "npu-only"):
+        report = _paper_report(system, "gpt3-7b", 4, 1, "sharegpt", 256)
+        assert report is not None
+        power = sum(v for name, v in report.energy_pj.items() if "dram" in name) / report.cycles
+        found.append(power * float(report.extra["cycles_per_layer"]))
+    return found[0] / found[1]

@@ -23,7 +23,11 @@ from workloads.llm.requests import DATASETS, warm_batch
 NPU_MACS = 8 * 128 * 128
 """Multiply-accumulates a clock of the eight systolic arrays."""
 SIZE = 128
+VECTOR_UNITS = 8
 SCRATCHPAD_BYTES = 1 << 20
+
+LANES = {"systolic arrays": "array", "vector units": "vector", "pim": "pim"}
+"""Lane of the timeline by what works."""
 
 RUN_OPTIONS = (
     RunOption(name="--model", help="Decoder, such as gpt3-7b or llama3-8b.", field="model"),
@@ -38,15 +42,24 @@ RUN_OPTIONS = (
     ),
     RunOption(name="--preset", help="paper (default) or published-simulator.", field="preset"),
     RunOption(name="--requests", help="seq_len,ch_idx CSV, or alpaca|sharegpt[:BATCH[:SEED]]."),
+    RunOption(name="--batch", help="Requests to draw from a data set (256)."),
 )
 
 
 def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatch:
     """Read `--requests`: a trace, or a data set's name with the size of a batch drawn from it."""
+    if "requests" not in options:
+        raise InputError("--batch needs --requests: a CSV file, alpaca or sharegpt")
     (text,) = options["requests"]
+    given = options.get("batch")
     name, *numbers = text.split(":")
     if name not in DATASETS:
+        if given:
+            raise InputError(f"--batch belongs to alpaca and sharegpt; {text} names its requests")
         return read_requests(Path(text))
+    if given and numbers:
+        raise InputError(f"--batch cannot be combined with {text}; give one size")
+    numbers = numbers or list(given or ())
     try:
         batch, seed, *rest = [*(int(n) for n in numbers), *(256, 0)[len(numbers) :]]
     except ValueError:
@@ -59,8 +72,12 @@ def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatc
 def simulate(config: Config, plan: Plan) -> Report:
     """Return clocks, traffic and energy of the simulated layers: one, or two with sub-batches."""
     outcome = _outcome(config, plan)
+    starts = _starts(plan, outcome)
     rows = [
-        _row(config, plan, op, f"{stage.name}.{op.name}", outcome.operators)
+        {
+            **_row(config, plan, op, name := f"{stage.name}.{op.name}", outcome.operators),
+            "start_cycles": starts[name],
+        }
         for stage in plan.stages
         for op in (*stage.npu, *stage.pim)
     ]
@@ -90,6 +107,20 @@ def simulate(config: Config, plan: Plan) -> Report:
             "bandwidth_utilisation": _bandwidth(config, outcome.commands, cycles),
         },
     )
+
+
+def _starts(plan: Plan, outcome: Outcome) -> dict[str, int]:
+    """Return the clock at which each operator starts: one after the other on either side."""
+    starts, begun = dict[str, int](), 0
+    for stage in plan.stages:
+        for side in (stage.npu, stage.pim):
+            clock = begun
+            for op in side:
+                name = f"{stage.name}.{op.name}"
+                starts[name] = clock
+                clock += outcome.operators[name]
+        begun += outcome.stages[stage.name]
+    return starts
 
 
 def _outcome(config: Config, plan: Plan) -> Outcome:
@@ -152,6 +183,8 @@ def _row(
             moved = (3 if op.kind == "residual" else 2) * 2 * op.rows * op.width
             kind, array = op.kind, "vector units"
     compute = min(cycles, ceil_div(issued, rate))
+    if isinstance(op, RowWork):
+        compute = min(cycles, ceil_div(op.rows * ceil_div(op.width, SIZE), VECTOR_UNITS))
     memory = ceil_div(moved, int(config.channels * config.timing.bytes_per_clock))
     return {
         "name": name,
@@ -169,6 +202,7 @@ def _row(
         "dram_bytes": moved,
         "compulsory_bytes": moved,
         "bottleneck": "dram" if memory > compute else array,
+        "resource": LANES[array],
     }
 
 
