@@ -68,7 +68,7 @@ def _clocks(quantity: str, inputs: dict[str, str]) -> float:
 
 
 def commands() -> dict[str, float]:
-    """Return numbers and energies of DRAM commands."""
+    """Return numbers and energies of DRAM commands, and the average power."""
     found = {}
     for row in published.read("neupims/commands"):
         report = _run(row.inputs["trace"], row.inputs["system"], "off", True, "auto")
@@ -77,7 +77,11 @@ def commands() -> dict[str, float]:
             found[row.quantity] = float(report.extra["commands"][name])
             continue
         parts = {k.removeprefix("dram "): v for k, v in report.energy_pj.items() if "dram" in k}
-        found[row.quantity] = (sum(parts.values()) if name == "total" else parts[name]) * 1e-6
+        energy_pj = sum(parts.values()) if name == "total" else parts[name]
+        if row.inputs["kind"] == "power":
+            found[row.quantity] = energy_pj * 1e-12 / report.seconds
+        else:
+            found[row.quantity] = energy_pj * 1e-6
     return found
 
 
@@ -121,8 +125,8 @@ def claims() -> dict[str, float]:
     for system, report in thirty.items():
         if report is not None and system != "npu-only":
             for unit in ("npu", "pim"):
-                found = float(report.extra[f"{unit}_utilisation"])
-                values[f"{unit} utilisation, {system}, 30B, sharegpt, 256 requests"] = found
+                quantity = f"{unit} utilisation, {system}, 30B, sharegpt, 256 requests"
+                values[quantity] = float(report.extra[f"{unit}_utilisation"])
     return values
 
 

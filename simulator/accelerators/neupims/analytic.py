@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,15 @@ from dataflow.kv_layout import KvLayout, ceil_div
 from simulator.accelerators.neupims.config import Config
 from simulator.accelerators.neupims.npu import ARRAYS, SIZE, softmax_clocks
 from simulator.accelerators.neupims.outcome import Outcome
-from simulator.accelerators.neupims.plan import Attention, Operator, Plan, Product, RowWork
+from simulator.accelerators.neupims.plan import (
+    AllReduce,
+    Attention,
+    Operator,
+    Plan,
+    Product,
+    RowWork,
+)
+from simulator.collectives import Link, all_reduce_seconds
 from simulator.dram import closed_form
 from simulator.dram.striped import accesses_of, striped_clocks
 
@@ -102,6 +111,8 @@ def npu_work(config: Config, plan: Plan, op: Operator) -> Work:
         reads, writes = 2 * inputs * op.rows * op.width, 2 * op.rows * op.width
         clocks = max(_memory(config, reads + writes), ceil_div(passes, ARRAYS))
         return Work(clocks=clocks, reads_bytes=reads, writes_bytes=writes)
+    if isinstance(op, AllReduce):
+        return _all_reduce(config, op)
     lengths = [plan.batch.lengths[i] for i in op.requests]
     heads = plan.layout.heads
     reads = 2 * 2 * sum(lengths) * plan.layout.width
@@ -110,6 +121,13 @@ def npu_work(config: Config, plan: Plan, op: Operator) -> Work:
     arrays = ceil_div(blocks * SIZE * ceil_div(plan.layout.head_width, SIZE), ARRAYS)
     clocks = max(_memory(config, reads + writes), arrays + FILL)
     return Work(clocks=clocks, reads_bytes=reads, writes_bytes=writes, array_clocks=arrays)
+
+
+def _all_reduce(config: Config, op: AllReduce) -> Work:
+    """Return an all-reduce on a ring (`simulator.collectives`), no byte of it through the DRAM."""
+    link = Link(bytes_per_s=config.link_bytes_per_s, latency_s=0.0)
+    seconds = all_reduce_seconds(link, config.tensor_parallel, 2 * op.rows * op.width)
+    return Work(clocks=ceil(seconds * config.clock_hz), reads_bytes=0, writes_bytes=0)
 
 
 def product_work(config: Config, op: Product) -> Work:

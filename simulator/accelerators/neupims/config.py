@@ -68,6 +68,13 @@ class Config:
     """How products hold their weights: dense (16 bits), N:M such as 2:4 (values and positions), or
     qBgG such as q4g128 (B bits, and a scale of 16 bits for every G weights); preset paper."""
 
+    link_bytes_per_s: float = 0.0
+    """Bandwidth of the ring between tensor-parallel devices; 0 leaves their all-reduces out, as the
+    published simulator does; preset paper."""
+
+    output_layer: bool = False
+    """Whether the product with the vocabulary follows the last layer; preset paper."""
+
     clock_hz: float = 1e9
     """Clock of core and DRAM commands (published simulator)."""
 
@@ -76,14 +83,10 @@ class Config:
             self, "tensor_parallel", "pipeline_parallel", "channels", "clock_hz", "scratchpad_bytes"
         )
         weight_bits(self.weights)
-        if self.preset == "published-simulator" and (self.memory, self.weights) != (
-            "hbm2",
-            "dense",
-        ):
-            raise InputError(
-                "preset published-simulator must have memory hbm2 and weights dense: its simulator "
-                f"knows nothing else, not {self.memory} and {self.weights}"
-            )
+        if not 0 <= self.link_bytes_per_s < float("inf"):
+            raise InputError(f"link_bytes_per_s must be at least 0, not {self.link_bytes_per_s}")
+        if self.preset == "published-simulator":
+            self._check_published()
         banks = self.banks_per_group
         if not isinstance(banks, int) or banks < 0 or banks & (banks - 1):
             raise InputError(f"banks_per_group must be a power of two, or 0, not {banks}")
@@ -100,6 +103,22 @@ class Config:
                 f"sub_batch must be off for system {self.system}: only neupims runs NPU and PIM "
                 "side by side"
             )
+
+    def _check_published(self) -> None:
+        """Raise `InputError` for what the published simulator knows nothing of."""
+        fixed = {
+            "memory": "hbm2",
+            "banks_per_group": 0,
+            "weights": "dense",
+            "link_bytes_per_s": 0,
+            "output_layer": False,
+        }
+        for name, value in fixed.items():
+            if getattr(self, name) != value:
+                raise InputError(
+                    f"{name} must be {value} with preset published-simulator, whose simulator "
+                    f"knows nothing else, not {getattr(self, name)}"
+                )
 
     @property
     def decoder(self) -> Decoder:

@@ -11,7 +11,15 @@ import numpy as np
 from dataflow.kv_layout import ceil_div
 from simulator.accelerators.neupims.config import Config
 from simulator.accelerators.neupims.outcome import Outcome
-from simulator.accelerators.neupims.plan import Attention, Operator, Plan, Product, RowWork
+from simulator.accelerators.neupims.plan import (
+    OUTPUT,
+    AllReduce,
+    Attention,
+    Operator,
+    Plan,
+    Product,
+    RowWork,
+)
 from simulator.dram import energy as dram_energy
 from simulator.energy import FP16_MULTIPLY_PJ, FP32_ADD_PJ, sram_byte_pj
 from simulator.report import Report
@@ -26,7 +34,7 @@ SIZE = 128
 VECTOR_UNITS = 8
 SCRATCHPAD_BYTES = 1 << 20
 
-LANES = {"systolic arrays": "array", "vector units": "vector", "pim": "pim"}
+LANES = {"systolic arrays": "array", "vector units": "vector", "pim": "pim", "link": "link"}
 """Lane of the timeline by what works."""
 
 RUN_OPTIONS = (
@@ -83,7 +91,8 @@ def simulate(config: Config, plan: Plan) -> Report:
     ]
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
     cycles = sum(outcome.stages.values())
-    per_layer = cycles
+    output = outcome.stages.get(OUTPUT, 0)
+    per_layer = cycles - output
     if plan.split:
         per_layer = outcome.stages["C"] + outcome.stages["D"]
     return Report(
@@ -100,7 +109,7 @@ def simulate(config: Config, plan: Plan) -> Report:
             "cycles_per_layer": per_layer,
             "stages": outcome.stages,
             "operators": _operators(plan, outcome.operators),
-            "tokens_per_s": tokens_per_s(config, len(plan.channels_of), per_layer),
+            "tokens_per_s": tokens_per_s(config, len(plan.channels_of), per_layer, output),
             "commands": outcome.commands,
             "npu_utilisation": outcome.matrix_busy / cycles,
             "pim_utilisation": outcome.pim_busy / cycles,
@@ -133,12 +142,16 @@ def _outcome(config: Config, plan: Plan) -> Outcome:
     return stepped.run(config, plan)
 
 
-def tokens_per_s(config: Config, requests: int, cycles_per_layer: int) -> float:
+def tokens_per_s(
+    config: Config, requests: int, cycles_per_layer: int, output_cycles: int = 0
+) -> float:
     """Return tokens per second of one batch that passes all layers, every layer taking as long.
 
-    Pipeline stages work on it in turn: a request's next token needs its last one.
+    Pipeline stages work on it in turn: a request's next token needs its last one. `output_cycles`
+    follow the last layer.
     """
-    return requests * config.clock_hz / (config.decoder.layers * cycles_per_layer)
+    cycles = config.decoder.layers * cycles_per_layer + output_cycles
+    return requests * config.clock_hz / cycles
 
 
 def pim_macs(config: Config) -> int:
@@ -182,7 +195,12 @@ def _row(
             shape, useful, issued, rate = (op.rows, 0, 0), 0, 0, NPU_MACS
             moved = (3 if op.kind == "residual" else 2) * 2 * op.rows * op.width
             kind, array = op.kind, "vector units"
+        case AllReduce():
+            shape, useful, issued, rate, moved = (op.rows, 0, 0), 0, 0, NPU_MACS, 0
+            kind, array = "collective", "link"
     compute = min(cycles, ceil_div(issued, rate))
+    if isinstance(op, AllReduce):
+        compute = cycles
     if isinstance(op, RowWork):
         compute = min(cycles, ceil_div(op.rows * ceil_div(op.width, SIZE), VECTOR_UNITS))
     memory = ceil_div(moved, int(config.channels * config.timing.bytes_per_clock))

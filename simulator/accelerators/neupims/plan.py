@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dataflow.kv_layout import (
     KvLayout,
+    ceil_div,
     channel_order,
     check_capacity,
     pack_channels,
@@ -27,6 +28,9 @@ STAGES = {
 }
 """Two layers of two interleaved sub-batches: the NPU's part, and whose attention the PIM works on
 (NeuPIMs, figure on sub-batch interleaving). C and D repeat for every further layer."""
+
+OUTPUT = "output"
+"""Name of the stage behind the last layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,16 @@ class Attention:
     requests: tuple[int, ...]
 
 
-Operator = Product | RowWork | Attention
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllReduce:
+    """The sum over tensor-parallel devices of `rows` rows of `width` activations."""
+
+    name: str
+    rows: int
+    width: int
+
+
+Operator = Product | RowWork | Attention | AllReduce
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +120,7 @@ def schedule(config: Config, workload: RequestBatch) -> Plan:
         batch=workload,
         channels_of=tuple(channels_of),
         layout=layout,
-        stages=_stages(config, channels_of),
+        stages=_stages(config, channels_of) + _output(config, len(channels_of)),
         split=config.splits(len(channels_of)),
     )
 
@@ -164,6 +177,16 @@ def _stages(config: Config, channels_of: Sequence[int]) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
+def _output(config: Config, rows: int) -> tuple[Stage, ...]:
+    """Return the product with the vocabulary, once for all layers, if it is asked for."""
+    if not config.output_layer:
+        return ()
+    decoder = config.decoder
+    columns = ceil_div(decoder.vocabulary, config.tensor_parallel)
+    product = Product(name="output.logits", rows=rows, depth=decoder.width, columns=columns)
+    return (Stage(name=OUTPUT, npu=(product,)),)
+
+
 def _attention(requests: Sequence[int]) -> tuple[Attention, ...]:
     if not requests:
         return ()
@@ -184,12 +207,20 @@ def _feed_forward(config: Config, rows: int) -> tuple[Operator, ...]:
     decoder, shards = config.decoder, config.tensor_parallel
     width, hidden = decoder.width, decoder.feed_forward // shards
     first = hidden * (2 if decoder.gated else 1)
+    attention, feed_forward = (
+        (AllReduce(name=f"{part}.allreduce", rows=rows, width=width),)
+        if config.link_bytes_per_s and shards > 1
+        else ()
+        for part in ("attn", "ffn")
+    )
     return (
         Product(name="attn.proj", rows=rows, depth=width // shards, columns=width),
+        *attention,
         RowWork(name="attn.res", rows=rows, width=width, kind="residual"),
         RowWork(name="ffn.ln", rows=rows, width=width, kind="layernorm"),
         Product(name="ffn.fc1", rows=rows, depth=width, columns=first),
         RowWork(name="ffn.gelu", rows=rows, width=hidden, kind="gelu"),
         Product(name="ffn.fc2", rows=rows, depth=hidden, columns=width),
+        *feed_forward,
         RowWork(name="ffn.res", rows=rows, width=width, kind="residual"),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from simulator.accelerators.neupims import attention, device, npu
 from simulator.accelerators.neupims.config import Config
 from simulator.accelerators.neupims.outcome import Outcome
-from simulator.accelerators.neupims.plan import Attention, Operator, Plan, Product, Stage
+from simulator.accelerators.neupims.plan import AllReduce, Attention, Operator, Plan, Product, Stage
 from simulator.accelerators.neupims.program import Ints, OperatorProgram, pack
 from simulator.dram import state
 
@@ -113,6 +113,7 @@ def _program(config: Config, plan: Plan, operator: Operator) -> OperatorProgram:
         return npu.gemm(
             operator.name, operator.rows, operator.depth, operator.columns, serial=serial
         )
+    assert not isinstance(operator, AllReduce), "the published simulator has one device"
     if not isinstance(operator, Attention):
         return npu.by_row(operator.name, operator.rows, operator.width, operator.kind)
     lengths = [plan.batch.lengths[i] for i in operator.requests]

@@ -1,0 +1,287 @@
+"""The NPU with PIM: what both presets count, what scales, and what is refused."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dataflow.dram_timing import HBM2, MEMORIES
+from dataflow.kv_layout import KvLayout, ceil_div, pack_channels, split_sub_batches
+from simulator import timeline
+from simulator.accelerators import neupims
+from simulator.accelerators.neupims import stepped
+from simulator.accelerators.neupims.config import weight_bits
+from simulator.collectives import Link, all_reduce_seconds
+from simulator.dram import energy
+from workloads.errors import InputError
+from workloads.llm import DECODERS, RequestBatch, read_requests
+from workloads.llm.requests import DATASETS, sample_lengths, warm_batch
+
+SYSTEMS = ("npu-only", "npu-pim", "neupims")
+FEW = RequestBatch(name="few", lengths=(40, 700, 96, 33, 513, 5), channels=(0, 1, 1, 3, 2, 3))
+SMALL = {"channels": 4, "tensor_parallel": 8}
+
+
+def run(batch=FEW, **settings):
+    config = neupims.Config(**{**SMALL, **settings})
+    return neupims.simulate(config, neupims.schedule(config, batch))
+
+
+def published(batch=FEW, **settings):
+    return run(batch, preset="published-simulator", **settings)
+
+
+def expected_counts(lengths, heads: int) -> dict[str, int]:
+    """Return the PIM commands that follow from the layout: four query heads fill a row of keys."""
+    key_chunks = ceil_div(heads * 128, 512)
+    k_tiles = sum(key_chunks * ceil_div(length, 32) for length in lengths)
+    pieces = [min(512, length - at) for length in lengths for at in range(0, length, 512)]
+    v_tiles = 4 * heads * len(pieces)
+    return {
+        "GWRITE": sum(key_chunks + heads * ceil_div(length, 512) for length in lengths),
+        "READRES": heads * k_tiles // key_chunks + v_tiles,
+        "COMP": 8 * heads * k_tiles // key_chunks
+        + 4 * heads * sum(ceil_div(piece, 16) for piece in pieces),
+        "G_ACT": 8 * (k_tiles + v_tiles),
+    }
+
+
+@pytest.mark.parametrize("preset", ["paper", "published-simulator"])
+@pytest.mark.parametrize(
+    ("system", "sub_batch"), [("npu-pim", "off"), ("neupims", "off"), ("neupims", "on")]
+)
+def test_pim_commands_follow_from_the_lengths(preset, system, sub_batch) -> None:
+    report = run(preset=preset, system=system, sub_batch=sub_batch, refresh=False)
+    layers = 2 if sub_batch == "on" else 1
+    for name, count in expected_counts(FEW.lengths, heads=4).items():
+        assert report.extra["commands"][name] == layers * count, name
+
+
+def test_channels_may_run_ahead_of_the_core() -> None:
+    short = RequestBatch(name="short", lengths=(40, 96, 33), channels=(0, 1, 1))
+    for system, sub_batch in (("npu-only", "off"), ("npu-pim", "off"), ("neupims", "on")):
+        config = neupims.Config(
+            preset="published-simulator",
+            system=system,
+            sub_batch=sub_batch,
+            channels=8,
+            tensor_parallel=32,
+        )
+        plan = neupims.schedule(config, short)
+        assert stepped.run(config, plan, lead=0) == stepped.run(config, plan)
+
+
+def test_a_stage_ends_with_its_slower_side() -> None:
+    report = run(sub_batch="on")
+    operators = report.extra["operators"]
+    for stage, clocks in report.extra["stages"].items():
+        sides = [0, 0]
+        for name, cycles in operators.items():
+            if name.startswith(f"{stage}."):
+                sides["NeuPIMS" in name] += cycles
+        assert clocks >= max(sides)
+    assert report.extra["cycles_per_layer"] == sum(report.extra["stages"][s] for s in "CD")
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_more_channels_are_never_slower(system) -> None:
+    batch = warm_batch("sharegpt", 32, np.random.default_rng(1))
+    clocks = [
+        run(batch, system=system, channels=n).extra["cycles_per_layer"] for n in (8, 16, 32, 64)
+    ]
+    assert clocks == sorted(clocks, reverse=True)
+
+
+def test_sub_batches_start_at_256_requests() -> None:
+    for count, split in ((255, False), (256, True)):
+        batch = warm_batch("alpaca", count, np.random.default_rng(0))
+        config = neupims.Config()
+        assert neupims.schedule(config, batch).split is split
+        assert not neupims.schedule(replace(config, system="npu-pim"), batch).split
+
+
+def test_shared_keys_are_multiplied_with_every_query_head() -> None:
+    plain = run(model="llama2-70b", channels=32)
+    decoder = DECODERS["llama2-70b"]
+    assert (decoder.heads, decoder.kv_heads) == (64, 8)
+    tiles = sum(ceil_div(length, 32) for length in FEW.lengths)
+    pieces = sum(ceil_div(length, 512) for length in FEW.lengths)
+    assert plain.extra["commands"]["G_ACT"] == 8 * 8 * (tiles + 4 * pieces)
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [("gpt3-7b", 6.7), ("gpt3-13b", 13.0), ("gpt3-30b", 30.0), ("gpt3-175b", 174.6),
+     ("llama2-7b", 6.7), ("llama2-13b", 13.0), ("llama2-70b", 69.0),
+     ("llama3-8b", 8.0), ("llama3-70b", 70.6)],
+)  # fmt: skip
+def test_decoders_have_the_published_number_of_parameters(name, billions) -> None:
+    embedding_twice = (
+        DECODERS[name].vocabulary * DECODERS[name].width * (not name.startswith("gpt"))
+    )
+    found = (DECODERS[name].parameters + embedding_twice) / 1e9
+    assert found == pytest.approx(billions, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("weights", "bits"), [("dense", 16), ("2:4", 9), ("1:8", 19 / 8), ("q4g128", 4.125)]
+)
+def test_held_weights_take_their_bits(weights, bits) -> None:
+    assert float(weight_bits(weights)) == bits
+    dense, held = run(), run(weights=weights)
+    weight_bytes = sum(
+        2 * op.depth * op.columns
+        for stage in neupims.schedule(neupims.Config(**SMALL), FEW).stages
+        for op in stage.npu
+        if hasattr(op, "depth")
+    )
+    saved = 64 * (dense.extra["commands"]["RD"] - held.extra["commands"]["RD"])
+    assert saved == pytest.approx(weight_bytes * (1 - bits / 16), abs=64 * 8)
+
+
+def test_an_all_reduce_follows_the_ring() -> None:
+    report = run(link_bytes_per_s=100e9)
+    link = Link(bytes_per_s=100e9, latency_s=0)
+    clocks = 1e9 * all_reduce_seconds(link, 8, 2 * len(FEW.lengths) * 4096)
+    for name in ("attn.allreduce", "ffn.allreduce"):
+        assert report.extra["operators"][name] == np.ceil(clocks)
+    without = run().extra["cycles_per_layer"]
+    assert report.extra["cycles_per_layer"] == without + 2 * np.ceil(clocks)
+
+
+def test_the_output_layer_counts_once() -> None:
+    plain, longer = run(), run(output_layer=True)
+    assert longer.extra["cycles_per_layer"] == plain.extra["cycles_per_layer"]
+    tokens = len(FEW.lengths) / longer.extra["tokens_per_s"]
+    seconds = 32 * plain.extra["cycles_per_layer"] + longer.extra["stages"]["output"]
+    assert tokens == pytest.approx(seconds / 1e9)
+
+
+def test_the_timeline_fills_a_lane_for_each_unit() -> None:
+    batch = warm_batch("sharegpt", 256, np.random.default_rng(0))
+    report = run(batch, channels=32, tensor_parallel=4)
+    spans = list(timeline.spans(report))
+    assert {span.lane for span in spans} == {"array", "vector", "pim", "memory"}
+    starts = dict(zip(report.columns["name"], report.columns["start_cycles"], strict=True))
+    assert starts["B.attn.NeuPIMSLogitSoftmax"] == report.extra["stages"]["A"]
+    for lane in ("array", "pim"):
+        own = sorted((span.start, span.start + span.cycles) for span in spans if span.lane == lane)
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(own))
+
+
+def test_energy_of_a_command_is_current_times_voltage_times_time() -> None:
+    pj = energy.command_pj(HBM2, energy.HBM2_CURRENTS)
+    activate = 1.2 * (65 * 48 - (55 * 34 + 40 * 14))
+    assert pj["ACT"] == pytest.approx(activate)
+    assert pj["G_ACT"] == pytest.approx(4 * activate)
+    read = 1.2 * (390 - 55) * 2
+    assert pj["RD"] == pytest.approx(read)
+    assert pj["COMP"] == pytest.approx(4 * read)
+    assert pj["GWRITE"] == pytest.approx(16 * read)
+    assert pj["REF"] == pytest.approx(1.2 * (250 - 55) * 260)
+
+
+def test_greedy_packing_is_no_worse_than_taking_turns() -> None:
+    layout = KvLayout(heads=8, head_width=128)
+    lengths = warm_batch("sharegpt", 128, np.random.default_rng(3)).lengths
+    load = np.zeros(32)
+    for length, channel in zip(lengths, pack_channels(layout, lengths, channels=32), strict=True):
+        load[channel] += layout.estimate_clocks(length)
+    turns = np.zeros(32)
+    for i, length in enumerate(lengths):
+        turns[i % 32] += layout.estimate_clocks(length)
+    assert load.max() <= turns.max()
+
+
+def test_sub_batches_share_every_request_of_every_channel() -> None:
+    channels = [0, 0, 0, 1, 2, 2, 2, 2, 2]
+    first, second = split_sub_batches(channels, channels=4)
+    assert sorted(first + second) == list(range(len(channels)))
+    assert (len(first), len(second)) == (2 + 0 + 3, 1 + 1 + 2)
+
+
+@pytest.mark.parametrize(("dataset", "mean"), [("alpaca", 59.2), ("sharegpt", 299.9)])
+def test_warm_batches_are_as_long_as_the_published_ones(dataset, mean) -> None:
+    """Means of alpaca-bs64-clb and of the first of the ten shipped ShareGPT batches."""
+    batch = warm_batch(dataset, 4096, np.random.default_rng(0))
+    assert np.mean(batch.lengths) == pytest.approx(mean, rel=0.1)
+    assert batch == warm_batch(dataset, 4096, np.random.default_rng(0))
+    assert max(batch.lengths) <= 2048
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_drawn_lengths_have_the_published_means(dataset) -> None:
+    prompts, outputs = sample_lengths(DATASETS[dataset], 40_000, np.random.default_rng(0))
+    assert prompts.mean() == pytest.approx(DATASETS[dataset].prompt, rel=0.02)
+    assert outputs.mean() == pytest.approx(DATASETS[dataset].output, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: the header must be seq_len,ch_idx, not nothing"),
+        ("seq_len,ch_idx\n", "line 2: there must be at least one request after the header"),
+        ("length,channel\n1,2\n", "line 1: the header must be seq_len,ch_idx, not length,channel"),
+        ("seq_len,ch_idx\n5,0\n-3,1\n", "line 3: seq_len must be at least 1 token, not -3"),
+        ("seq_len,ch_idx\n5,32\n", "line 2: ch_idx must be 0 to 31, not 32"),
+        ("seq_len,ch_idx\n5,-1\n", "line 2: ch_idx must be 0 to 31, not -1"),
+        ("seq_len,ch_idx\n5\n", "line 2: there must be two values, seq_len and ch_idx, not 1"),
+        ("seq_len,ch_idx\nx,1\n", "line 2: seq_len and ch_idx must be whole numbers, not 'x,1'"),
+        ("seq_len,ch_idx\n1.5,1\n", "line 2: seq_len and ch_idx must be whole numbers, "
+         "not '1.5,1'"),
+        ("seq_len,ch_idx\nnan,1\n", "line 2: seq_len and ch_idx must be whole numbers, "
+         "not 'nan,1'"),
+    ],
+)  # fmt: skip
+def test_a_bad_trace_is_one_sentence_with_its_line(tmp_path, text, message) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_requests(path)
+    assert str(caught.value) == f"{path} {message}"
+
+
+def test_a_request_longer_than_the_cache_is_refused() -> None:
+    long = RequestBatch(name="long", lengths=(10, 2_000_000), channels=(0, 3))
+    message = (
+        r"long, request 2 \(line 3 of a trace\): 2000000 tokens do not fit into channel 3, whose "
+        r"cache has room for \d+ tiles"
+    )
+    with pytest.raises(InputError, match=message):
+        neupims.schedule(neupims.Config(), long)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"channels": 12}, "channels must be a power of two, not 12"),
+        ({"tensor_parallel": 3}, "tensor parallelism must divide the 32 heads of gpt3-7b, not 3"),
+        ({"model": "gpt3-8b"}, "no decoder is called 'gpt3-8b'; did you mean gpt3-7b?"),
+        ({"pipeline_parallel": 5}, "pipeline_parallel must divide the 32 layers of gpt3-7b, not 5"),
+        (
+            {"system": "npu-pim", "sub_batch": "on"},
+            "sub_batch must be off for system npu-pim: only neupims runs NPU and PIM side by side",
+        ),
+        ({"banks_per_group": 3}, "banks_per_group must be a power of two, or 0, not 3"),
+        (
+            {"weights": "4:2"},
+            "weights must be dense, N:M such as 2:4, or qBgG such as q4g128, not '4:2'",
+        ),
+        (
+            {"preset": "published-simulator", "weights": "2:4"},
+            "weights must be dense with preset published-simulator, whose simulator knows nothing "
+            "else, not 2:4",
+        ),
+        ({"link_bytes_per_s": -1.0}, "link_bytes_per_s must be at least 0, not -1.0"),
+    ],
+)
+def test_a_wrong_config_is_refused(settings, message) -> None:
+    with pytest.raises(InputError) as caught:
+        neupims.Config(**settings)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_every_memory_runs(memory) -> None:
+    assert run(memory=memory, channels=32).extra["cycles_per_layer"] > 0
