@@ -1,7 +1,8 @@
 # Two commands on a fresh machine with Python 3.11+, make and g++:
 #   make demo   own virtual environment, the main job on the shipped trace, a report to open
 #   make test   lint, types, every test; installs what they need
-# Further: make bench (figures beside their budgets), make clean.
+# Further: make agreement (published numbers beside ours, into the README), make bench (figures
+# beside their budgets), make clean.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +12,7 @@ REPORT ?= report
 
 TOOLS := iverilog yosys
 
-.PHONY: demo test lint tools bench clean
+.PHONY: demo test lint tools agreement bench clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/sparsight compare sat --trace digits-resnet \
@@ -35,6 +36,9 @@ tools:
 
 test: tools lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+agreement: $(VENV)/demo.stamp
+	$(BIN)/sparsight reproduce --summary README.md
 
 bench: $(VENV)/test.stamp
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,max

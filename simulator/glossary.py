@@ -135,8 +135,8 @@ GLOSSARY: dict[str, Term] = {
     "tolerance": Term("fraction", "Largest accepted size of rel_error."),
     "verdict": Term(
         "-",
-        "What to conclude: ok, miss, expected-miss (for the reason given), or recalled (shown, "
-        "not asserted).",
+        "What to conclude: ok, miss or expected-miss (for the reason given); not asserted are peer "
+        "(another tool's number), recalled (from memory) and shown.",
     ),
     "multiplies": Term("products", "Partial products of a sparse product."),
     "adds": Term("additions", "Additions that merge partial products: these less entries."),

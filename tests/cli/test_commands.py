@@ -12,6 +12,7 @@ import pytest
 import simulator
 from simulator import published
 from simulator.accelerators import names
+from simulator.agreement import BEGIN, END
 from simulator.configuration import describe
 from simulator.glossary import GLOSSARY
 from workloads import gemm, methods, networks
@@ -166,6 +167,19 @@ def test_reproduce_writes_rows_and_exits_with_0_without_a_miss(sparsight, tmp_pa
     assert len(result.json["rows"]) == len(published.read("peers/systolic"))
     meta = json.loads((tmp_path / "peers" / "systolic.meta.json").read_text())
     assert meta["function"] == "simulator.experiments.peers.systolic"
+
+
+def test_reproduce_writes_the_table_of_models_between_the_markers(
+    sparsight, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    result = sparsight("reproduce", "sat/facts", "--out", tmp_path, "--summary", page)
+    assert result.code == 0
+    lines = page.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert any("5 of 6" in line for line in lines)
+    assert "sat/facts" in (tmp_path / "agreement.md").read_text()
 
 
 def test_reproduce_exits_with_1_on_a_miss(
