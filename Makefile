@@ -2,17 +2,18 @@
 #   make demo   own virtual environment, the main job on the shipped trace, a report to open
 #   make test   lint, types, every test; installs what they need
 # Further: make agreement (published numbers beside ours, into the README), make bench (figures
-# beside their budgets), make clean.
+# beside their budgets), make fuzz FUZZ_SECONDS=600 (readers of files and texts), make clean.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 REPORT ?= report
+FUZZ_SECONDS ?= 60
 
 TOOLS := iverilog yosys
 
-.PHONY: demo test lint tools agreement bench clean
+.PHONY: demo test lint tools agreement bench fuzz clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/sparsight compare sat --trace digits-resnet \
@@ -43,6 +44,9 @@ agreement: $(VENV)/demo.stamp
 bench: $(VENV)/test.stamp
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,max
 
+fuzz: $(VENV)/test.stamp
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -55,4 +59,4 @@ $(VENV)/test.stamp: $(BIN)/python pyproject.toml constraints.txt
 	touch $@ $(VENV)/demo.stamp
 
 clean:
-	rm -rf $(VENV) build *.egg-info $(REPORT) sim_build
+	rm -rf $(VENV) build *.egg-info $(REPORT) sim_build fuzz
