@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from simulator import energy
+from simulator import energy, operation_rows
 from simulator.accelerators.systolic import memory, timing
 from simulator.accelerators.systolic.config import Config
 from simulator.counting import check_countable
@@ -266,27 +266,20 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
 
 
 def _row(config: Config, op: Operation, *, busy: str, **values: Any) -> dict[str, Any]:
-    """Complete the row of an operation with its times, its energy and its bottleneck."""
-    row: dict[str, Any] = dict.fromkeys((*COLUMNS, *COMPONENTS), 0)
-    row |= {"stationarity": "-", "pattern": "-", "batch": 1} | values
-    memory_cycles = math.ceil(row["dram_bytes"] * config.clock_hz / config.dram_bytes_per_s)
-    cycles = max(row["compute_cycles"], memory_cycles)
-    slots = cycles * config.peak_macs_per_cycle
-    row["buffers"] = row["sram_bytes"] * energy.sram_byte_pj(_smallest_buffer_bytes(config))
-    row["dram"] = row["dram_bytes"] * energy.DRAM_BYTE_PJ
-    components = {name: float(row[name]) for name in COMPONENTS}
-    return row | {
-        "name": op.name,
-        "layer": op.layer,
-        "pass": str(op.pass_),
-        "cycles": cycles,
-        "memory_cycles": memory_cycles,
-        "stall_cycles": cycles - row["compute_cycles"],
-        "bottleneck": "none" if cycles == 0 else busy if cycles > memory_cycles else "dram",
-        "utilisation": row["useful_macs"] / slots if slots else 0.0,
-        "energy_pj": sum(components.values()),
-        "components": components,
-    }
+    """Complete the row of an operation with its times and its energy."""
+    defaults = dict.fromkeys((*COLUMNS, *COMPONENTS), 0)
+    made = operation_rows.row(
+        op,
+        busy=busy,
+        clock_hz=config.clock_hz,
+        dram_bytes_per_s=config.dram_bytes_per_s,
+        peak_macs_per_cycle=config.peak_macs_per_cycle,
+        **{**defaults, "stationarity": "-", "pattern": "-", "batch": 1, **values},
+    )
+    made["buffers"] = made["sram_bytes"] * energy.sram_byte_pj(_smallest_buffer_bytes(config))
+    made["dram"] = made["dram_bytes"] * energy.DRAM_BYTE_PJ
+    components = {name: float(made[name]) for name in COMPONENTS}
+    return made | {"energy_pj": sum(components.values()), "components": components}
 
 
 def _smallest_buffer_bytes(config: Config) -> int:
