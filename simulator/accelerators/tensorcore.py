@@ -30,7 +30,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from simulator import energy, operation_rows
+from simulator import area, energy, operation_rows
 from simulator.configuration import check_positive
 from simulator.counting import check_countable
 from simulator.report import Report
@@ -51,6 +51,16 @@ NEVER_SLOWER_WITH = (
     "vector_lanes",
 )
 """Config fields whose increase never makes a run slower."""
+
+QUANTITIES = {
+    "area_mm2": area.expression(
+        "tensor_cores * macs_per_cycle",
+        mac=f"({area.FP16_MULTIPLIER_UM2} + {area.FP32_ADDER_UM2})",
+        lanes="vector_lanes",
+        sram_bytes="shared_bytes",
+    )
+}
+"""What follows from the config alone, as expressions that studies may use by name."""
 
 COLUMNS = (
     "name",
