@@ -1,4 +1,4 @@
-"""The row of a report for an operation that computes and moves bytes at the same time.
+"""The row of a report for an operation that computes and moves bytes at the same time; its bytes.
 
 For models that run one operation after the other, each as long as the slower of computing and
 moving: give the cycles, the bytes and what keeps the hardware busy; times, bottleneck and
@@ -11,7 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workloads.operations import Operation
+from workloads.operations import Operand, Operation, Selection
+from workloads.patterns import DENSE
 
 FOLLOW = ("cycles", "memory_cycles", "stall_cycles", "bottleneck", "utilisation")
 """Columns that `row` computes from the others."""
@@ -56,6 +57,19 @@ def row(
         "bottleneck": "none" if cycles == 0 else busy if cycles > memory_cycles else "dram",
         "utilisation": values.get("useful_macs", 0) / slots if slots else 0.0,
     }
+
+
+def stored_bytes(operand: Operand | Selection, value_bits: int, *, compact: bool) -> int:
+    """Return the bytes of a tensor held in `value_bits`, in its pattern's compact form or dense.
+
+    >>> from workloads.operations import Operand
+    >>> from workloads.patterns import NM
+    >>> weights = Operand(tensor="W", elements=1024, dtype="fp32", pattern=NM(2, 4))
+    >>> [stored_bytes(weights, 16, compact=compact) for compact in (False, True)]
+    [2048, 1152]
+    """
+    pattern = operand.pattern if compact else DENSE
+    return -(-pattern.stored_bits(elements=operand.elements, value_bits=value_bits) // 8)
 
 
 def columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[Any]]:

@@ -16,6 +16,7 @@ Approximate:
   2:8 is therefore as fast as 2:4, and no faster. All other patterns run dense.
 - A step of k takes as long as the slowest of the instructions, the shared memory (fragments of each
   warp, and what is copied in) and the port to the L2 cache.
+- Operands are fp16 whatever the workload says, weight gradients fp32.
 - Off-chip bytes are moved once: what a block reads again is found in the L2 cache, of which this
   multiprocessor has its share of the bandwidth.
 - Vector work and selection run on the fp32 lanes, alone, one operation after the other; fused work
@@ -271,7 +272,7 @@ def _product_row(config: Config, op: MatMul, plan: ProductPlan) -> dict[str, Any
         op,
         busy=busy,
         compute_cycles=steps * cycles[busy],
-        dram_bytes=op.compulsory_bytes,
+        dram_bytes=_moved_bytes(op, plan.sparse_operand),
         m=op.m,
         k=op.k,
         n=op.n,
@@ -285,11 +286,26 @@ def _product_row(config: Config, op: MatMul, plan: ProductPlan) -> dict[str, Any
     )
 
 
+def _moved_bytes(op: MatMul, sparse_operand: str) -> int:
+    """Return the bytes of both fp16 operands and the result, a weight gradient in fp32."""
+    left, right = (
+        operation_rows.stored_bytes(
+            getattr(op, side), 8 * VALUE_BYTES, compact=side == sparse_operand
+        )
+        for side in ("left", "right")
+    )
+    out_bytes = SUM_BYTES if op.out.tensor == "dW" else VALUE_BYTES
+    return left + right + out_bytes * op.out.elements
+
+
 def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
     if isinstance(op, Selection):
         scans = op.pattern.n if isinstance(op.pattern, NM) else 1
         lane_operations, kind = scans * op.elements, "selection"
-        moved = 2 * VALUE_BYTES * op.elements
+        moved = sum(
+            operation_rows.stored_bytes(op, 8 * VALUE_BYTES, compact=compact)
+            for compact in (False, True)
+        )
     else:
         lane_operations = 0 if op.fused else op.elements * op.lane_operations
         moved, kind = op.read_bytes + op.write_bytes, op.kind

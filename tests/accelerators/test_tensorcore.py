@@ -125,3 +125,10 @@ def test_a_thread_holds_sums_and_two_steps_of_sparse_fragments() -> None:
     fragment_bits = 64 * 16 * (16 + 2) + 64 * 32 * 16
     registers = (64 * 64 * 32 + 2 * fragment_bits) // (32 * 32)
     assert tensorcore.Config().thread_registers == registers
+
+
+def test_operands_are_moved_once_in_16_bits() -> None:
+    """Two bits for each of the 2 values kept of 4."""
+    report = simulate(gemm(64, 128, 32, pattern=NM(2, 4), dtype="fp32"))
+    weights = 128 * 32 // 2
+    assert report.dram_bytes == 2 * (64 * 128 + 64 * 32) + 2 * weights + weights * 2 // 8
