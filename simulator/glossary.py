@@ -145,6 +145,15 @@ GLOSSARY: dict[str, Term] = {
     "probes_per_product": Term(
         "probes", "Table slots looked at for each partial product; 0 without a hash table."
     ),
+    "tile": Term(
+        "-", "Rows x columns of a thread block's tile, / blocks that share the k of a tile (GPU)."
+    ),
+    "waves": Term("waves", "Rounds in which the thread blocks of a kernel run over the SMs (GPU)."),
+    "launch_cycles": Term("cycles", "Part of cycles between the kernel before and this one (GPU)."),
+    "tensor cores": Term("-", "Bottleneck or part of energy_pj: products on a GPU."),
+    "L2": Term("-", "Bottleneck or part of energy_pj: the cache that feeds a GPU's SMs."),
+    "link": Term("-", "Bottleneck: the connection between GPUs."),
+    "launch": Term("-", "Bottleneck: the time between two kernels."),
     "npu_utilisation": Term("fraction", "Share of the clocks in which a systolic array works."),
     "pim_utilisation": Term("fraction", "Share of the clocks in which the banks multiply."),
     "bandwidth_utilisation": Term(

@@ -134,7 +134,8 @@ def read_job(
 ) -> Job:
     """Read everything that `run` needs; `extra` are arguments for the accelerator's own options."""
     model: Any = find(accelerator)
-    own = run_options.parse(run_options.chosen_options(model), extra, known=known)
+    options = run_options.chosen_options(model)
+    own = run_options.parse(options, extra, known=known)
     values = parse_settings(settings)
     twice = sorted(own.settings.keys() & values.keys())
     if twice:
@@ -147,8 +148,9 @@ def read_job(
         remarks=remarks,
     )
     if own.workload:
+        source, lent = _lend(source, options)
         _refuse_clash(next(iter(own.workload)), source, method)
-        return replace(job, workload=model.workload_from_options(own.workload))
+        return replace(job, workload=model.workload_from_options(own.workload | lent))
     if not source.given and hasattr(model, "workload_from_options"):
         raise InputError(_name_one(run_options.chosen_options(model)))
     plain = source.read()
@@ -157,6 +159,19 @@ def read_job(
     workload = plain if method is None else apply_method(method, plain)
     sparse = method is not None or source.pattern is not None
     return replace(job, workload=workload, dense=_dense(source, plain) if sparse else None)
+
+
+def _lend(
+    source: Source, options: Sequence[run_options.RunOption]
+) -> tuple[Source, dict[str, tuple[str, ...]]]:
+    """Take the shared options out of `source` that an accelerator's own workload reads too."""
+    names = {option.name.lstrip("-") for option in options} & {f.name for f in fields(source)}
+    given: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        if getattr(source, name) is not None:
+            given[name] = (str(getattr(source, name)),)
+    nothing: dict[str, Any] = dict.fromkeys(given)
+    return replace(source, **nothing), given
 
 
 def _refuse_clash(own: str, source: Source, method: str | None) -> None:
