@@ -21,7 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.accelerators import find
-from simulator.sweep.definition import METRICS, OPTIONS, WHOLE_METRICS, Case, case_workload, own_options
+from simulator.sweep.definition import (
+    METRICS,
+    OPTIONS,
+    WHOLE_METRICS,
+    Case,
+    case_workload,
+    own_options,
+)
 from simulator.sweep.version import workload_hash
 from workloads.methods import parse_method
 from workloads.operations import Workload

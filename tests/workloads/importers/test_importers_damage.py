@@ -176,6 +176,21 @@ def test_a_checkpoint_with_a_damaged_directory_is_refused(tmp_path: Path, place:
         refusal(path, weights_only=True)
 
 
+def test_weights_that_do_not_fit_their_channels_are_refused(tmp_path: Path) -> None:
+    """The last size of the sparse kernel (4) states 2^28 columns for 9 stored values."""
+    path = write_tflite(tmp_path / "m.tflite")
+    whole = path.read_bytes()
+    shape = np.array([5, 1, 1, 4], "<i4").tobytes()
+    assert whole.count(shape) == 1
+    wide = np.array([5, 1, 1, 2**28], "<i4").tobytes()
+    path.write_bytes(whole.replace(shape, wide))
+    tracemalloc.start()
+    assert "must have weights for 4 channels in and 5 out" in refusal(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < MOST_BYTES
+
+
 def test_a_cyclic_graph_is_refused(tmp_path: Path) -> None:
     from onnx import helper
 
