@@ -341,6 +341,38 @@ def test_an_expert_that_no_token_chose_computes_nothing() -> None:
     )
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_grouped_product_has_the_rows_that_each_expert_got(device: str) -> None:
+    """Rows 3, 0, 5, 5 of four experts; on the meta device nobody chose, so 13 rows are dealt out.
+
+    The kernel wants bf16 there.
+    """
+
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(16, 16)
+            self.experts = nn.Parameter(torch.randn(4, 32, 16))
+
+        def forward(self, x: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+            return torch._grouped_mm(self.first(x), self.experts.transpose(-2, -1), offs=ends)
+
+    module = Experts().to(device, torch.bfloat16)
+    ends = torch.tensor([3, 3, 8, 13], dtype=torch.int32, device=device)
+    x = torch.randn(13, 16, device=device, dtype=torch.bfloat16)
+    step = capture_training_step(module, (x, ends), lambda out: out.float().square().sum())
+    wanted = {3: 1, 5: 2} if device == "cpu" else {3: 3, 4: 1}
+    assert {row for row in rows_of(step) if row[1] == "experts"} == {
+        row
+        for rows, experts in wanted.items()
+        for row in (
+            ("FF", "experts", experts, rows, 16, 32),
+            ("BP", "experts", experts, rows, 32, 16),
+            ("WU", "experts", experts, 16, rows, 32),
+        )
+    }
+
+
 def test_rotary_positions_as_complex_numbers_are_work_between_products() -> None:
     class Rotary(nn.Module):
         def __init__(self) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from workloads.capture.call import Call, ForwardProduct, Side
 from workloads.capture.convolutions import convolution, convolution_backward
+from workloads.capture.experts import grouped
 from workloads.capture.identity import Weight, storage_key
 from workloads.capture.values import dtype_name
 from workloads.errors import InputError
@@ -33,6 +34,8 @@ def products_of(call: Call) -> list[MatMul] | None:
         left, right = call.args[_MATRICES[call.name] :][:2]
         forward = call.pass_ is Pass.FF
         return (_forward if forward else _backward)(call, left, right, call.outs[0])
+    if call.name == "_grouped_mm":
+        return grouped(call)
     if call.name == "convolution":
         return convolution(call)
     if call.name == "convolution_backward":
