@@ -24,7 +24,7 @@ LARGEST_MACS, LARGEST_DIMENSION = 2**50, 2**31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What the user asked to compute: exactly one of network, trace, gemm and topology."""
+    """What the user asked to compute: one of network, trace, gemm, topology and model."""
 
     network: str | None = None
     batch: int | None = None
@@ -48,7 +48,7 @@ class Source:
         if len(self.given) != 1:
             raise InputError(
                 "name one workload: --network NAME, --trace FILE, --gemm M,K,N, --topology "
-                f"FILE.csv or --model FILE, not {' and '.join(self.given) or 'none'}"
+                f"FILE.csv or --model FILE|NAME, not {' and '.join(self.given) or 'none'}"
             )
         self._check_use(self.given[0])
         workload = self._read()
@@ -81,16 +81,11 @@ class Source:
                 f"--pattern applies to --gemm only; with {given} use --method, such as bdwp:2:8"
             )
 
-    def _model(self, source: str) -> Workload:
-        """Read a model file; `module:function` or `file.py:function` is captured with PyTorch."""
-        if ":" in source and not Path(source).exists():
-            from workloads.capture import capture_target
+    def _model(self, text: str) -> Workload:
+        from workloads.models import find_model
 
-            return capture_target(source).workload
-        from workloads.importers import read_model
-
-        return read_model(
-            source,
+        return find_model(
+            text,
             batch=self.batch,
             tokens=self.tokens,
             inference=self.inference,
@@ -132,9 +127,15 @@ def read_job(
     extra: Sequence[str],
     known: Sequence[str],
 ) -> Job:
-    """Read everything that `run` needs; `extra` are arguments for the accelerator's own options."""
+    """Read everything that `run` needs; `extra` are arguments for the accelerator's own options.
+
+    An accelerator with an option --model of its own (a decoder's name) reads it beside a workload
+    of its own, such as --requests; any other --model is the shared one.
+    """
     model: Any = find(accelerator)
     options = run_options.chosen_options(model)
+    if source.model is not None and _names_decoder(source.model, options, extra):
+        extra, source = ["--model", source.model, *extra], replace(source, model=None)
     own = run_options.parse(options, extra, known=known)
     values = parse_settings(settings)
     twice = sorted(own.settings.keys() & values.keys())
@@ -152,13 +153,25 @@ def read_job(
         _refuse_clash(next(iter(own.workload)), source, method)
         return replace(job, workload=model.workload_from_options(own.workload | lent))
     if not source.given and hasattr(model, "workload_from_options"):
-        raise InputError(_name_one(run_options.chosen_options(model)))
+        raise InputError(_name_one(options))
     plain = source.read()
     if method is not None and source.gemm is not None:
         raise InputError("--method applies to whole workloads; with --gemm use --pattern")
     workload = plain if method is None else apply_method(method, plain)
     sparse = method is not None or source.pattern is not None
     return replace(job, workload=workload, dense=_dense(source, plain) if sparse else None)
+
+
+def _names_decoder(
+    name: str, options: Sequence[run_options.RunOption], extra: Sequence[str]
+) -> bool:
+    """Whether --model is the accelerator's own option here, not the shared one."""
+    if all(option.name != "--model" for option in options):
+        return False
+    from workloads.llm import DECODERS
+
+    own = {option.name for option in options if not (option.field or option.base)}
+    return name in DECODERS or not own.isdisjoint(extra)
 
 
 def _lend(
@@ -184,7 +197,8 @@ def _refuse_clash(own: str, source: Source, method: str | None) -> None:
 
 def _name_one(options: Sequence[run_options.RunOption]) -> str:
     own = [" ".join((o.name, *o.values)) for o in options if not (o.field or o.base)]
-    return f"name a workload: {', '.join(own)}, or one of --network, --trace, --gemm, --topology"
+    shared = "--network, --trace, --gemm, --topology, --model"
+    return f"name a workload: {', '.join(own)}, or one of {shared}"
 
 
 def read_configs(accelerators: Sequence[str], settings: Sequence[str]) -> dict[str, Any]:

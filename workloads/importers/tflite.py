@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.errors import InputError
-from workloads.importers.bounded import read_bytes
+from workloads.importers.bounded import MOST_EXPANSION, read_bytes
 from workloads.importers.flatbuffer import Table, root
 from workloads.importers.layers import GeneralConv, Window
 from workloads.importers.statistics import sampled_rows, with_weights
@@ -97,6 +97,11 @@ class _Graph:
         stored = int(counts.sum())
         if len(columns) < stored or (columns[:stored] >= shape[-1]).any():
             raise InputError(f"tensor {index} of {self.path} has columns beyond {shape[-1]}")
+        if prod(shape) > MOST_EXPANSION * max(stored, 1 << 12):
+            raise InputError(
+                f"tensor {index} of {self.path} holds {stored} values for {shape}; at most "
+                f"{MOST_EXPANSION} times as many are unpacked"
+            )
         dense = np.zeros((rows, shape[-1]), values.dtype)
         dense[np.repeat(np.arange(rows), counts), columns[:stored]] = values[:stored]
         return dense.reshape(shape)
@@ -211,6 +216,12 @@ def _convolution(
     image, kernel = graph.shape(int(inputs[0])), graph.shape(int(inputs[1]))
     if len(image) != 4 or len(kernel) != 4 or len(out) != 4:
         raise InputError(f"{name} of {graph.path} must have 4 axes, not {image} by {kernel}")
+    wanted = out[3] if depthwise else kernel[0]
+    if out[3] != wanted or (kernel[3] != out[3] if depthwise else image[3] % kernel[3]):
+        raise InputError(
+            f"{name} of {graph.path} must have weights for {image[3]} channels in and {out[3]} "
+            f"out, not {kernel}"
+        )
     first = 5 if depthwise else 4
     stride = (options.number(2, "<i", 1), options.number(1, "<i", 1))
     dilation = (options.number(first + 1, "<i", 1), options.number(first, "<i", 1))
