@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dataflow.digits import value_range
 from rtl.bitweight.columns import ColumnArray
 from rtl.bitweight.dense import pack
+from rtl.bitweight.parts import owned
 from simulator.accelerators.bitweight import Config, columns
 from tests.cosim.simulators import build_icarus, emit, run_cocotb
 from tests.rtl.bitweight_words import fields, signed
@@ -63,7 +64,7 @@ def config(dut: ColumnArray) -> Config:
 
 def run(dut: ColumnArray, key: str, tiles: Sequence[Tile], directory: Path) -> list[Answer]:
     """Run the tiles one after the other in Icarus Verilog."""
-    dut._MustUse__used = True  # if the Verilog is cached, only its parameters are needed
+    owned(dut)  # if the Verilog is cached, only its parameters are needed
     top = "columns"
     model = build_icarus(emit(lambda: dut, key=key, top=top), top=top)
     wait = dut.drain + 3
