@@ -156,9 +156,7 @@ def _of_product(op: MatMul, side: str, role: str, tensor: Array, lines: int) -> 
     return found if last else found.swapaxes(1, 2)
 
 
-def _of_convolution(
-    op: MatMul, conv: Conv2d, side: str, role: str, tensor: Array
-) -> Array | None:
+def _of_convolution(op: MatMul, conv: Conv2d, side: str, role: str, tensor: Array) -> Array | None:
     groups = conv.groups
     if role == "W":
         expected = (conv.out_channels, conv.in_channels // groups, *conv.kernel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,8 @@ def read_job(
 ) -> Job:
     """Read everything that `run` needs; `extra` are arguments for the accelerator's own options."""
     model: Any = find(accelerator)
-    own = run_options.parse(run_options.chosen_options(model), extra, known=known)
+    offered = run_options.chosen_options(model)
+    own = run_options.parse(offered, extra, known=known)
     values = parse_settings(settings)
     twice = sorted(own.settings.keys() & values.keys())
     if twice:
@@ -147,10 +148,11 @@ def read_job(
         remarks=remarks,
     )
     if own.workload:
-        _refuse_clash(next(iter(own.workload)), source, method)
-        return replace(job, workload=model.workload_from_options(own.workload))
+        handed_on = _shared(own.workload, offered, source)
+        _refuse_clash(next(iter(own.workload)), source, method, handed_on)
+        return replace(job, workload=model.workload_from_options(own.workload | handed_on))
     if not source.given and hasattr(model, "workload_from_options"):
-        raise InputError(_name_one(run_options.chosen_options(model)))
+        raise InputError(_name_one(offered))
     plain = source.read()
     if method is not None and source.gemm is not None:
         raise InputError("--method applies to whole workloads; with --gemm use --pattern")
@@ -159,10 +161,20 @@ def read_job(
     return replace(job, workload=workload, dense=_dense(source, plain) if sparse else None)
 
 
-def _refuse_clash(own: str, source: Source, method: str | None) -> None:
+def _shared(
+    own: Iterable[str], offered: Sequence[run_options.RunOption], source: Source
+) -> dict[str, tuple[str, ...]]:
+    """Return the given options of every run that an accelerator's own ones combine with."""
+    names = {name for o in offered if o.name.lstrip("-") in own for name in o.shared}
+    values = {name: getattr(source, name) for name in sorted(names)}
+    return {name: (str(value),) for name, value in values.items() if value not in (None, False)}
+
+
+def _refuse_clash(own: str, source: Source, method: str | None, handed_on: Iterable[str]) -> None:
     """Refuse shared workload options beside one that the accelerator brings along."""
     shared = {**{f.name: getattr(source, f.name) for f in fields(source)}, "method": method}
-    clash = [name for name, value in shared.items() if value not in (None, False)]
+    given = [name for name, value in shared.items() if value not in (None, False)]
+    clash = [name for name in given if name not in handed_on]
     if clash:
         raise InputError(f"--{clash[0]} cannot be combined with --{own}; give one")
 

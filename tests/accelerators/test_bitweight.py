@@ -275,7 +275,12 @@ def test_the_command_reads_operands_and_adds_its_keys(tmp_path: Path, capsys) ->
 
 
 BAD_FILES = [
-    ("floats", np.ones((2, 2)), "left operand must be integers, not float64; quantise a float"),
+    (
+        "floats",
+        np.ones((2, 2)),
+        "left operand must be integers, not float64: choose how to scale it by --quantiser tensor "
+        "or channel, because the scale decides the digits",
+    ),
     ("wide", np.full((2, 2), 200), "left operand must lie in -128 to 127 for 8 bits, not 200"),
     ("vector", np.ones(3, np.int8), "left operand must be a matrix with at least one value"),
     ("shape", np.ones((2, 3), np.int8), "operands must have the same K: left is (2, 3)"),

@@ -66,7 +66,7 @@ def _kept(squares: NDArray[np.float32], n: int, m: int) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeptTensor:
-    """A weight (out, in, ...) that stays in memory; one of a linear layer is handed out (in, out)."""
+    """A weight (out, in, ...) that stays in memory; a linear layer's is handed out (in, out)."""
 
     values: NDArray[Any]
 

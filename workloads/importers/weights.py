@@ -212,9 +212,7 @@ def transformer_step(
         for matrix in matrices.values()
         if matrix.layer in used and (found := values(f"{matrix.layer}.weight")) is not None
     }
-    whole = {
-        layer: readers[f"{layer}.weight"] for layer in weights if f"{layer}.weight" in readers
-    }
+    whole = {layer: readers[f"{layer}.weight"] for layer in weights if f"{layer}.weight" in readers}
     return replace(with_weights(step, weights, whole), notes=(*step.notes, *notes))
 
 

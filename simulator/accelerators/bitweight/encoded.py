@@ -60,8 +60,18 @@ def choose(config: Config, op: MatMul) -> str:
             f"not of width {config.width}"
         )
     if isinstance(found, TensorValues) and config.quantiser == "none":
-        check_values(found.read(), config.width, what=_what(op, side))
+        check_integers(found.read(), config.width, what=_what(op, side))
     return side
+
+
+def check_integers(tensor: Lines, width: int, *, what: str) -> Lines:
+    """Return integers of `width` bits; raise `InputError` that names the quantiser for floats."""
+    if tensor.dtype.kind == "f":
+        raise InputError(
+            f"{what} must be integers, not {tensor.dtype}: choose how to scale it by --quantiser "
+            "tensor or channel, because the scale decides the digits"
+        )
+    return check_values(tensor, width, what=what)
 
 
 def known(config: Config, op: MatMul, side: str) -> Known:
@@ -91,7 +101,7 @@ def _integers(config: Config, values: TensorValues, what: str) -> Lines:
     tensor = values.read()
     if tensor.dtype.kind in "iu" or config.quantiser == "none":
         storage = np.int8 if config.width <= 8 else np.int16
-        return check_values(tensor, config.width, what=what).astype(storage)
+        return check_integers(tensor, config.width, what=what).astype(storage)
     axis = values.channel_axis if config.quantiser == "channel" else None
     return quantise(
         tensor, width=config.width, channel_axis=axis, percentile=config.percentile

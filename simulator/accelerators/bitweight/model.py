@@ -144,10 +144,10 @@ def _origins(config: Config, found: Counter[str]) -> list[str]:
             f"{found['histogram']} from histograms of them"
         )
     if found["values"] and config.quantiser != "none":
-        scales = "output channel of a weight and tensor" * (config.quantiser == "channel")
+        per = {"tensor": "tensor", "channel": "output channel of weights, else per tensor"}
         notes.append(
-            f"floats are scaled per {scales or 'tensor'} to {config.width} bits, the scale "
-            f"covering {config.percentile:g} % of the magnitudes"
+            f"floats are scaled to {config.width} bits per {per[config.quantiser]}; the scale "
+            f"covers {config.percentile:g} % of the magnitudes"
         )
     if found["assumed"]:
         notes.append(

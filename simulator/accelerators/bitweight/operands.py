@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.digits import check_values
+from dataflow.digits import encode
 from simulator.accelerators.bitweight.config import Config
+from simulator.accelerators.bitweight.encoded import check_integers
 from simulator.accelerators.bitweight.timing import parts
 from workloads.errors import InputError
 from workloads.operand_values import TensorValues
@@ -64,8 +65,8 @@ class Operands:
 
     def check(self, width: int) -> None:
         """Raise `InputError` unless both operands are integers of `width` bits."""
-        check_values(self.left, width, what="left operand")
-        check_values(self.right, width, what="right operand")
+        check_integers(self.left, width, what="left operand")
+        check_integers(self.right, width, what="right operand")
 
     def __eq__(self, other: object) -> bool:
         """Compare values."""
@@ -79,10 +80,28 @@ class Operands:
     __hash__ = None  # type: ignore[assignment]
 
 
-def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> Operands:
-    """Read the two matrices of `--operands`."""
-    left, right = options["operands"]
-    return Operands(left=_read(Path(left)), right=_read(Path(right)), name=Path(left).stem)
+def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> Operands | Workload:
+    """Read the two matrices of `--operands`, or the model of `--model` with its values."""
+    if ("model" in options) == ("operands" in options):
+        raise InputError("--model cannot be combined with --operands; give one")
+    if "operands" in options:
+        left, right = options["operands"]
+        return Operands(left=_read(Path(left)), right=_read(Path(right)), name=Path(left).stem)
+    return _model(options)
+
+
+def _model(options: Mapping[str, tuple[str, ...]]) -> Workload:
+    """Read a trace, shipped ones by name, or a model file or package with its weights."""
+    from workloads.importers import read_model
+    from workloads.trace import shipped
+
+    (name,) = options["model"]
+    return read_model(
+        shipped().get(name, name),
+        batch=int(options["batch"][0]) if "batch" in options else None,
+        tokens=int(options["tokens"][0]) if "tokens" in options else None,
+        inference="inference" in options,
+    )
 
 
 def _read(path: Path) -> NDArray[Any]:
@@ -103,8 +122,6 @@ def compute(config: Config, operands: Operands) -> NDArray[np.int64]:
     The sum of each bit weight fits `accumulator_bits`; the weights are added in 32 bits, or in 64
     where operands are wider than 8 bits. Parts are added exactly here.
     """
-    from dataflow.digits import encode
-
     operands.check(config.width)
     digits = encode(operands.left, "ent", config.width).astype(np.int64)
     right = operands.right.astype(np.int64)
