@@ -203,7 +203,8 @@ def _several_lanes(masks: Masks, k: int, lanes: int) -> Window:
 def _turn(low: int | NDArray[np.int64], size: int) -> Spectrum:
     """Return the transform of a shift by `low`, a row for each."""
     angle = -2j * np.pi / size * np.arange(size // 2 + 1)
-    return np.exp(np.multiply.outer(np.asarray(low), angle))
+    turned: Spectrum = np.exp(np.multiply.outer(np.asarray(low), angle))
+    return turned
 
 
 def _slowest_lanes(shares: Floats, k: int, lanes: int) -> tuple[NDArray[np.int64], Floats]:
