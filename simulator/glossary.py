@@ -64,7 +64,14 @@ GLOSSARY: dict[str, Term] = {
         "four operands that has none at a position.",
     ),
     "digits_per_operand": Term(
-        "digits", "Mean non-zero digits of the left operands in the engine's encoding (EN-T)."
+        "digits", "Mean non-zero digits of the encoded operands in the engine's encoding (EN-T)."
+    ),
+    "encoded": Term("-", "Operand whose digits are skipped: left or right."),
+    "digits": Term("digits", "Mean non-zero digits of the encoded operand's values (EN-T)."),
+    "digits_from": Term(
+        "-",
+        "Where the digits come from: values, a histogram of them, an assumed distribution; unused: "
+        "the engine's time does not depend on them.",
     ),
     "column_utilisation": Term(
         "fraction", "Steps over those that all columns would take if each were the slowest."

@@ -244,7 +244,7 @@ def test_compare_reads_a_model_and_every_accelerator(sparsight, tmp_path: Path) 
         "compare", "--model", trace, "--accelerators", "all", "--steps", "100",
         "--methods", "dense,bdwp:2:8,spdf", "--report", tmp_path, "--json",
     )  # fmt: skip
-    assert {"gpu", "sat", "systolic"} <= {row["accelerator"] for row in result.json}
+    assert {"bitweight", "gpu", "sat", "systolic"} <= {row["accelerator"] for row in result.json}
     rows = [row for row in result.json if row["accelerator"] == "sat"]
     assert [row["method"] for row in rows] == ["dense", "bdwp:2:8", "spdf"]
     assert rows[2]["published"] == "GPT-3 XL at 75 %: 2.5x fewer pre-training FLOPs"

@@ -36,13 +36,26 @@ RUN_OPTIONS = (
         name="--no-refresh", help="No refresh.", values=(), field="refresh", flag_value="off"
     ),
     RunOption(name="--preset", help="published-simulator.", field="preset"),
-    RunOption(name="--requests", help="seq_len,ch_idx CSV, or alpaca|sharegpt[:BATCH[:SEED]]."),
+    RunOption(
+        name="--requests",
+        help="seq_len,ch_idx CSV, or alpaca|sharegpt[:BATCH[:SEED]].",
+        shared=("batch",),
+    ),
 )
 
 
 def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatch:
-    """Read `--requests`: a trace, or a data set's name with the size of a batch drawn from it."""
+    """Read `--requests`: a trace, or a data set's name with the size of a batch drawn from it.
+
+    `--batch` is another way to say that size.
+    """
     (text,) = options["requests"]
+    if "batch" in options:
+        if text not in DATASETS:
+            raise InputError(
+                f"--batch sizes a batch drawn from {' or '.join(DATASETS)}, not --requests {text}"
+            )
+        text = f"{text}:{options['batch'][0]}"
     name, *numbers = text.split(":")
     if name not in DATASETS:
         return read_requests(Path(text))
