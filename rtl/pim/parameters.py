@@ -16,8 +16,23 @@ VALUE_BYTES = VALUE_BITS // 8
 
 TIMINGS = {"hbm2": HBM2}
 
-PROGRAM_KINDS = 5
-"""Instructions of a PIM program, in the order of `Instruction`."""
+
+def check_lanes(lanes: int) -> int:
+    """Return the lanes of a unit if they make a binary tree."""
+    if lanes < 2 or lanes & (lanes - 1):
+        raise InputError(f"lanes must be a power of two from 2 on, not {lanes}")
+    return lanes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitParameters:
+    """Multipliers of a bank."""
+
+    lanes: int = LANES
+
+    def __post_init__(self) -> None:
+        check_lanes(self.lanes)
+
 
 
 def comps_in_row(timing: DramTiming) -> int:
