@@ -58,6 +58,21 @@ def command_layout(timing: DramTiming) -> data.StructLayout:
     )
 
 
+def instruction_layout(timing: DramTiming) -> data.StructLayout:
+    """Return an instruction of a PIM program (`rtl.pim.sequencer.Op`): the row of its tile, COMP
+    and READRES that it does or announces, and whether it is the last READRES of its tile."""
+    count = (2 * comps_in_row(timing) - 1).bit_length()
+    return data.StructLayout(
+        {
+            "kind": 3,
+            "row": command_layout(timing)["row"].shape,
+            "comps": count,
+            "results": count,
+            "last": 1,
+        }
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelParameters:
     """Organisation of a channel; its timing is that of a table."""

@@ -17,6 +17,11 @@ STAGE_CYCLES = 1
 SUM_BITS = 32
 
 
+def unit_latency(lanes: int) -> int:
+    """Return the stages of a unit: products, levels of the tree, sum."""
+    return 1 + (lanes.bit_length() - 1) + 1
+
+
 class PimUnit(wiring.Component):
     """Multiply `lanes` pairs of fp16 values, add them up in a tree and to the sum of the bank.
 
@@ -43,11 +48,6 @@ class PimUnit(wiring.Component):
             }
         )
 
-    @property
-    def latency(self) -> int:
-        """Cycles from `multiply` to the sum, and from `read` to `result`."""
-        return self.lanes.bit_length() + 1
-
     def elaborate(self, platform: object) -> Module:
         """Build products, tree and sum."""
         m = Module()
@@ -65,8 +65,8 @@ class PimUnit(wiring.Component):
     def _sum(self, m: Module, platform: object, term: Value) -> None:
         """Add what leaves the tree to the sum, or hand the sum out."""
         total = Signal(SUM_BITS)
-        arrives = delayed(m, self.multiply, self.latency - 1, name="multiply")
-        leaves = delayed(m, self.read, self.latency - 1, name="read")
+        arrives = delayed(m, self.multiply, unit_latency(self.lanes) - 1, name="multiply")
+        leaves = delayed(m, self.read, unit_latency(self.lanes) - 1, name="read")
         after = self._add(m, platform, Mux(leaves, 0, total), term, "sum", latency=0)
         with m.If(arrives):
             m.d.sync += total.eq(after)

@@ -8,17 +8,20 @@ import numpy as np
 
 from dataflow.dram_rules import BROADCAST, Issued, Rows, banks_of, refusal, rows_after
 from dataflow.dram_timing import (
+    ACT,
     COMMANDS,
     COMP,
+    G_ACT,
     GEMV,
     HBM2,
     PIM_PIPELINE_STEPS,
     READRES,
+    REF,
     DramTiming,
     gemv_clocks,
 )
 from simulator.dram import bank as kernel
-from simulator.dram import state
+from simulator.dram import controller, pim, state
 from simulator.dram.state import FIRST_RECORD
 
 SMALL = replace(HBM2, ranks=2, groups=2, banks=2, rows=16, row_bytes=256)
@@ -115,3 +118,53 @@ class Legality:
             self.rows.normal[bank] = opened.normal[bank]
         elif name in ("G_ACT", "PPRE"):
             self.rows.pim[bank] = opened.pim[bank]
+
+
+def run_program(
+    timing: DramTiming, program: np.ndarray, *, dual: bool, refresh: bool, first_clock: int = 0
+) -> tuple[list[Issued], list[int]]:
+    """Run a PIM program in the simulator's controller, alone in a channel that was idle till then.
+
+    Returns the commands, and the clock in which each instruction leaves the queue.
+    """
+    s, ch = idle_state(timing, dual=dual, refresh=refresh), FIRST_RECORD
+    s[[ch + state.PIM_SENT, ch + state.PIM_QUEUED, ch + state.PIM_END]] = len(program)
+    commands: list[Issued] = []
+    left: list[int] = []
+    clock = first_clock
+    while len(left) < len(program):
+        before = s.copy()
+        controller.tick(s, ch, program, clock)
+        head = int(before[ch + state.PIM_HEAD])
+        found = _issued(timing, before, s, program[min(head, len(program) - 1)], clock)
+        commands += [found] if found else []
+        left += [clock] if s[ch + state.PIM_HEAD] > head else []
+        clock += 1
+        assert clock < first_clock + 50_000, "the program does not end"
+    return commands, left
+
+
+def _issued(
+    timing: DramTiming, before: np.ndarray, after: np.ndarray, instruction: np.ndarray, clock: int
+) -> Issued | None:
+    """Find the command of a clock by what changed: counts, open rows, the rank due."""
+    ch = FIRST_RECORD
+    counts = slice(ch + state.COUNTS, ch + state.COUNTS + len(COMMANDS))
+    new = np.flatnonzero(after[counts] - before[counts])
+    if not len(new):
+        return None
+    command = GEMV if GEMV in new else int(new[0])
+    if command == GEMV:
+        return Issued(clock, GEMV, 0, 0, int(instruction[pim.COMPS]))
+    if command == REF:
+        due = int(before[ch + state.REFRESH_DUE])
+        rank = due if due >= 0 else int(before[ch + state.REFRESH_RANK])
+        return Issued(clock, REF, rank * timing.groups * timing.banks)
+    rows = slice(ch + state.BANK, ch + state.BANK + timing.banks_total * state.BANK_FIELDS)
+    tables = [s[rows].reshape(-1, state.BANK_FIELDS) for s in (before, after)]
+    fields = [state.OPEN_ROW, state.PIM_ROW]
+    old, held = (table[:, fields] for table in tables)
+    changed = np.flatnonzero((old != held).any(axis=1))
+    bank = int(changed[0]) if len(changed) else 0
+    row = max(0, int(held[bank, int((old != held)[bank].argmax())]))
+    return Issued(clock, command, bank, row if command in (ACT, G_ACT) else 0)

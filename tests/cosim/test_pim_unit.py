@@ -10,7 +10,7 @@ import pytest
 from dataflow.dram_timing import PIM_PIPELINE_STEPS
 from dataflow.pim_arithmetic import LANES, comp, gemv, read_sums, tree_sum
 from rtl.pim.parameters import UnitParameters
-from rtl.pim.unit import PimUnit
+from rtl.pim.unit import PimUnit, unit_latency
 from tests.cosim.units import Unit
 from workloads import InputError
 
@@ -88,9 +88,7 @@ def test_sums_are_numpy_s_bit_for_bit_and_leave_after_the_pipeline(level, icarus
 
 def test_the_pipeline_is_as_deep_as_the_timing_table_says() -> None:
     """One stage for the products, log2(16) for the tree, one for the sum."""
-    unit = PimUnit()
-    unit._MustUse__used = True
-    assert unit.latency == 1 + int(np.log2(LANES)) + 1 == PIM_PIPELINE_STEPS
+    assert unit_latency(LANES) == 1 + int(np.log2(LANES)) + 1 == PIM_PIPELINE_STEPS
 
 
 def test_the_order_of_rounding_is_the_tree_s() -> None:
