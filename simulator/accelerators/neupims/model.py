@@ -107,9 +107,11 @@ def simulate(config: Config, plan: Plan) -> Report:
 
 
 def tokens_per_s(config: Config, requests: int, cycles_per_layer: int) -> float:
-    """Return tokens per second when every layer takes as long and all pipeline stages are full."""
-    layers = config.decoder.layers // config.pipeline_parallel
-    return requests * config.clock_hz / (layers * cycles_per_layer)
+    """Return tokens per second of one batch that passes all layers, every layer taking as long.
+
+    Pipeline stages work on it in turn: a request's next token needs its last one.
+    """
+    return requests * config.clock_hz / (config.decoder.layers * cycles_per_layer)
 
 
 def pim_macs(config: Config) -> int:

@@ -17,8 +17,8 @@ OUTSTANDING = 4352
 OUTSTANDING_NPU_ONLY = 96
 """Requests of a channel without an answer, in the PIM branches and in the NPU-only branch."""
 
-FIRST_CLOCK = 1
-"""The scheduler needs a clock before the first operator starts."""
+SCHEDULING_CLOCKS = 1
+"""The scheduler needs a clock before a stage starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +54,7 @@ def run(config: Config, plan: Plan) -> Outcome:
     ]
     memory = _memory(config, sides[0] + sides[1])
     cursor = np.zeros(1, np.int64)
-    clock, stages, operators = FIRST_CLOCK, dict[str, int](), dict[str, int]()
-    started = 0
+    clock, stages, operators = 0, dict[str, int](), dict[str, int]()
     for stage in plan.stages:
         before = [int(engine[device.OPERATOR]) for engine in engines]
         engines[0][device.OPERATORS_END] += len(stage.npu)
@@ -70,11 +69,12 @@ def run(config: Config, plan: Plan) -> Outcome:
             *streams,
             cursor,
             clock,
+            clock + SCHEDULING_CLOCKS,
         )
         for engine, first, work in zip(engines, before, (stage.npu, stage.pim), strict=True):
-            operators |= _durations(engine, first, stage, work, started)
-        stages[stage.name] = end - started
-        started, clock = end, end + 1
+            operators |= _durations(engine, first, stage, work, clock)
+        stages[stage.name] = end - clock
+        clock = end
     return Outcome(
         stages=stages,
         operators=operators,
