@@ -243,6 +243,13 @@ def test_a_longer_cache_never_decodes_faster(lengths: list[int], at: int) -> Non
     assert before <= after
 
 
+@pytest.mark.parametrize("attention", ["fused", "unfused"])
+def test_the_clocks_of_a_layer_are_those_of_its_kernels(attention) -> None:
+    config, lengths = gpu.Config(attention=attention), (5, 300, 77)
+    report = simulate(RequestBatch(name="batch", lengths=lengths), config)
+    assert decode.decode_cycles(config, lengths) == report.cycles
+
+
 def test_grouped_query_attention_reads_each_stored_head_once() -> None:
     config = gpu.Config(model="llama3-8b", tensor_parallel=1, device="h100")
     report = simulate(RequestBatch(name="batch", lengths=(512,)), config)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -123,8 +124,12 @@ def _check_capacity(config: Config, batch: RequestBatch) -> None:
 
 def decode_operations(config: Config, lengths: Sequence[int]) -> tuple[LayerOperation, ...]:
     """Return the kernels of one layer that give each request one token."""
+    return _layer(config, len(lengths), _attention(config, lengths))
+
+
+def _attention(config: Config, lengths: Sequence[int]) -> tuple[LayerOperation, ...]:
     if config.attention == "unfused":
-        return _layer(config, len(lengths), _padded_attention(config, len(lengths), max(lengths)))
+        return _padded_attention(config, len(lengths), max(lengths))
     decoder, shards = config.decoder, config.tensor_parallel
     attention = CacheAttention(
         name="attn.FusedMHA",
@@ -135,7 +140,7 @@ def decode_operations(config: Config, lengths: Sequence[int]) -> tuple[LayerOper
         kv_heads=decoder.kv_heads // shards,
         head_width=decoder.head_width,
     )
-    return _layer(config, len(lengths), (attention,))
+    return (attention,)
 
 
 def _padded_attention(config: Config, requests: int, longest: int) -> tuple[LayerOperation, ...]:
@@ -266,6 +271,16 @@ def layer_cycles(config: Config, operations: Sequence[LayerOperation]) -> int:
     """Return the clocks of a layer."""
     made = rows(config, operations, _plans(config, operations))
     return sum(row["cycles"] for row in made)
+
+
+def decode_cycles(config: Config, lengths: Sequence[int]) -> int:
+    """Return `layer_cycles` of `decode_operations`; what depends on no length is kept."""
+    return _cycles_around(config, len(lengths)) + layer_cycles(config, _attention(config, lengths))
+
+
+@lru_cache(maxsize=1 << 14)
+def _cycles_around(config: Config, requests: int) -> int:
+    return layer_cycles(config, _layer(config, requests, ()))
 
 
 def _attention_row(config: Config, op: CacheAttention) -> dict[str, Any]:
