@@ -1,19 +1,15 @@
 import numpy as np
 import pytest
-from amaranth.hdl import Module
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from dataflow.digits import encode, value_range
 from rtl.bitweight.bitslice import TermPairs
 from rtl.bitweight.dense import STYLES, Accumulator, dot_value, pack
 from rtl.bitweight.elements import ColumnFront, Opt3Element
 from rtl.bitweight.encoders import Encoder, SparseEncoder
-from rtl.bitweight.parts import compress, levels
 from rtl.bitweight.simd import SimdUnit
 from rtl.bitweight.sparse import StepAccumulator, largest_reduction
 from rtl.synthesis.stimuli import digit_code, term_pairs
-from tests.rtl.bitweight_words import play, settle, signed
+from tests.rtl.bitweight_words import play, signed
 from workloads.errors import InputError
 
 EXTREME = 40
@@ -60,50 +56,6 @@ def test_a_sparse_encoder_emits_the_set_bits_of_every_mask(lanes: int) -> None:
     simulator.run()
     bits = [[i for i in range(lanes) if mask >> i & 1] for mask in range(1 << lanes)]
     assert seen == [own or [None] for own in bits]
-
-
-class Compressor(wiring.Component):
-    """A compressor tree alone."""
-
-    def __init__(self, rows: int, width: int) -> None:
-        self.rows, self.width = rows, width
-        super().__init__({"word": In(rows * width), "total": Out(width), "carry": Out(width)})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        rows = [self.word[i * self.width : (i + 1) * self.width] for i in range(self.rows)]
-        total, carry = compress(m, rows, width=self.width)
-        m.d.comb += [self.total.eq(total), self.carry.eq(carry)]
-        return m
-
-
-@pytest.mark.parametrize("rows", [3, 4, 6, 9, 18])
-def test_a_compressor_tree_does_not_ripple(rows: int) -> None:
-    """A bit reaches one position higher per level of full adders at most; a ripple goes on."""
-    width = 32
-    tree = Compressor(rows, width)
-    rng = np.random.default_rng(rows)
-
-    async def probe(ctx) -> None:
-        for _ in range(60):
-            values = [int(v) for v in rng.integers(0, 1 << width, rows)]
-            word = pack(values, width)
-            ctx.set(tree.word, word)
-            before = ctx.get(tree.total), ctx.get(tree.carry)
-            assert sum(before) % (1 << width) == sum(values) % (1 << width)
-            bit, row = int(rng.integers(width)), int(rng.integers(rows))
-            ctx.set(tree.word, word ^ 1 << (row * width + bit))
-            after = ctx.get(tree.total), ctx.get(tree.carry)
-            changed = (before[0] ^ after[0]) | (before[1] ^ after[1])
-            assert changed & ((1 << bit) - 1) == 0
-            assert changed >> (bit + levels(rows) + 1) == 0
-
-    settle(tree, probe)
-
-
-def test_the_ripple_test_sees_an_adder() -> None:
-    total = 0x7FFFFFFF + 1
-    assert (total ^ 0x7FFFFFFF) >> (levels(3) + 1) != 0
 
 
 @pytest.mark.parametrize("width", [4, 8, 16])

@@ -73,6 +73,7 @@ def all_cells() -> tuple[str, ...]:
         cell("NAND", "(!(A B))", "0.1"),
         cell("XOR", "(A^B)", "0.1"),
         flop,
+        cell("BUF", "(A)", "0.1"),
     )
 
 
@@ -141,7 +142,7 @@ def test_glitches_and_their_energy_are_counted(tmp_path: Path) -> None:
 
 def test_a_pulse_shorter_than_the_gate_is_swallowed(tmp_path: Path) -> None:
     slow = cell("XOR", "(A^B)", "0.9")
-    library = read_library(small_library(tmp_path, *all_cells()[:2], slow, all_cells()[3], ""))
+    library = read_library(small_library(tmp_path, *all_cells()[:2], slow, *all_cells()[3:]))
     activity = gates.simulate(
         gates._Builder(glitching(), library).circuit(), {"a": np.array([1, 0, 1])}
     )
@@ -151,9 +152,10 @@ def test_a_pulse_shorter_than_the_gate_is_swallowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "lack"),
     [
-        ((0, 1, 2), "a D flip-flop without set and reset"),
-        ((1, 3), "an inverter"),
-        ((0, 2, 3), "a NAND or NOR gate"),
+        ((0, 1, 2, 4), "a D flip-flop without set and reset"),
+        ((1, 3, 4), "an inverter"),
+        ((0, 1, 3), "a buffer"),
+        ((0, 2, 3, 4), "a NAND or NOR gate"),
     ],
 )
 def test_a_library_without_needed_cells_is_refused(tmp_path: Path, cells, lack: str) -> None:
