@@ -4,9 +4,9 @@
 
 Writes one row per design and library: area in the library's unit, minimum period, energy. The
 default table is sim_results/bitweight/other-libraries.csv, made from the OSU 0.35 um and 0.5 um
-libraries of the Debian packages qflow-tech-osu035 and qflow-tech-osu050 (no sizes of the cells
-differ in kind: it is another process, not another way to build cells). Rows that are there already
-are kept. Takes about a minute for a large array.
+libraries of the Debian packages qflow-tech-osu035 and qflow-tech-osu050. Their cells are drawn as
+those of the 0.18 um library: another process, not another way to build cells. Rows that are there
+already are kept. Takes up to half a minute a design.
 """
 
 from __future__ import annotations
