@@ -104,6 +104,9 @@ GLOSSARY: dict[str, Term] = {
     "dense_cycles": Term("cycles", "Cycles of the same workload without the method or pattern."),
     "speedup_over_dense": Term("ratio", "Dense cycles over cycles."),
     "speedup": Term("ratio", "Time of the first row over the time of this row."),
+    "method_speedup": Term(
+        "ratio", "Time of the same accelerator's first row over the time of this row."
+    ),
     "seconds_FF": Term("s", "Time of the forward pass."),
     "seconds_BP": Term("s", "Time of backward data."),
     "seconds_WU": Term("s", "Time of backward weight."),

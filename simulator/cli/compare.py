@@ -135,12 +135,13 @@ Columns = dict[str, list[str]]
 
 def _columns(rows: Sequence[dict[str, Any]]) -> tuple[Columns, Columns, Columns]:
     """Return the texts of the names, of the totals and of the times by pass."""
-    from simulator import breakdown, quantities
+    from simulator import breakdown, comparison, quantities
 
     names = {name: [str(row[name]) for row in rows] for name in ("accelerator", "method")}
     totals = {
         ">time": [quantities.seconds(row["seconds"]) for row in rows],
         ">speedup": [f"{row['speedup']:.2f}x" for row in rows],
+        **({">by method": comparison.by_method(rows)} if comparison.is_grid(rows) else {}),
         ">energy": [quantities.joules(row["energy_j"]) for row in rows],
         ">off-chip": [quantities.size(row["dram_bytes"]) for row in rows],
         ">utilisation": [quantities.percent(row["utilisation"], 1) for row in rows],
@@ -180,7 +181,8 @@ def _method_columns(rows: Sequence[dict[str, Any]]) -> Columns:
 
 def _between(totals: Columns, passes: Columns) -> Columns:
     """Put the times by pass after the time and the speedup."""
-    first = dict(list(totals.items())[:2])
+    speeds = (">time", ">speedup", ">by method")
+    first = {name: column for name, column in totals.items() if name in speeds}
     return {**first, **passes, **totals}
 
 

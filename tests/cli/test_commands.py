@@ -241,6 +241,24 @@ def test_compare_reads_a_model_and_every_accelerator(sparsight, tmp_path: Path) 
     assert "GPT-3 XL at 75 %" in page
 
 
+def test_all_says_which_accelerators_it_leaves_out_and_why(sparsight) -> None:
+    err = sparsight("compare", "--accelerators", "all", *SMALL).err
+    assert "smash" in err
+    assert "step through every non-zero of a product" in err
+    assert "all leaves out neupims: it has workloads of its own" in err
+
+
+def test_notes_say_whose_they_are_and_methods_what_they_bring_where(sparsight) -> None:
+    command = ("compare", "sat", "systolic", *SMALL, "--methods", "dense,spdf,bdwp:2:8")
+    out = " ".join(sparsight(*command).out.split())
+    assert "sat only skips N:M groups: unstructured:0.25" in out
+    assert "note: systolic with bdwp:2:8: N:M shortens the reduction" in out
+    rows = sparsight(*command, "--json").json
+    own = [row["method_speedup"] for row in rows]
+    assert own[0] == own[3] == 1.0
+    assert own[5] == rows[3]["seconds"] / rows[5]["seconds"] != rows[5]["speedup"]
+
+
 def test_compare_shows_what_methods_report(sparsight) -> None:
     out = sparsight(
         "compare", "sat", *SMALL, "--methods", "dense,monarch-training", "--steps", "10"
