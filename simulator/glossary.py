@@ -124,6 +124,7 @@ GLOSSARY: dict[str, Term] = {
     "usage": Term("-", "How a method is written."),
     "preset": Term("-", "Name of a published method, for --method and --methods."),
     "written": Term("-", "Words that express a preset."),
+    "checks": Term("-", "Rows or exhibits of reproduce that hold a published number beside ours."),
     "unchecked": Term("-", "Why a published number is not compared with ours; empty if it is."),
     "title": Term("-", "Title of the paper."),
     "model": Term("-", "Name of a model that a package carries, for --model."),

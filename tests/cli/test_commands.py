@@ -107,6 +107,7 @@ def test_every_key_of_every_output_is_explained(sparsight) -> None:
     outputs = [
         ("networks",),
         ("methods",),
+        ("methods", "fsmoe", "--coverage"),
         ("accelerators",),
         ("accelerators", "systolic"),
         ("explain",),
