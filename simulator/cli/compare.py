@@ -25,7 +25,8 @@ def compare(
         str | None, typer.Option(help="The same, comma-separated; all for every one.")
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Comma-separated, the first is the baseline.")
+        str | None,
+        typer.Option(help="Comma-separated, the first is the baseline; N:M is 2:8 if left out."),
     ] = None,
     network: options.Network = None,
     batch: options.Batch = None,
@@ -66,7 +67,7 @@ def compare(
         model=model,
         weights_only=weights_only,
     )
-    chosen = [] if methods is None else methods.split(",")
+    chosen = [] if methods is None else [_completed(text) for text in methods.split(",")]
     if steps is not None and not chosen:
         raise InputError("--steps integrates methods over a run; name some with --methods")
     workload = inputs.read_comparable(source, chosen)
@@ -87,6 +88,17 @@ def compare(
         output.write_frame(pd.DataFrame(rows), csv=csv, parquet=parquet)
     fastest = min(reports, key=lambda report: report.seconds)
     output.write_pictures(reports, fastest, plot=plot, report_dir=report_dir)
+
+
+def _completed(text: str) -> str:
+    """Give an N:M method without its N:M the 2:8 of SAT, and say so."""
+    from simulator.cli import output
+    from workloads.methods import names
+
+    if text == "dense" or text not in names():
+        return text
+    output.say(f"note: {text} is taken as {text}:2:8; write {text}:N:M for another")
+    return f"{text}:2:8"
 
 
 def _add_runs(

@@ -260,6 +260,12 @@ def test_notes_say_whose_they_are_and_methods_what_they_bring_where(sparsight) -
     assert own[5] == rows[3]["seconds"] / rows[5]["seconds"] != rows[5]["speedup"]
 
 
+def test_a_method_without_its_pattern_is_two_of_eight(sparsight) -> None:
+    result = sparsight("compare", "sat", *SMALL, "--methods", "dense,sr-ste,bdwp", "--json")
+    assert [row["method"] for row in result.json] == ["dense", "sr-ste:2:8", "bdwp:2:8"]
+    assert "sr-ste is taken as sr-ste:2:8" in result.err
+
+
 def test_compare_shows_what_methods_report(sparsight) -> None:
     out = sparsight(
         "compare", "sat", *SMALL, "--methods", "dense,monarch-training", "--steps", "10"
