@@ -111,6 +111,9 @@ GLOSSARY: dict[str, Term] = {
     "dense_cycles": Term("cycles", "Cycles of the same workload without the method or pattern."),
     "speedup_over_dense": Term("ratio", "Dense cycles over cycles."),
     "speedup": Term("ratio", "Time of the first row over the time of this row."),
+    "method_speedup": Term(
+        "ratio", "Time of the same accelerator's first row over the time of this row."
+    ),
     "seconds_FF": Term("s", "Time of the forward pass."),
     "seconds_BP": Term("s", "Time of backward data."),
     "seconds_WU": Term("s", "Time of backward weight."),
@@ -128,6 +131,7 @@ GLOSSARY: dict[str, Term] = {
     "usage": Term("-", "How a method is written."),
     "preset": Term("-", "Name of a published method, for --method and --methods."),
     "written": Term("-", "Words that express a preset."),
+    "checks": Term("-", "Rows or exhibits of reproduce that hold a published number beside ours."),
     "unchecked": Term("-", "Why a published number is not compared with ours; empty if it is."),
     "title": Term("-", "Title of the paper."),
     "model": Term("-", "Name of a model that a package carries, for --model."),

@@ -235,22 +235,26 @@ def read_accelerators(
     wanted = tuple(names) if names else tuple(str(listed).split(","))
     if wanted != ("all",):
         return wanted
-    able = [name for name in accelerator_names() if _takes(name, workload)]
-    return tuple(able)
+    left_out = {name: _why_not(name, workload) for name in accelerator_names()}
+    for reason in dict.fromkeys(reason for reason in left_out.values() if reason):
+        same = [name for name, why in left_out.items() if why == reason]
+        output.say(f"note: all leaves out {', '.join(same)}: {reason}")
+    return tuple(name for name, reason in left_out.items() if not reason)
 
 
-def _takes(name: str, workload: Workload) -> bool:
-    """Say whether an accelerator schedules workloads like this one, by shapes and patterns."""
+def _why_not(name: str, workload: Workload) -> str:
+    """Say why an accelerator is no part of `all` for this workload; nothing if it is."""
     model: Any = find(name)
     own = getattr(model, "example", None)
-    if getattr(model, "STEPS_NON_ZEROS", False) or (own and not isinstance(own(), Workload)):
-        return False
+    if own and not isinstance(own(), Workload):
+        return f"it has workloads of its own; sparsight run {name}"
+    if getattr(model, "STEPS_NON_ZEROS", False):
+        return "they step through every non-zero of a product; name one to wait for it"
     try:
         model.schedule(model.Config(), workload)
     except InputError as error:
-        output.say(f"note: all leaves out {name}: {error}")
-        return False
-    return True
+        return str(error)
+    return ""
 
 
 def read_comparable(source: Source, methods: Sequence[str]) -> Workload:

@@ -175,12 +175,19 @@ def _network(
     network = Network(
         name=graph.path.stem,
         source=f"TFLite file {graph.path.name}",
-        input="x".join(map(str, graph.shape(int(operators[0].array(1, "<i4")[0]))[1:])),
+        input=_input(graph, operators),
         batch=batch,
         layers=tuple(layers),
     )
     listed = ", ".join(f"{count} of code {code}" for code, count in sorted(others.items()))
     return network, weights, (f"operators not counted: {listed}",) if listed else ()
+
+
+def _input(graph: _Graph, operators: list[Table]) -> str:
+    """Return the sizes of what the first operator reads that reads anything."""
+    read = (operator.array(1, "<i4") for operator in operators)
+    first = next((int(inputs[0]) for inputs in read if len(inputs)), None)
+    return "" if first is None else "x".join(map(str, graph.shape(first)[1:]))
 
 
 def _layers(graph: _Graph, operator: Table, code: int, number: int) -> list[Layer]:

@@ -325,3 +325,13 @@ def test_nothing_to_read_is_refused(tmp_path: Path) -> None:
     assert "cannot read" in refusal(tmp_path / "none.onnx")
     (tmp_path / "folder.onnx").mkdir()
     assert "directory" in refusal(tmp_path / "folder.onnx")
+
+
+def test_an_operator_without_inputs_does_not_end_the_reading(tmp_path: Path) -> None:
+    """The state of a streaming model: its first operator reads nothing."""
+    path = write_tflite(tmp_path / "m.tflite")
+    whole = path.read_bytes()
+    inputs = np.array([2, 0, 1], "<i4").tobytes()  # a vector of two: the inputs of the operator
+    assert whole.count(inputs) == 1
+    path.write_bytes(whole.replace(inputs, np.array([0, 0, 1], "<i4").tobytes()))
+    assert "must hold a convolution or a product" in refusal(path)
