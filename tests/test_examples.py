@@ -60,3 +60,10 @@ def test_a_cluster_run_is_kept_and_resumed(tmp_path) -> None:
     assert first.startswith("32 points\n")
     assert (tmp_path / "cluster.sqlite").exists()
     assert output_of("sweep_cluster.py", "--small", folder=tmp_path) == first
+
+
+def test_the_page_on_which_accelerator_wins_shows_what_the_models_say() -> None:
+    """If not: python examples/which_accelerator.py docs/which_accelerator.md."""
+    page = (EXAMPLES.parent / "docs" / "which_accelerator.md").read_text("utf-8")
+    tables = page.partition("<!-- tables: begin -->\n")[2].partition("<!-- tables: end -->")[0]
+    assert output_of("which_accelerator.py").strip() == tables.strip()
