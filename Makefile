@@ -2,7 +2,7 @@
 #   make demo   own virtual environment, the main job on the shipped trace, a report to open
 #   make test   lint, types, every test; installs what they need
 # Further: make agreement (published numbers beside ours, into the README), make bench (figures
-# beside their budgets), make fuzz FUZZ_SECONDS=600 (readers of files and texts), make clean.
+# beside their budgets; make peers installs other tools to compare with), make fuzz FUZZ_SECONDS=600 (readers of files and texts), make clean.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,10 +10,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 REPORT ?= report
 FUZZ_SECONDS ?= 60
+PEERS ?= .peers
+PYTHON312 ?= python3.12
 
 TOOLS := iverilog yosys
 
-.PHONY: demo test lint tools agreement bench fuzz clean
+.PHONY: demo test lint tools agreement bench peers fuzz clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/sparsight compare sat --trace digits-resnet \
@@ -43,6 +45,18 @@ agreement: $(VENV)/demo.stamp
 
 bench: $(VENV)/test.stamp
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,max
+	$(BIN)/python -m tests.benchmarks.peers --peers $(PEERS) --out sim_results/bench
+
+# Tools that answer the same questions, each in an environment of its own; make bench compares with
+# those that are there. SCALE-Sim 3.0.0 fails with NumPy 2.4, ZigZag misses six, AccelForge needs 3.12.
+peers: $(VENV)/test.stamp
+	-$(PIP) '.[spgemm-benchmarks]'
+	-$(PYTHON) -m venv $(PEERS)/scalesim
+	-$(PEERS)/scalesim/bin/pip install --quiet scalesim==3.0.0 'numpy<2.4'
+	-$(PYTHON) -m venv $(PEERS)/zigzag
+	-$(PEERS)/zigzag/bin/pip install --quiet zigzag-dse==3.9.1 six
+	-$(PYTHON312) -m venv $(PEERS)/accelforge
+	-$(PEERS)/accelforge/bin/pip install --quiet accelforge==1.0.467
 
 fuzz: $(VENV)/test.stamp
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
@@ -59,4 +73,4 @@ $(VENV)/test.stamp: $(BIN)/python pyproject.toml constraints.txt
 	touch $@ $(VENV)/demo.stamp
 
 clean:
-	rm -rf $(VENV) build *.egg-info $(REPORT) sim_build fuzz
+	rm -rf $(VENV) build *.egg-info $(REPORT) sim_build fuzz $(PEERS)

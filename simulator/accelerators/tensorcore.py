@@ -1,4 +1,4 @@
-"""The tensor cores of one GPU multiprocessor, with 2:4 sparse matrix instructions.
+"""The tensor cores of GPU multiprocessors, with 2:4 sparse matrix instructions.
 
 Source: NVIDIA A100 Tensor Core GPU Architecture (white paper, 2020): four tensor cores, each 256
 fp16 multiply-accumulates a cycle, twice the rate per instruction on 2:4 operands, and the sizes in
@@ -11,19 +11,21 @@ bytes that a warp needs for each step of k, metadata of 2 bits a kept value incl
 Approximate:
 - An instruction holds its tensor core for 2048 multiplications over 256 a cycle; `mma.sp` takes as
   long and covers twice the k. Sparse is the first operand of the instruction: a product whose right
-  operand is sparse is computed transposed.
+  operand is sparse is computed transposed, or dense where its shape makes that faster.
 - N:M runs sparse if no aligned group of four can keep more than two: N <= 2 and M a multiple of 4.
   2:8 is therefore as fast as 2:4, and no faster. All other patterns run dense.
+- Each product gets the warp tile, the config's or halves and quarters of its sides, that takes the
+  fewest cycles, as a library picks a kernel. Blocks are dealt to the multiprocessors evenly.
 - A step of k takes as long as the slowest of the instructions, the shared memory (fragments of each
   warp, and what is copied in) and the port to the L2 cache.
 - Operands are fp16 whatever the workload says, weight gradients fp32.
-- Off-chip bytes are moved once: what a block reads again is found in the L2 cache, of which this
+- Off-chip bytes are moved once: what a block reads again is found in the L2 cache, of which each
   multiprocessor has its share of the bandwidth.
 - Vector work and selection run on the fp32 lanes, alone, one operation after the other; fused work
   takes the time of its bytes only.
 
 Ignored: start and end of a block (others are resident then), instruction issue, bank conflicts,
-several multiprocessors, registers and control in the energy.
+misses of the L2 cache, registers and control in the energy.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from typing import Any
 from simulator import area, energy, operation_rows
 from simulator.configuration import check_positive
 from simulator.counting import check_countable
-from simulator.report import Report
+from simulator.report import REQUIRED, Report
 from workloads.errors import InputError
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
 from workloads.patterns import DENSE, NM, Pattern
@@ -46,6 +48,7 @@ VALUE_BYTES, SUM_BYTES, METADATA_BITS = 2, 4, 2
 WARP_THREADS, THREAD_REGISTERS, REGISTER_BYTES = 32, 255, 4
 
 NEVER_SLOWER_WITH = (
+    "multiprocessors",
     "shared_bytes_per_cycle",
     "l2_bytes_per_cycle",
     "dram_bytes_per_s",
@@ -55,43 +58,28 @@ NEVER_SLOWER_WITH = (
 
 QUANTITIES = {
     "area_mm2": area.expression(
-        "tensor_cores * macs_per_cycle",
+        "multiprocessors * tensor_cores * macs_per_cycle",
         mac=f"({area.FP16_MULTIPLIER_UM2} + {area.FP32_ADDER_UM2})",
-        lanes="vector_lanes",
-        sram_bytes="shared_bytes",
+        lanes="multiprocessors * vector_lanes",
+        sram_bytes="multiprocessors * (shared_bytes + l2_bytes)",
     )
 }
 """What follows from the config alone, as expressions that studies may use by name."""
 
-COLUMNS = (
-    "name",
-    "layer",
-    "pass",
-    "kind",
-    "pattern",
-    "m",
-    "k",
-    "n",
-    "batch",
-    "cycles",
-    "compute_cycles",
-    "memory_cycles",
-    "stall_cycles",
-    "useful_macs",
-    "issued_macs",
-    "utilisation",
-    "dram_bytes",
-    "compulsory_bytes",
-    "sram_bytes",
-    "energy_pj",
-    "bottleneck",
-)
+COLUMNS = (*REQUIRED, "pattern", "batch", "stall_cycles", "utilisation", "sram_bytes", "energy_pj")
+Tile = tuple[int, int]
 COMPONENTS = ("tensor cores", "shared memory", "L2 cache", "vector lanes", "dram")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """One multiprocessor of an A100, with its share of cache and memory bandwidth."""
+    """One multiprocessor of an A100, with its share of cache and memory bandwidth.
+
+    Per multiprocessor, but for the memory bandwidth: `dram_bytes_per_s` is that of all.
+    """
+
+    multiprocessors: int = 1
+    """Multiprocessors that share the blocks of a product. 108 in the whole chip (white paper)."""
 
     tensor_cores: int = 4
     """Tensor cores, each fed by warps of its own (white paper)."""
@@ -103,10 +91,10 @@ class Config:
     """Clock in Hz: the boost clock (white paper)."""
 
     warp_m: int = 64
-    """Rows of results that a warp holds; a multiple of 16. Usual for fp16; not published."""
+    """Most rows of results that a warp holds; a multiple of 16. Usual for fp16; not published."""
 
     warp_n: int = 64
-    """Columns of results that a warp holds; a multiple of 8. Usual for fp16; not published."""
+    """Most columns of results that a warp holds; a multiple of 8. Usual; not published."""
 
     warps_m: int = 4
     """Warps of a block along the rows. Usual for fp16; not published."""
@@ -122,6 +110,9 @@ class Config:
 
     shared_bytes_per_cycle: int = 128
     """Bytes per cycle of the shared memory: 32 banks of 4 bytes (white paper)."""
+
+    l2_bytes: int = (40 << 20) // 108
+    """Its share of the L2 cache in bytes: 40 MB for 108 (white paper). Only the area counts it."""
 
     l2_bytes_per_cycle: int = 47
     """Bytes per cycle from the L2 cache: 5120 for 108 multiprocessors (white paper)."""
@@ -142,19 +133,21 @@ class Config:
                 f"warp_m x warp_n must fit {THREAD_REGISTERS} registers a thread; "
                 f"{self.warp_m} x {self.warp_n} needs {self.thread_registers}"
             )
-        staged = self.stages * _copied_bytes(self, sparse=True)
+        staged = self.stages * _copied_bytes(self, (self.warp_m, self.warp_n), sparse=True)
         if staged > self.shared_bytes:
             raise InputError(f"shared_bytes must hold {self.stages} stages: {staged} bytes")
 
     @property
     def peak_macs_per_cycle(self) -> int:
-        """Multiplications per cycle of all tensor cores."""
-        return self.tensor_cores * self.macs_per_cycle
+        """Multiplications per cycle of all tensor cores of all multiprocessors."""
+        return self.multiprocessors * self.tensor_cores * self.macs_per_cycle
 
     @property
     def thread_registers(self) -> int:
         """Registers of a thread: sums, and two steps of sparse fragments."""
-        needed = SUM_BYTES * self.warp_m * self.warp_n + 2 * _fragment_bytes(self, sparse=True)
+        needed = SUM_BYTES * self.warp_m * self.warp_n + 2 * _panel_bytes(
+            self.warp_m, self.warp_n, sparse=True
+        )
         return -(-needed // (WARP_THREADS * REGISTER_BYTES))
 
 
@@ -165,26 +158,26 @@ def _panel_bytes(rows: int, cols: int, *, sparse: bool) -> int:
     return first + metadata + (1 + sparse) * cols * MMA_K * VALUE_BYTES
 
 
-def _fragment_bytes(config: Config, *, sparse: bool) -> int:
-    """Return what one warp reads from shared memory for a step of k."""
-    return _panel_bytes(config.warp_m, config.warp_n, sparse=sparse)
-
-
-def _copied_bytes(config: Config, *, sparse: bool) -> int:
+def _copied_bytes(config: Config, tile: Tile, *, sparse: bool) -> int:
     """Return what a block copies from the L2 cache for a step of k."""
-    rows, cols = config.warps_m * config.warp_m, config.warps_n * config.warp_n
-    return _panel_bytes(rows, cols, sparse=sparse)
+    return _panel_bytes(config.warps_m * tile[0], config.warps_n * tile[1], sparse=sparse)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductPlan:
-    """Decisions for one product: which operand is compact, the blocks, and the steps of k."""
+    """Decisions for one product: which operand is compact, the tile of a warp, blocks and steps."""
 
     sparse_operand: str
     """left, right, or empty if the product runs dense."""
 
+    transposed: bool
+    """Whether the right operand comes first in the instructions, and columns are rows."""
+
+    tile: Tile
+    """Rows and columns of results that a warp holds."""
+
     blocks: int
-    """Blocks of results of one product of the batch."""
+    """Blocks of results of all products of the batch."""
 
     steps: int
     """Steps of k of a block: 16 dense or 32 sparse elements each."""
@@ -216,18 +209,66 @@ def fits_two_of_four(pattern: Pattern) -> bool:
 
 
 def _plan_product(config: Config, op: MatMul) -> ProductPlan:
-    sparse = next(
-        (side for side in ("left", "right") if fits_two_of_four(getattr(op, side).pattern)), ""
-    )
-    rows, cols = (op.n, op.m) if sparse == "right" else (op.m, op.n)
-    run = -(-op.k_run // 4) * 4 if sparse else op.k_run
-    k = op.k // op.k_run * run
+    plans = [
+        _candidate(config, op, sparse, tile, transposed=transposed)
+        for sparse, transposed in (("left", False), ("right", True), ("", False), ("", True))
+        if not sparse or fits_two_of_four(getattr(op, sparse).pattern)
+        for tile in _tiles(config)
+    ]
+    return min(plans, key=lambda plan: _compute_cycles(config, plan)[0])
+
+
+def _candidate(
+    config: Config, op: MatMul, sparse_operand: str, tile: Tile, *, transposed: bool
+) -> ProductPlan:
+    rows, cols = (op.n, op.m) if transposed else (op.m, op.n)
+    run = -(-op.k_run // 4) * 4 if sparse_operand else op.k_run
+    blocks = -(-rows // (config.warps_m * tile[0])) * -(-cols // (config.warps_n * tile[1]))
     return ProductPlan(
-        sparse_operand=sparse,
-        blocks=-(-rows // (config.warps_m * config.warp_m))
-        * -(-cols // (config.warps_n * config.warp_n)),
-        steps=-(-k // (2 * MMA_K if sparse else MMA_K)),
+        sparse_operand=sparse_operand,
+        transposed=transposed,
+        tile=tile,
+        blocks=op.batch * blocks,
+        steps=-(-(op.k // op.k_run * run) // (2 * MMA_K if sparse_operand else MMA_K)),
     )
+
+
+def _tiles(config: Config) -> list[Tile]:
+    """Return the tiles of a warp that there are kernels for, the largest first."""
+    return [
+        (config.warp_m // down, config.warp_n // across)
+        for down in (1, 2, 4)
+        for across in (1, 2, 4)
+        if config.warp_m % (down * MMA_M) == 0 and config.warp_n % (across * MMA_N) == 0
+    ]
+
+
+def _step_macs(config: Config, plan: ProductPlan) -> int:
+    """Return the multiplications of a block in a step of k."""
+    return config.warps_m * plan.tile[0] * config.warps_n * plan.tile[1] * MMA_K
+
+
+def _step_bytes(config: Config, plan: ProductPlan) -> tuple[int, int]:
+    """Return what a block copies from the L2 cache in a step of k, and all that moves in shared."""
+    sparse = bool(plan.sparse_operand)
+    copied = _copied_bytes(config, plan.tile, sparse=sparse)
+    fragments = config.warps_m * config.warps_n * _panel_bytes(*plan.tile, sparse=sparse)
+    return copied, copied + fragments
+
+
+def _compute_cycles(config: Config, plan: ProductPlan) -> tuple[int, str]:
+    """Return the cycles of a product with its operands in the L2 cache, and the slowest unit."""
+    warps = config.warps_m * config.warps_n
+    per_core = -(-warps // config.tensor_cores) * (_step_macs(config, plan) // warps)
+    copied, shared = _step_bytes(config, plan)
+    cycles = {
+        "tensor cores": -(-per_core // config.macs_per_cycle),
+        "shared memory": -(-shared // config.shared_bytes_per_cycle),
+        "L2 cache": -(-copied // config.l2_bytes_per_cycle),
+    }
+    slowest = max(cycles, key=lambda unit: cycles[unit])
+    waves = -(-plan.blocks // config.multiprocessors)
+    return waves * plan.steps * cycles[slowest], slowest
 
 
 def simulate(config: Config, plan: Plan) -> Report:
@@ -253,34 +294,24 @@ def simulate(config: Config, plan: Plan) -> Report:
 
 
 def _product_row(config: Config, op: MatMul, plan: ProductPlan) -> dict[str, Any]:
-    sparse = bool(plan.sparse_operand)
-    warps = config.warps_m * config.warps_n
-    instructions = warps * (config.warp_m // MMA_M) * (config.warp_n // MMA_N)
-    macs = instructions * MMA_M * MMA_N * MMA_K
-    per_core = -(-warps // config.tensor_cores) * (macs // warps)
-    copied = _copied_bytes(config, sparse=sparse)
-    shared = copied + warps * _fragment_bytes(config, sparse=sparse)
-    cycles = {
-        "tensor cores": -(-per_core // config.macs_per_cycle),
-        "shared memory": -(-shared // config.shared_bytes_per_cycle),
-        "L2 cache": -(-copied // config.l2_bytes_per_cycle),
-    }
-    busy = max(cycles, key=lambda unit: cycles[unit])
-    steps = op.batch * plan.blocks * plan.steps
+    cycles, slowest = _compute_cycles(config, plan)
+    copied, shared = _step_bytes(config, plan)
+    steps = plan.blocks * plan.steps
+    exploited = getattr(op, plan.sparse_operand).pattern if plan.sparse_operand else DENSE
     return _row(
         config,
         op,
-        busy=busy,
-        compute_cycles=steps * cycles[busy],
+        busy=slowest,
+        compute_cycles=cycles,
         dram_bytes=_moved_bytes(op, plan.sparse_operand),
         m=op.m,
         k=op.k,
         n=op.n,
         batch=op.batch,
         kind=op.kind,
-        pattern=str(getattr(op, plan.sparse_operand).pattern if sparse else DENSE),
+        pattern=str(exploited),
         useful_macs=op.kept_macs,
-        issued_macs=steps * macs,
+        issued_macs=steps * _step_macs(config, plan),
         sram_bytes=steps * shared,
         copied_bytes=steps * copied,
     )
@@ -313,7 +344,7 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
         config,
         op,
         busy="vector lanes",
-        compute_cycles=-(-lane_operations // config.vector_lanes),
+        compute_cycles=-(-lane_operations // (config.multiprocessors * config.vector_lanes)),
         dram_bytes=moved,
         kind=kind,
         lane_operations=lane_operations,
@@ -344,15 +375,24 @@ def _row(config: Config, op: Operation, *, dram_bytes: int, **values: Any) -> di
 
 
 def _notes(plan: Plan) -> tuple[str, ...]:
-    notes = []
-    decided = list(zip(plan.workload.matmuls, plan.products, strict=True))
-    dense = [op for op, product in decided if op.kept_macs < op.macs and not product.sparse_operand]
-    wider = [op for op, product in decided if product.sparse_operand and 2 * op.kept_macs < op.macs]
-    if dense:
-        notes.append(
-            f"{len(dense)} sparse products, such as {dense[0].name}, run dense: only N:M with at "
-            "most two of four runs sparse"
-        )
-    if wider:
-        notes.append(f"{len(wider)} products sparser than 2:4, such as {wider[0].name}, run as 2:4")
-    return tuple(notes)
+    """Say which sparse products run dense, and why, and which are sparser than what is run."""
+    decided = zip(plan.workload.matmuls, plan.products, strict=True)
+    sparse = [(op, product.sparse_operand) for op, product in decided if op.kept_macs < op.macs]
+    able = {
+        op.name
+        for op, _ in sparse
+        if any(map(fits_two_of_four, (op.left.pattern, op.right.pattern)))
+    }
+    unable = [op.name for op, _ in sparse if op.name not in able]
+    slower = [op.name for op, used in sparse if op.name in able and not used]
+    wider = [op.name for op, used in sparse if used and 2 * op.kept_macs < op.macs]
+    sentences = (
+        (unable, "run dense: only N:M with at most two of four runs sparse"),
+        (slower, "run dense: their shapes fill the tiles better"),
+        (wider, "are sparser than 2:4 and run as 2:4"),
+    )
+    return tuple(
+        f"{len(names)} sparse products, such as {names[0]}, {what}"
+        for names, what in sentences
+        if names
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,14 +34,14 @@ def test_large_products_run_at_the_rates_of_the_white_paper(pattern: str, publis
     assert flops(simulate(work, **UNHINDERED), work.macs) == pytest.approx(published, rel=1e-3)
 
 
-def instructions(m: int, k: int, n: int, *, sparse: bool, config: tensorcore.Config) -> int:
-    """Count instructions tile by tile."""
+def instructions(m: int, k: int, n: int, tile: tuple[int, int], *, sparse: bool) -> int:
+    """Count instructions block by block, step by step: 4 x 2 warps a block."""
     count = 0
-    for _ in range(0, m, config.warps_m * config.warp_m):
-        for _ in range(0, n, config.warps_n * config.warp_n):
+    for _ in range(0, m, 4 * tile[0]):
+        for _ in range(0, n, 2 * tile[1]):
             for _ in range(0, k, 32 if sparse else 16):
-                for _ in range(0, config.warps_m * config.warp_m, 16):
-                    count += len(range(0, config.warps_n * config.warp_n, 8))
+                for _ in range(0, 4 * tile[0], 16):
+                    count += len(range(0, 2 * tile[1], 8))
     return count
 
 
@@ -50,12 +52,40 @@ def instructions(m: int, k: int, n: int, *, sparse: bool, config: tensorcore.Con
     pattern=st.sampled_from([DENSE, NM(2, 4), NM(1, 8), NM(4, 8)]),
 )
 def test_instructions_are_those_of_the_loops(m: int, k: int, n: int, pattern) -> None:
-    config = tensorcore.Config()
-    report = simulate(gemm(m, k, n, pattern=pattern))
-    sparse = tensorcore.fits_two_of_four(pattern)
-    rows, cols = (n, m) if sparse else (m, n)  # the sparse operand comes first
-    counted = instructions(rows, k, cols, sparse=sparse, config=config)
-    assert report.columns["issued_macs"] == [counted * 16 * 8 * 16]
+    work = gemm(m, k, n, pattern=pattern)
+    (product,) = tensorcore.schedule(tensorcore.Config(), work).products
+    sparse = bool(product.sparse_operand)
+    assert not sparse or product.transposed  # the sparse operand comes first
+    rows, cols = (n, m) if product.transposed else (m, n)
+    counted = instructions(rows, k, cols, product.tile, sparse=sparse)
+    assert simulate(work).columns["issued_macs"] == [counted * 16 * 8 * 16]
+
+
+@pytest.mark.parametrize(("side", "tile"), [(16, (16, 16)), (64, (16, 32)), (4096, (64, 64))])
+def test_a_product_gets_the_tile_that_fills_a_block_of_four_by_two_warps(side: int, tile) -> None:
+    """64 x 32, 64 x 64 and 256 x 128 results are the smallest blocks that need no second one."""
+    (product,) = tensorcore.schedule(tensorcore.Config(), gemm(side, 64, side)).products
+    assert product.tile == tile
+
+
+def test_a_sparse_product_runs_dense_where_transposing_it_leaves_blocks_empty() -> None:
+    """Eight columns as rows fill an eighth of the 64 rows of the smallest block."""
+    (product,) = tensorcore.schedule(
+        tensorcore.Config(), gemm(4096, 64, 8, pattern=NM(2, 4))
+    ).products
+    assert product.sparse_operand == ""
+
+
+def test_blocks_are_dealt_to_the_multiprocessors() -> None:
+    """Sixteen blocks of 256 x 128 take six turns of three multiprocessors."""
+    work = gemm(1024, 16, 512)
+    one, three = (
+        simulate(work, multiprocessors=count, **UNHINDERED, warp_n=64, dram_bytes_per_s=1e18)
+        for count in (1, 3)
+    )
+    assert one.compute_cycles == 16 * 512
+    assert three.compute_cycles <= 6 * 512
+    assert three.peak_macs_per_cycle == 3 * one.peak_macs_per_cycle
 
 
 def test_a_sparse_step_waits_for_the_shared_memory() -> None:
@@ -68,9 +98,9 @@ def test_a_sparse_step_waits_for_the_shared_memory() -> None:
     copied = 256 * 16 * 2 + 256 * 16 * 2 // 8 + 128 * 32 * 2
     shared = -(-(8 * fragment + copied) // 128)
     assert shared > 512
-    report = simulate(gemm(128, 32, 256, pattern=NM(2, 4)))
-    assert report.compute_cycles == shared
-    assert simulate(gemm(128, 32, 256, pattern=NM(2, 4)), **UNHINDERED).compute_cycles == 512
+    work = gemm(128, 32, 256, pattern=NM(2, 4))
+    assert simulate(work).compute_cycles == shared
+    assert simulate(work, **UNHINDERED).compute_cycles == 512
 
 
 @pytest.mark.parametrize(
@@ -87,24 +117,30 @@ def test_a_sparse_step_waits_for_the_shared_memory() -> None:
 )
 def test_only_two_of_four_runs_sparse_and_sparser_is_no_faster(pattern, steps: int) -> None:
     config = tensorcore.Config()
-    (product,) = tensorcore.schedule(config, gemm(64, 32, 64, pattern=pattern)).products
+    (product,) = tensorcore.schedule(config, gemm(256, 32, 256, pattern=pattern)).products
     assert product.steps == steps
+    assert bool(product.sparse_operand) == (steps == 1)
 
 
 def test_groups_do_not_reach_over_the_end_of_a_run() -> None:
     """Each run of 3 channels is padded to a group of 4: nine runs are 36 elements, two steps."""
-    from dataclasses import replace
-
-    (op,) = gemm(64, 27, 64, pattern=NM(2, 4))
+    (op,) = gemm(256, 27, 256, pattern=NM(2, 4))
     work = Workload(name="conv", operations=(replace(op, k_run=3),))
     (product,) = tensorcore.schedule(tensorcore.Config(), work).products
     assert product.steps == 2
 
 
 def test_what_does_not_run_sparse_is_said() -> None:
-    assert any("run dense" in note for note in simulate(gemm(8, 8, 8, pattern=NM(4, 8))).notes)
-    assert any("run as 2:4" in note for note in simulate(gemm(8, 8, 8, pattern=NM(2, 8))).notes)
-    assert simulate(gemm(8, 8, 8, pattern=NM(2, 4))).notes == ()
+    def notes(n: int, pattern) -> tuple[str, ...]:
+        return simulate(gemm(256, 64, n, pattern=pattern)).notes
+
+    (unable,) = notes(256, NM(4, 8))
+    assert unable.endswith("run dense: only N:M with at most two of four runs sparse")
+    (slower,) = notes(8, NM(2, 4))
+    assert slower.endswith("run dense: their shapes fill the tiles better")
+    (wider,) = notes(256, NM(2, 8))
+    assert wider.endswith("are sparser than 2:4 and run as 2:4")
+    assert notes(256, NM(2, 4)) == ()
 
 
 @pytest.mark.parametrize(
@@ -129,6 +165,6 @@ def test_a_thread_holds_sums_and_two_steps_of_sparse_fragments() -> None:
 
 def test_operands_are_moved_once_in_16_bits() -> None:
     """Two bits for each of the 2 values kept of 4."""
-    report = simulate(gemm(64, 128, 32, pattern=NM(2, 4), dtype="fp32"))
-    weights = 128 * 32 // 2
-    assert report.dram_bytes == 2 * (64 * 128 + 64 * 32) + 2 * weights + weights * 2 // 8
+    report = simulate(gemm(512, 128, 256, pattern=NM(2, 4), dtype="fp32"))
+    kept = 128 * 256 // 2
+    assert report.dram_bytes == 2 * (512 * 128 + 512 * 256) + 2 * kept + kept * 2 // 8

@@ -28,11 +28,13 @@ def main(name: str, seconds: str, findings: str) -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(watch.target.seeds):
         (corpus / f"seed-{number}").write_bytes(seed)
-    words = corpus.with_suffix(".words")
-    words.write_text("".join(f'"{_escaped(word)}"\n' for word in watch.target.words))
     options = ["-print_final_stats=1", f"-max_total_time={int(float(seconds))}"]
     options += [f"-rss_limit_mb={MOST_MIB}"]
-    atheris.Setup([sys.argv[0], f"-dict={words}", *options, str(corpus)], watch)
+    if watch.target.words:
+        words = corpus.with_suffix(".words")
+        words.write_text("".join(f'"{_escaped(word)}"\n' for word in watch.target.words))
+        options.append(f"-dict={words}")
+    atheris.Setup([sys.argv[0], *options, str(corpus)], watch)
     atheris.Fuzz()
 
 
