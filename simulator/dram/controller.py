@@ -141,9 +141,9 @@ def _next_arrival(s: Ints, ch: int, side: int, stream: Ints, clock: int) -> int:
 def _next_arrival_behind(s: Ints, ch: int, other: Ints, program: Ints, clock: int) -> int:
     """As `_next_arrival`, for the side whose transfers queue behind PIM instructions."""
     index = s[ch + TRANSFER_NEXT + 1] + 1
-    if s[ch + PIM_SENT] < s[ch + PIM_END] and index <= other[0, 0]:
-        if other[index, requests.SENT_AT] >= program[s[ch + PIM_SENT], pim.TIME]:
-            return NEVER
+    pim_first = s[ch + PIM_SENT] < s[ch + PIM_END] and index <= other[0, 0]
+    if pim_first and other[index, requests.SENT_AT] >= program[s[ch + PIM_SENT], pim.TIME]:
+        return NEVER
     return _next_arrival(s, ch, 1, other, clock)
 
 

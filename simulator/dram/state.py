@@ -148,8 +148,8 @@ FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
     CHANGED,
 ) = range(38)
 """Scalars of a channel. Those in pairs belong to the NPU's and the PIM's stream of transfers.
-PIM_OPEN is a mask of banks with a row in their second buffer; STUCK is a mask of the full banks for which
-all waiting reads wait, or 0; CHANGED that something happened in this clock."""
+PIM_OPEN is a mask of banks with a row in their second buffer; STUCK is a mask of the full banks for
+which all waiting reads wait, or 0; CHANGED says that something happened in this clock."""
 
 ANSWERED = 40
 """Requests that are answered in each clock, modulo ANSWER_SLOTS."""

@@ -23,6 +23,7 @@ def _trace(name: str) -> RequestBatch:
 @cache
 def _run(trace: str, system: str, sub_batch: str, refresh: bool, dispatch_limit: str) -> Report:
     config = neupims.Config(
+        preset="published-simulator",
         system=system,  # type: ignore[arg-type]
         sub_batch=sub_batch,  # type: ignore[arg-type]
         refresh=refresh,
@@ -85,6 +86,7 @@ def throughput() -> dict[str, float]:
     found = {}
     for row in published.read("neupims/throughput"):
         config = neupims.Config(
+            preset="published-simulator",
             model=row.inputs["model"],
             tensor_parallel=int(row.inputs["tensor_parallel"]),
             pipeline_parallel=int(row.inputs["pipeline_parallel"]),

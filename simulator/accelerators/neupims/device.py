@@ -433,12 +433,13 @@ def run_stage(
     cursor: Ints,
     clock: int,
     start: int,
+    lead: int,
 ) -> int:
     """Run both sides up to their OPERATORS_END; return the clock when both ended.
 
     The channels go on from `clock`, the core begins at `start`. While the core sends nothing for
-    sure, the channels run ahead of it; else they follow some clocks behind, as no answer is faster
-    than WINDOW clocks.
+    sure, the channels run ahead of it, up to `lead` clocks (0 to LONGEST_WINDOW); else they follow
+    some clocks behind, as no answer is faster than WINDOW clocks.
     """
     for i in range(s[CHANNELS]):
         ch = FIRST_RECORD + i * s[STRIDE]
@@ -447,7 +448,7 @@ def run_stage(
     while True:
         now = clock
         ahead = min(_silence(s, npu, npu_program, clock), _silence(s, other, other_program, clock))
-        ahead = min(ahead, LONGEST_WINDOW)
+        ahead = min(ahead, lead)
         if ahead > WINDOW:
             for i in range(s[CHANNELS]):
                 ch = FIRST_RECORD + i * s[STRIDE]

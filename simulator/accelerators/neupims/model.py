@@ -10,6 +10,7 @@ import numpy as np
 
 from dataflow.kv_layout import ceil_div
 from simulator.accelerators.neupims.config import Config
+from simulator.accelerators.neupims.outcome import Outcome
 from simulator.accelerators.neupims.plan import Attention, Operator, Plan, Product, RowWork
 from simulator.dram import energy as dram_energy
 from simulator.energy import FP16_MULTIPLY_PJ, FP32_ADD_PJ, sram_byte_pj
@@ -35,7 +36,7 @@ RUN_OPTIONS = (
     RunOption(
         name="--no-refresh", help="No refresh.", values=(), field="refresh", flag_value="off"
     ),
-    RunOption(name="--preset", help="published-simulator.", field="preset"),
+    RunOption(name="--preset", help="paper (default) or published-simulator.", field="preset"),
     RunOption(
         name="--requests",
         help="seq_len,ch_idx CSV, or alpaca|sharegpt[:BATCH[:SEED]].",
@@ -70,9 +71,7 @@ def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatc
 
 def simulate(config: Config, plan: Plan) -> Report:
     """Return clocks, traffic and energy of the simulated layers: one, or two with sub-batches."""
-    from simulator.accelerators.neupims import stepped
-
-    outcome = stepped.run(config, plan)
+    outcome = _outcome(config, plan)
     rows = [
         _row(config, plan, op, f"{stage.name}.{op.name}", outcome.operators)
         for stage in plan.stages
@@ -104,6 +103,16 @@ def simulate(config: Config, plan: Plan) -> Report:
             "bandwidth_utilisation": _bandwidth(config, outcome.commands, cycles),
         },
     )
+
+
+def _outcome(config: Config, plan: Plan) -> Outcome:
+    if config.preset == "paper":
+        from simulator.accelerators.neupims import analytic
+
+        return analytic.run(config, plan)
+    from simulator.accelerators.neupims import stepped
+
+    return stepped.run(config, plan)
 
 
 def tokens_per_s(config: Config, requests: int, cycles_per_layer: int) -> float:
@@ -200,7 +209,7 @@ def _attention_work(config: Config, plan: Plan, op: Attention) -> tuple[int, int
 
 
 def _energy(
-    config: Config, outcome: Any, columns: Mapping[str, Any], cycles: int
+    config: Config, outcome: Outcome, columns: Mapping[str, Any], cycles: int
 ) -> dict[str, float]:
     timing, currents = config.timing, dram_energy.HBM2_CURRENTS
     found = dram_energy.energy_pj(outcome.commands, timing, currents)

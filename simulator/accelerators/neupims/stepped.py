@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from simulator.accelerators.neupims import attention, device, npu
 from simulator.accelerators.neupims.config import Config
+from simulator.accelerators.neupims.outcome import Outcome
 from simulator.accelerators.neupims.plan import Attention, Operator, Plan, Product, Stage
 from simulator.accelerators.neupims.program import Ints, OperatorProgram, pack
 from simulator.dram import state
@@ -21,22 +21,11 @@ SCHEDULING_CLOCKS = 1
 """The scheduler needs a clock before a stage starts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Clocks of each stage and operator (named stage.operator), and what the device counted."""
+def run(config: Config, plan: Plan, *, lead: int = device.LONGEST_WINDOW) -> Outcome:
+    """Run the stages one after the other on one device.
 
-    stages: dict[str, int]
-    operators: dict[str, int]
-    commands: dict[str, int]
-    matrix_busy: int
-    pim_busy: float
-    """PIM clocks, mean over the channels."""
-    active_clocks: tuple[float, float]
-    """Clocks in which a rank had a row open, in the normal and the PIM buffers, all ranks added."""
-
-
-def run(config: Config, plan: Plan) -> Outcome:
-    """Run the stages one after the other on one device."""
+    `lead` bounds how far channels run ahead of the core; it changes nothing but the time it takes.
+    """
     serial = config.system == "npu-only"
     sides = [[_program(config, plan, op) for s in plan.stages for op in part(s)] for part in _SIDES]
     pim_program, bounds = attention.join_pim(sides[1], config.channels)
@@ -70,6 +59,7 @@ def run(config: Config, plan: Plan) -> Outcome:
             cursor,
             clock,
             clock + SCHEDULING_CLOCKS,
+            lead,
         )
         for engine, first, work in zip(engines, before, (stage.npu, stage.pim), strict=True):
             operators |= _durations(engine, first, stage, work, clock)
