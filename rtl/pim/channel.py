@@ -24,8 +24,8 @@ class Channel(wiring.Component):
     `program` is a stream of instructions (`Sequencer`), `host` one of ACT, RD, WR and PRE: they get
     the cycles that the program leaves, with one row buffer only those between its tiles. `issued`
     shows the command of this cycle. A WR takes `written` with its command. Data of an RD leave on
-    `data`, valid with `data_valid`, read_delay cycles after the command (latency and burst); sums of
-    all banks leave on `sums` read_delay cycles after a READRES. The READRES of a GEMV follows its
+    `data`, with `data_valid`, read_delay cycles after the command (latency and burst); sums of all
+    banks leave on `sums` read_delay cycles after a READRES. The READRES of a GEMV follows its
     command by comp_step times max(COMP, PIM_PIPELINE_STEPS) cycles (`MultiplySteps`, also for
     `torn`). Throughput: one COMP in comp_step cycles, 16 products in every bank.
 

@@ -55,8 +55,7 @@ class Estimate(wiring.Component):
                 + (self.results * read_step - read_step)
             ),
             self.gwrite.eq(
-                t.gwrite
-                + Mux(self.source_right, 0, opening + Mux(self.source_open, t.rtp, 0))
+                t.gwrite + Mux(self.source_right, 0, opening + Mux(self.source_open, t.rtp, 0))
             ),
         ]
         return m

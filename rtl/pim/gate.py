@@ -10,8 +10,8 @@ from amaranth.lib.wiring import In, Out
 from dataflow.dram_rules import BROADCAST
 from dataflow.dram_timing import (
     ACT,
-    COMP,
     COMMANDS,
+    COMP,
     G_ACT,
     GEMV,
     GROUP,
@@ -70,9 +70,7 @@ class CommandGate(wiring.Component):
             at.eq(Mux(_any(kinds, BROADCAST), 0, command.bank)),
             fires.eq(Mux(self.command.valid & self.command.ready, kinds, 0)),
         ]
-        banks = [
-            BankController(timing=timing, dual=self.dual) for _ in range(timing.banks_total)
-        ]
+        banks = [BankController(timing=timing, dual=self.dual) for _ in range(timing.banks_total)]
         others = self._wider_scopes(m, platform, fires, at)
         for i, bank in enumerate(banks):
             m.submodules[f"bank_{i}"] = shared(bank, f"bank_{int(self.dual)}", platform)
@@ -91,9 +89,7 @@ class CommandGate(wiring.Component):
         m.d.comb += self.command.ready.eq((kinds & self._legal(m, banks, at)).any())
         return m
 
-    def _wider_scopes(
-        self, m: Module, platform: object, fires: Signal, at: Signal
-    ) -> list[Value]:
+    def _wider_scopes(self, m: Module, platform: object, fires: Signal, at: Signal) -> list[Value]:
         """Return for each bank what its group, its rank and the channel allow."""
         timing = self.timing
         table = delay_table(timing, dual=self.dual)
@@ -119,9 +115,7 @@ class CommandGate(wiring.Component):
             m.submodules[f"group_{group}"] = shared(timers, "group_timers", platform)
             m.d.comb += timers.events.eq(Mux(at // timing.banks == group, fires, 0))
             groups.append(timers.ready)
-        return [
-            groups[i // timing.banks] & ranks[i // per_rank] for i in range(timing.banks_total)
-        ]
+        return [groups[i // timing.banks] & ranks[i // per_rank] for i in range(timing.banks_total)]
 
     def _channel_timers(self, m: Module, fires: Signal) -> Signal:
         """Return what the multipliers allow: no GEMV in a GEMV, no READRES of a filling tree."""

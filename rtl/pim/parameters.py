@@ -34,7 +34,6 @@ class UnitParameters:
         check_lanes(self.lanes)
 
 
-
 def comps_in_row(timing: DramTiming) -> int:
     """Return the COMP that read a whole row."""
     return timing.row_bytes // (VALUE_BYTES * LANES)

@@ -60,8 +60,9 @@ class Sequencer(wiring.Component):
     `simulator.dram.controller.tick`.
 
     Members: `program` in; `ready`, `is_open`, `open_row`, `pim_open`, `pim_row` in, from the gate;
-    `valid` out with the command's `kind`, `bank`, `row` and `comps`; `tile` out, a header leaves the stream. For other accesses: `host_valid`, `host_kind`, `host_bank` in, what
-    waits; `host_turn` out, whether it may have this cycle; `host_done` in, whether it took it.
+    `valid` out with the command's `kind`, `bank`, `row` and `comps`; `tile` out, a header leaves
+    the stream. For other accesses: `host_valid`, `host_kind`, `host_bank` in, what waits;
+    `host_turn` out, whether it may have this cycle; `host_done` in, whether it took it.
     """
 
     def __init__(self, *, timing: DramTiming, dual: bool, refresh: bool) -> None:
@@ -111,17 +112,16 @@ class Sequencer(wiring.Component):
             m.d.comb += turn.eq(waits & (~self.host_valid | self.pim_mode))
         fits, slack = self._fits(m, head, ahead)
         gwriting = Signal()
-        with m.If(turn):
-            with m.Switch(head.kind):
-                with m.Case(Op.GWRITE):
-                    self._gwrite(m, fits, slack, gwriting)
-                with m.Case(Op.HEADER), m.If(~gwriting):
-                    self._header(m, head, fits, slack)
-                for op, kind in ((Op.GEMV, GEMV), (Op.COMP, COMP)):
-                    with m.Case(op), m.If(~gwriting):
-                        self._multiply(m, head, kind)
-                with m.Case(Op.READRES), m.If(~gwriting):
-                    self._read(m, head)
+        with m.If(turn), m.Switch(head.kind):
+            with m.Case(Op.GWRITE):
+                self._gwrite(m, fits, slack, gwriting)
+            with m.Case(Op.HEADER), m.If(~gwriting):
+                self._header(m, head, fits, slack)
+            for op, kind in ((Op.GEMV, GEMV), (Op.COMP, COMP)):
+                with m.Case(op), m.If(~gwriting):
+                    self._multiply(m, head, kind)
+            with m.Case(Op.READRES), m.If(~gwriting):
+                self._read(m, head)
         self._copy_timer(m, gwriting)
         self._host(m, turn, gwriting)
         return m
@@ -204,14 +204,12 @@ class Sequencer(wiring.Component):
             m.d.sync += [self.fetching.eq(fits), self.skips.eq(~fits)]
         with m.If(gwriting | fits):
             right = self.open_row[bank] == VECTOR_ROW
-            with m.If(self.is_open[bank] & right):
-                with m.If(self.ready[bank][GWRITE]):
-                    self._issue(m, GWRITE, bank, VECTOR_ROW)
-                    m.d.comb += [self.program.ready.eq(1), self.copies.eq(1)]
-                    m.d.sync += self.fetching.eq(0)
-            with m.Elif(self.is_open[bank]):
-                with m.If(self.ready[bank][PRE]):
-                    self._issue(m, PRE, bank)
+            with m.If(self.is_open[bank] & right), m.If(self.ready[bank][GWRITE]):
+                self._issue(m, GWRITE, bank, VECTOR_ROW)
+                m.d.comb += [self.program.ready.eq(1), self.copies.eq(1)]
+                m.d.sync += self.fetching.eq(0)
+            with m.Elif(self.is_open[bank]), m.If(self.ready[bank][PRE]):
+                self._issue(m, PRE, bank)
             with m.Elif(self.ready[bank][ACT]):
                 self._issue(m, ACT, bank, VECTOR_ROW)
 
@@ -246,9 +244,8 @@ class Sequencer(wiring.Component):
             first = bank // size * size
             ready.append(Cat(self.ready[b][G_ACT] for b in range(first, first + size)).all())
         bank, found = _first(m, ~self.pim_open & Cat(ready), f"opening_{kind}")
-        with m.If(~self.pim_open.all()):
-            with m.If(found):
-                self._issue(m, G_ACT, bank, head.row)
+        with m.If(~self.pim_open.all()), m.If(found):
+            self._issue(m, G_ACT, bank, head.row)
         with m.Elif(self._everywhere(kind)):
             self._issue(m, kind, 0)
             m.d.comb += [self.comps.eq(head.comps), self.program.ready.eq(1)]

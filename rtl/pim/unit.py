@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflow.pim_arithmetic import LANES
@@ -41,8 +41,8 @@ class PimUnit(wiring.Component):
             {
                 "multiply": In(1),
                 "read": In(1),
-                "values": In(data.ArrayLayout(VALUE_BITS, lanes)),
-                "vector": In(data.ArrayLayout(VALUE_BITS, lanes)),
+                "values": In(VALUE_BITS * lanes),
+                "vector": In(VALUE_BITS * lanes),
                 "valid": Out(1),
                 "result": Out(VALUE_BITS),
             }
@@ -85,7 +85,10 @@ class PimUnit(wiring.Component):
         for lane in range(self.lanes):
             unit = Float16Multiply(latency=STAGE_CYCLES)
             m.submodules[f"multiply_{lane}"] = shared(unit, "multiply", platform)
-            m.d.comb += [unit.a.eq(self.values[lane]), unit.b.eq(self.vector[lane])]
+            m.d.comb += [
+                unit.a.eq(self.values.word_select(lane, VALUE_BITS)),
+                unit.b.eq(self.vector.word_select(lane, VALUE_BITS)),
+            ]
             products.append(unit.product)
         return products
 

@@ -65,6 +65,13 @@ def idle_state(timing: DramTiming, *, dual: bool, refresh: bool = False) -> np.n
     )
 
 
+def bank_fields(timing: DramTiming, s: np.ndarray) -> np.ndarray:
+    """Return the fields of every bank, a view."""
+    first = FIRST_RECORD + state.BANK
+    rows = s[first : first + timing.banks_total * state.BANK_FIELDS]
+    return rows.reshape(-1, state.BANK_FIELDS)
+
+
 @dataclass
 class Legality:
     """The simulator's timing state of a channel, and the rows that the commands leave open."""
@@ -95,9 +102,7 @@ class Legality:
         s, ch = self.state, FIRST_RECORD
         at = 0 if done.command in BROADCAST else done.bank
         kernel.note(s, ch, at, done.command, done.clock)
-        ranks = [
-            ch + state.READY_RANK + r * len(COMMANDS) for r in range(self.timing.ranks)
-        ]
+        ranks = [ch + state.READY_RANK + r * len(COMMANDS) for r in range(self.timing.ranks)]
         if done.command == GEMV:
             for rank in ranks:
                 s[rank + GEMV] = done.clock + gemv_clocks(self.timing, done.comps)
@@ -160,10 +165,8 @@ def _issued(
         due = int(before[ch + state.REFRESH_DUE])
         rank = due if due >= 0 else int(before[ch + state.REFRESH_RANK])
         return Issued(clock, REF, rank * timing.groups * timing.banks)
-    rows = slice(ch + state.BANK, ch + state.BANK + timing.banks_total * state.BANK_FIELDS)
-    tables = [s[rows].reshape(-1, state.BANK_FIELDS) for s in (before, after)]
     fields = [state.OPEN_ROW, state.PIM_ROW]
-    old, held = (table[:, fields] for table in tables)
+    old, held = (bank_fields(timing, s)[:, fields] for s in (before, after))
     changed = np.flatnonzero((old != held).any(axis=1))
     bank = int(changed[0]) if len(changed) else 0
     row = max(0, int(held[bank, int((old != held)[bank].argmax())]))

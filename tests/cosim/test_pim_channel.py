@@ -6,16 +6,30 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from amaranth.sim import Simulator
 
 from dataflow.dram_rules import Issued, violations
-from dataflow.dram_timing import ACT, COMMANDS, G_ACT, GEMV, PRE, RD, READRES, WR, gemv_clocks
+from dataflow.dram_timing import (
+    ACT,
+    COMMANDS,
+    G_ACT,
+    GEMV,
+    PRE,
+    RD,
+    READRES,
+    WR,
+    DramTiming,
+    gemv_clocks,
+)
 from dataflow.kv_layout import KvLayout
 from dataflow.pim_arithmetic import gemv
 from rtl.pim.channel import Channel
+from rtl.pim.estimate import Estimate
 from rtl.pim.parameters import ChannelParameters, command_layout, instruction_layout
 from simulator.accelerators.neupims import attention
 from simulator.dram import pim
-from tests.cosim.pim_model import Legality, run_program
+from simulator.dram.state import FIRST_RECORD, OPEN_ROW, PIM_ROW
+from tests.cosim.pim_model import Legality, bank_fields, idle_state, run_program
 from tests.cosim.units import Unit
 
 LEVELS = ["amaranth", "icarus"]
@@ -32,9 +46,7 @@ def program_of(operator) -> np.ndarray:
 def tiles(kind: str, tokens: int, layout: KvLayout, *, dual: bool) -> np.ndarray:
     """Return the program of a request's logit or attend, as the simulator makes it."""
     build = attention.logit if kind == "logit" else attention.attend
-    return program_of(
-        build([tokens], [0], layout, simulated=[0], dual=dual, dispatch_limit=False)
-    )
+    return program_of(build([tokens], [0], layout, simulated=[0], dual=dual, dispatch_limit=False))
 
 
 def instruction_word(parameters: ChannelParameters, row: np.ndarray) -> int:
@@ -299,3 +311,52 @@ def read_values(parameters: ChannelParameters, reads, rows) -> list[tuple[int, i
 @pytest.mark.parametrize("parameters", [EIGHT, FOUR], ids=["two buffers", "one buffer"])
 def test_tiles_give_numpy_s_sums_in_the_simulator_s_clocks(parameters, case, icarus, runs) -> None:
     check_values(parameters, case(parameters, 1), directory=runs)
+
+
+def check_estimates(parameters: ChannelParameters) -> None:
+    """Compare both estimates with the simulator's for rows that are open at random."""
+    timing, rng = parameters.dram, np.random.default_rng(2)
+    stimulus, expected = [], []
+    for _ in range(300):
+        state_now, held = idle_state(timing, dual=True), rng.integers(-1, 2, timing.banks_total)
+        source, comps, results = (int(rng.integers(low, high)) for low, high in ESTIMATED)
+        banks = bank_fields(timing, state_now)
+        banks[:, PIM_ROW], banks[0, OPEN_ROW] = held, source
+        stimulus.append(
+            {
+                "holds": sum(1 << int(b) for b in np.flatnonzero(held >= 0)),
+                "matches": sum(1 << int(b) for b in np.flatnonzero(held == 1)),
+                "comps": comps,
+                "results": results,
+                "source_open": int(source >= 0),
+                "source_right": int(source == 0),
+            }
+        )
+        tile = pim.tile_estimate(state_now, FIRST_RECORD, 1, comps, results)
+        expected.append((int(tile), int(pim.gwrite_estimate(state_now, FIRST_RECORD))))
+    assert estimated(timing, stimulus) == expected, "estimates differ"
+
+
+def estimated(timing: DramTiming, stimulus: list[dict[str, int]]) -> list[tuple[int, int]]:
+    """Return the estimates of the hardware, which has no clock."""
+    component, got = Estimate(timing=timing), []
+
+    async def bench(ctx) -> None:
+        for values in stimulus:
+            for name, value in values.items():
+                ctx.set(getattr(component, name), value)
+            await ctx.delay(1e-9)
+            got.append((ctx.get(component.tile), ctx.get(component.gwrite)))
+
+    simulator = Simulator(component)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return got
+
+
+ESTIMATED = ((-1, 2), (1, 9), (1, 5))
+"""Ranges of the row open in bank 0, and of the COMP and READRES of a header."""
+
+
+def test_estimates_are_the_simulator_s() -> None:
+    check_estimates(EIGHT)

@@ -128,7 +128,6 @@ def firsts(timing: DramTiming, *, dual: bool) -> list[Issued]:
 
 def constraint_run(timing: DramTiming, *, dual: bool) -> tuple[dict[int, Issued], list[int], int]:
     """Return commands by cycle, the cycles of those under test, and the cycles in all."""
-    longest = int(delay_table(timing, dual=dual).max())
     wanted: dict[int, Issued] = {}
     tested, clock = [], 0
     for first in firsts(timing, dual=dual):
@@ -138,9 +137,14 @@ def constraint_run(timing: DramTiming, *, dual: bool) -> tuple[dict[int, Issued]
             wanted[clock] = done
             if place == len(before):
                 tested.append(clock)
-            idle = longest if done.command in (REF, GWRITE) or done is first else timing.rc + 1
-            clock += max(idle, timing.faw) + 2
+            clock += settles(timing, done.command, dual=dual)
     return wanted, tested, clock
+
+
+def settles(timing: DramTiming, command: int, *, dual: bool) -> int:
+    """Return clocks after which nothing waits for `command` any more."""
+    longest = int(delay_table(timing, dual=dual)[:, command].max())
+    return max(longest, timing.faw, gemv_clocks(timing, PIM_PIPELINE_STEPS + 2)) + 2
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -166,11 +170,11 @@ def check_constraints(timing: DramTiming, *, dual: bool, level: str, directory, 
     wanted, tested, cycles = constraint_run(timing, dual=dual)
     got = unit.drive(cycles_of(timing, wanted, cycles), ["command__ready", "ready"])
     assert all(got[c]["command__ready"] for c in wanted), "a prepared command is refused"
-    longest = int(delay_table(timing, dual=dual).max())
     wrong = []
     for at in tested:
         done = wanted[at]
-        ready = bits([got[at + 1 + i]["ready"] for i in range(longest + 1)], timing)
+        window = settles(timing, done.command, dual=dual) - 1
+        ready = bits([got[at + 1 + i]["ready"] for i in range(window)], timing)
         first_ready = ready.argmax(axis=0) + 1
         stays = (np.diff(ready, axis=0) >= 0).all(axis=0) & (ready[-1] == 1)
         for bank in range(timing.banks_total):
@@ -299,3 +303,48 @@ def check_random(timing: DramTiming, *, dual: bool, level: str, directory, varia
         if got[clock]["command__ready"] != accepted[clock]
     ]
     assert not wrong, f"{len(wrong)} decisions differ, first {wrong[0]}"
+
+
+def states(timing: DramTiming, *, dual: bool) -> list[list[Issued]]:
+    """Return commands that lead from closed rows, one set after the other, to rows of all kinds."""
+    last = timing.banks_total - 1
+    groups = range(0, timing.banks_total, timing.banks)
+    close = PPRE if dual else PRE
+    return [
+        [],
+        [Issued(0, ACT, last, 1)],
+        [Issued(0, G_ACT, 0, 1)],
+        [Issued(0, PRE, last)],
+        [Issued(0, G_ACT, first, 0) for first in groups[1:]],
+        [Issued(0, ACT, 0, 1)] if dual else [],
+        [Issued(0, close, last)],
+    ]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dual", [True, False], ids=["two buffers", "one buffer"])
+def test_open_rows_refuse_what_they_must(dual: bool, level: str, icarus, runs) -> None:
+    check_refusals(SMALL, dual=dual, level=level, directory=runs)
+
+
+def check_refusals(timing: DramTiming, *, dual: bool, level: str, directory, variant="") -> None:
+    """Long after the last command, offer all that the open rows do not allow; nothing is taken."""
+    unit = gate(timing, dual=dual, level=level, directory=directory, variant=variant)
+    model = Legality(timing, dual)
+    wanted: dict[int, Issued] = {}
+    clock, legal = 0, set[int]()
+    for commands in states(timing, dual=dual):
+        for done in commands:
+            clock += timing.rc + timing.faw
+            wanted[clock] = done
+            legal.add(clock)
+            model.issue(replace(done, clock=clock))
+        clock += timing.rc + timing.faw
+        for command in range(COUNT + 1):
+            for bank in range(timing.banks_total):
+                if command == COUNT or refusal(timing, model.rows, command, bank, 0, dual=dual):
+                    clock += 1
+                    wanted[clock] = Issued(clock, command, bank)
+    got = unit.drive(cycles_of(timing, wanted, clock + 1), ["command__ready"])
+    taken = {c for c in wanted if got[c]["command__ready"]}
+    assert taken == legal, f"refusals differ: {[wanted[c] for c in sorted(taken ^ legal)]}"
