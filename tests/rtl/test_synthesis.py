@@ -215,19 +215,6 @@ def test_the_shipped_table_has_every_design_and_sweep() -> None:
     assert table.RECORDED.read_bytes() == table.SHIPPED.read_bytes()
 
 
-PINNED = ("mac", "mac_naive", "opt1", "opt2", "opt3", "opt4c", "opt4e", "opt4c_seg", "opt4e_seg")
-
-
-@pytest.mark.parametrize("name", PINNED)
-def test_the_shipped_table_is_of_this_rtl(name: str, synthesis_tools) -> None:
-    """If not, `python -m rtl.synthesis.table` measures it anew."""
-    design = find(name)
-    verilog = verilog_text(design.component(), name=design.name)
-    parameters = " ".join(f"{k}={v}" for k, v in design.parameters.items())
-    key = flow.netlist_key(verilog, flow.find_library(), fuse=design.fuse)
-    assert shipped()[name, parameters]["netlist"] == key
-
-
 @NEEDS_TOOLS
 @pytest.mark.parametrize("name", ["opt4c", "opt4c_seg"])
 def test_a_design_measures_as_the_shipped_table_says(name: str) -> None:
