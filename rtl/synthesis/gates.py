@@ -7,9 +7,10 @@ the flip-flops (mean of rise and fall), so that glitches arise where arrival tim
 Energy is, per transition of a net, C V^2 / 2 of its load, plus the internal energy that the table
 gives for the arc that caused it; per input pin, what the table gives for its own transition; per
 flip-flop and cycle, both edges of the clock. Wires, the clock tree and leakage are not counted.
-OpenSTA 2.0 states the same switching power on equal activity, but charges every transition the
-rise and the fall energy, of every input of a gate weighted by one half or less: its internal power
-is twice ours for gates of one or two inputs, and more for larger ones.
+OpenSTA 2.0 states the same switching power on equal activity, but charges every transition of a
+gate both the rise and the fall energy, and of every input: weighted by the chance that the other
+operand of the innermost operator lets the input through. That is twice ours for gates of one or two
+inputs and more for larger ones: 2.5 times for our netlists.
 
 The flip-flops start at zero. Inputs change `INPUT_DELAY_PS` after the clock edge.
 """
