@@ -83,7 +83,7 @@ class Builder:
         kind = node.op_type
         if kind in FREE:
             return ()
-        if kind == "Gather" and node.input[0] in self.values.weights:
+        if kind == "Gather" and node.input[:1] and node.input[0] in self.values.weights:
             return self._embedding(node, name)
         if kind in MOVES:
             self.moves[kind] = self.moves.get(kind, 0) + 1
@@ -145,10 +145,10 @@ class Builder:
         return [Elementwise(name=name, kind=kind, elements=elements, inputs=max(1, len(active)))]
 
     def _embedding(self, node: Any, name: str) -> list[Layer]:
-        table = self.shape(node, 0)
+        table, indices = self.shape(node, 0), self.shape(node, 1)
         if len(table) != 2 or not self.values.is_activation(node.input[1]):
             return []
-        tokens = self.item(prod(self.shape(node, 1)))
+        tokens = self.item(prod(indices))
         return [Embedding(name=name, tokens=tokens, dim=table[1], table_rows=(table[0],))]
 
 

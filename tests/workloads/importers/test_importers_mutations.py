@@ -103,11 +103,18 @@ def test_nodes_and_tensors_of_a_graph_may_be_wrong(data: st.DataObject) -> None:
                 tensor.data_type = data.draw(st.integers(0, 24))
             case 5:
                 sizes = graph.input[0].type.tensor_type.shape.dim
-                data.draw(st.sampled_from(sizes)).dim_value = data.draw(SIZES)
+                sizes[data.draw(st.integers(0, 3))].dim_value = data.draw(SIZES)
             case 6:
                 for attribute in node.attribute:
                     attribute.type = data.draw(st.integers(0, 14))
                     attribute.ints[:] = [data.draw(SIZES) for _ in attribute.ints]
+    reads_or_refuses("m.onnx", model.SerializeToString())
+
+
+def test_a_product_of_one_input_beside_others_is_refused_or_left_out() -> None:
+    model = small_onnx()
+    model.graph.node[1].op_type = "MatMul"
+    model.graph.node[0].op_type = ""
     reads_or_refuses("m.onnx", model.SerializeToString())
 
 
