@@ -3,9 +3,9 @@
     python -m tests.benchmarks.peers [--peers FOLDER] [--out FOLDER]
 
 FOLDER of the peers holds an environment for each tool, as `make peers` makes them; what is not
-there is left out, with a sentence. The products are answered by each tool's own model of a 32 x 32 array
-(their cycles differ, see the exhibit peers/systolic); the sparse squares by libraries that are
-installed beside this package, on one thread. Seconds are those of the answer without imports.
+there is left out, with a sentence. The products are answered by each tool's own model of a 32 x 32
+array (their cycles differ, see the exhibit peers/systolic), the sparse squares by libraries that
+are installed beside this package, on one thread. Seconds are those of the answer without imports.
 """
 
 from __future__ import annotations
