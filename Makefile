@@ -1,8 +1,11 @@
 # Two commands on a fresh machine with Python 3.11+, make and g++:
 #   make demo   own virtual environment, the main job on the shipped trace, a report to open
 #   make test   lint, types, every test; installs what they need
-# Further: make agreement (published numbers beside ours, into the README), make bench (figures
-# beside their budgets; make peers installs other tools to compare with), make fuzz FUZZ_SECONDS=600 (readers of files and texts), make clean.
+# Further:
+#   make agreement   published numbers beside ours, into sim_results/ and the README
+#   make bench       figures beside their budgets, other tools beside ours (make peers installs them)
+#   make fuzz        readers of files and texts, FUZZ_SECONDS=60
+#   make clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -44,7 +47,8 @@ agreement: $(VENV)/demo.stamp
 	$(BIN)/sparsight reproduce --summary README.md
 
 bench: $(VENV)/test.stamp
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,max
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,max \
+	  --figures sim_results/bench/figures.md
 	$(BIN)/python -m tests.benchmarks.peers --peers $(PEERS) --out sim_results/bench
 
 # Tools that answer the same questions, each in an environment of its own; make bench compares with

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import platform
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import pytest
+
+from simulator.sweep.version import code_version
 
 collect_ignore = ["peers"]
 FIGURE = "figure"
@@ -31,12 +36,22 @@ class Figure:
         )
 
     @property
+    def budget(self) -> str:
+        """The budget in words."""
+        if self.at_most is not None:
+            return f"at most {self.at_most:.4g}"
+        return f"at least {self.at_least:.4g}"
+
+    @property
+    def verdict(self) -> str:
+        """Whether the budget is kept, in a word."""
+        return "kept" if self.kept else "MISSED"
+
+    @property
     def line(self) -> str:
         """The figure beside its budget."""
-        most, least = self.at_most, self.at_least
-        budget = f"at most {most:.4g}" if most is not None else f"at least {least:.4g}"
-        verdict = "kept" if self.kept else "MISSED"
-        return f"{self.what:<72} {self.value:>10.4g} {self.unit:<12} {budget:<18} {verdict}"
+        value = f"{self.value:>10.4g} {self.unit:<12}"
+        return f"{self.what:<52} {value} {self.budget:<18} {self.verdict}"
 
 
 Note = Callable[..., None]
@@ -54,7 +69,13 @@ def figure(record_property) -> Note:
     return note
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--figures", metavar="FILE", help="write figures and budgets as Markdown")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     figures = [
         Figure(**json.loads(value))
         for reports in terminalreporter.stats.values()
@@ -67,3 +88,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("figures beside their budgets")
         for each in figures:
             terminalreporter.write_line(each.line)
+        if target := config.getoption("--figures"):
+            Path(target).write_text(page(figures), encoding="utf-8")
+
+
+def page(figures: Sequence[Figure]) -> str:
+    """Return the figures as Markdown, with what ran; seconds are this machine's."""
+    rows = [
+        f"| {each.what} | {each.value:.4g} {each.unit} | {each.budget} | {each.verdict} |"
+        for each in figures
+    ]
+    made = (
+        f"`make bench`, sparsight {code_version()}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}."
+    )
+    head = "| figure | value | budget | |\n| --- | ---: | ---: | --- |"
+    return "\n".join(["# Figures beside their budgets", "", head, *rows, "", made, ""])

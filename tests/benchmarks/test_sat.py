@@ -30,7 +30,7 @@ def test_resnet50_step_takes_at_most_a_millisecond_a_configuration(
 
     benchmark.pedantic(one_configuration, rounds=1000, warmup_rounds=10)
     median = benchmark.stats.stats.median
-    figure(f"sat: ResNet-50 step, {method}", median, "s", at_most=BUDGET_SECONDS)
+    figure(f"sat: ResNet-50 step, {method.name}", median, "s", at_most=BUDGET_SECONDS)
 
 
 def test_importing_the_simulator_is_quick(benchmark, figure) -> None:

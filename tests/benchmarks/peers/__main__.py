@@ -3,9 +3,9 @@
     python -m tests.benchmarks.peers [--peers FOLDER] [--out FOLDER]
 
 FOLDER of the peers holds an environment for each tool, as `make peers` makes them; what is not
-there is left out, with a sentence. The products are answered by each tool's own model of a 32 x 32 array
-(their cycles differ, see the exhibit peers/systolic); the sparse squares by libraries that are
-installed beside this package, on one thread. Seconds are those of the answer without imports.
+there is left out, with a sentence. The products are answered by each tool's own model of a 32 x 32
+array (their cycles differ, see the exhibit peers/systolic), the sparse squares by libraries that
+are installed beside this package, on one thread. Seconds are those of the answer without imports.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from importlib import metadata
@@ -64,13 +65,15 @@ def product_rows(peers: Path) -> Iterator[dict[str, Any]]:
                 print(f"{tool} is not installed in {peers}; make peers", file=sys.stderr)
                 continue
             script = Path(__file__).parent / f"{tool}_product.py"
-            done = subprocess.run(
-                [str(python), str(script), str(m), str(k), str(n)],
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=MOST_SECONDS,
-            )
+            with tempfile.TemporaryDirectory() as folder:  # some write where they are started
+                done = subprocess.run(
+                    [str(python.absolute()), str(script), str(m), str(k), str(n)],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                    timeout=MOST_SECONDS,
+                    cwd=folder,
+                )
             answer = json.loads(done.stdout.splitlines()[-1])
             found = f"{answer['cycles']:,.0f}"
             yield _row(shape, tool, answer["version"], answer["seconds"], seconds, found)
