@@ -53,9 +53,9 @@ def one_point(point: tuple[int, int, int, bool, str]) -> int:
 
 def test_a_thousand_points_take_under_two_minutes_on_two_cores() -> None:
     points = itertools.product(
-        range(8, 208, 8),
-        (16, 32, 64, 128),
-        (2, 4),
+        range(8, 176, 8),
+        (32, 64, 128, 256),
+        (4, 8),
         (False, True),
         ("npu-only", "npu-pim", "neupims"),
     )
@@ -63,7 +63,8 @@ def test_a_thousand_points_take_under_two_minutes_on_two_cores() -> None:
     started = time.perf_counter()
     with ProcessPoolExecutor(max_workers=2) as pool:
         found = list(pool.map(one_point, chosen, chunksize=50))
-    assert len(found) == 1000 and min(found) > 0
+    assert len(found) == 1000
+    assert min(found) > 0
     assert time.perf_counter() - started < SWEEP_SECONDS
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MOST_BYTES
 

@@ -49,25 +49,29 @@ RUN_OPTIONS = (
         name="--no-refresh", help="No refresh.", values=(), field="refresh", flag_value="off"
     ),
     RunOption(name="--preset", help="paper (default) or published-simulator.", field="preset"),
-    RunOption(name="--requests", help="seq_len,ch_idx CSV, or alpaca|sharegpt[:BATCH[:SEED]]."),
-    RunOption(name="--batch", help="Requests to draw from a data set (256)."),
+    RunOption(
+        name="--requests",
+        help="seq_len,ch_idx CSV, or alpaca|sharegpt[:BATCH[:SEED]].",
+        shared=("batch",),
+    ),
 )
 
 
 def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatch:
-    """Read `--requests`: a trace, or a data set's name with the size of a batch drawn from it."""
-    if "requests" not in options:
-        raise InputError("--batch needs --requests: a CSV file, alpaca or sharegpt")
+    """Read `--requests`: a trace, or a data set's name with the size of a batch drawn from it.
+
+    `--batch` is another way to say that size.
+    """
     (text,) = options["requests"]
-    given = options.get("batch")
+    if "batch" in options:
+        if text not in DATASETS:
+            raise InputError(
+                f"--batch sizes a batch drawn from {' or '.join(DATASETS)}, not --requests {text}"
+            )
+        text = f"{text}:{options['batch'][0]}"
     name, *numbers = text.split(":")
     if name not in DATASETS:
-        if given:
-            raise InputError(f"--batch belongs to alpaca and sharegpt; {text} names its requests")
         return read_requests(Path(text))
-    if given and numbers:
-        raise InputError(f"--batch cannot be combined with {text}; give one size")
-    numbers = numbers or list(given or ())
     try:
         batch, seed, *rest = [*(int(n) for n in numbers), *(256, 0)[len(numbers) :]]
     except ValueError:
