@@ -193,8 +193,8 @@ GLOSSARY: dict[str, Term] = {
     "used_pages": Term("pages", "Pages that requests hold in the iteration."),
     "mean": Term("as the value", "Arithmetic mean."),
     "p50": Term("as the value", "Median."),
-    "p95": Term("as the value", "95th percentile."),
-    "p99": Term("as the value", "99th percentile."),
+    "p95": Term("as the value", "Percentile 95."),
+    "p99": Term("as the value", "Percentile 99."),
     "npu_utilisation": Term("fraction", "Share of the clocks in which a systolic array works."),
     "pim_utilisation": Term("fraction", "Share of the clocks in which the banks multiply."),
     "bandwidth_utilisation": Term(
