@@ -223,16 +223,23 @@ def read_accelerators(
     wanted = tuple(names) if names else tuple(str(listed).split(","))
     if wanted != ("all",):
         return wanted
-    able = [name for name in accelerator_names() if _takes(name, workload)]
-    return tuple(able)
+    apart = [name for name in accelerator_names() if _has_own_workloads(name)]
+    if apart:
+        output.say(f"note: all leaves out {', '.join(apart)}: run them on workloads of their own")
+    estimating = [name for name in accelerator_names() if name not in apart]
+    return tuple(name for name in estimating if _takes(name, workload))
+
+
+def _has_own_workloads(name: str) -> bool:
+    """Say whether an accelerator works on sparse matrices or batches of requests."""
+    model: Any = find(name)
+    own = getattr(model, "example", None)
+    return getattr(model, "STEPS_NON_ZEROS", False) or bool(own and not isinstance(own(), Workload))
 
 
 def _takes(name: str, workload: Workload) -> bool:
     """Say whether an accelerator schedules workloads like this one, by shapes and patterns."""
     model: Any = find(name)
-    own = getattr(model, "example", None)
-    if getattr(model, "STEPS_NON_ZEROS", False) or (own and not isinstance(own(), Workload)):
-        return False
     try:
         model.schedule(model.Config(), workload)
     except InputError as error:

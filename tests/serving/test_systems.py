@@ -85,9 +85,11 @@ def test_a_prefill_takes_at_least_its_products_at_the_peak_and_its_cache_on_the_
     assert least <= seconds < 2 * least
 
 
-def test_prompts_are_prefilled_one_after_the_other() -> None:
+def test_prompts_read_together_share_the_weights() -> None:
     prefill = npu_prefill(find("gpt3-7b"), 4, 1e9)
-    assert prefill((80, 300)) == pytest.approx(prefill((80,)) + prefill((300,)))
+    apart = prefill((80,)) + prefill((300,))
+    assert max(prefill((80,)), prefill((300,))) < prefill((80, 300)) < apart
+    assert prefill((80, 300)) == prefill((300, 80))
 
 
 def linear(lengths: tuple[int, ...], channels: tuple[int, ...]) -> float:
@@ -143,7 +145,9 @@ def test_an_iteration_of_neupims_is_its_layers() -> None:
 
 
 def test_the_timeline_has_a_lane_for_each_unit_and_ends_empty() -> None:
-    requests = [Request(arrival_s=0.0, input_tokens=9, output_tokens=3) for _ in range(3)]
+    requests = [
+        Request(arrival_s=arrival, input_tokens=9, output_tokens=3) for arrival in (0.0, 1e-6, 1e-6)
+    ]
     config = neupims.Config()
     device, times = neupims_device(config, prefill_units=2, within=0.5)
     times.times = linear
@@ -151,5 +155,6 @@ def test_the_timeline_has_a_lane_for_each_unit_and_ends_empty() -> None:
     events = json.loads(timeline.encode(outcome))["traceEvents"]
     lanes = {e["args"]["name"] for e in events if e["name"] == "thread_name"}
     assert lanes == {"iterations", "prefill 0", "prefill 1"}
+    assert [e["args"]["requests"] for e in events if e["name"] == "prefill"] == [[0], [1, 2]]
     assert sum(e["name"] == "iteration" for e in events) == len(outcome.iterations)
     assert [e["args"] for e in events if e["ph"] == "C"][-2:] == [{"requests": 0}, {"pages": 0}]
