@@ -56,6 +56,9 @@ MEMORY_BYTES_PER_CYCLE = 1024
 PREFILL_LINK_BYTES_PER_S = 64e9
 """From the prefill NPU to the device: PCIe 5.0 x16, assumed (the paper: PCIe or CXL)."""
 
+LEAST_WIDTH = 0.001
+"""Least width in which batches are taken to be alike."""
+
 Times = Callable[[tuple[int, ...], tuple[int, ...]], float]
 
 
@@ -92,6 +95,12 @@ def neupims_device(
 
     `within` and `check_every` are those of `Reused`. Prefill runs on separate NPUs.
     """
+    tiles = tiles_per_channel(config)
+    if tiles < 1:
+        raise InputError(
+            f"weights of {config.model} must leave room in the memory of {config.system}; use more "
+            "devices (--tp, --pp)"
+        )
     layout = neupims.schedule(config, RequestBatch(name="one", lengths=(1,))).layout
     layers = config.decoder.layers
 
@@ -101,7 +110,6 @@ def neupims_device(
         return float(report.extra["cycles_per_layer"])
 
     times = Reused(times=layer_cycles, within=within, check_every=check_every)
-    tiles = tiles_per_channel(config)
     device = Device(
         name=config.system,
         decode_s=pipelined(times, layers / config.clock_hz, config.pipeline_parallel),
@@ -157,8 +165,10 @@ class Reused:
     errors: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.within < 1:
-            raise InputError(f"within must be at least 0 and below 1, not {self.within}")
+        if self.within != 0 and not LEAST_WIDTH <= self.within < 1:
+            raise InputError(
+                f"within must be 0, or at least {LEAST_WIDTH} and below 1, not {self.within}"
+            )
         if self.check_every < 0:
             raise InputError(f"check-every must be at least 0, not {self.check_every}")
 

@@ -63,6 +63,8 @@ def test_weights_that_fill_the_memory_are_refused() -> None:
     small = gpu.Config(device="rtx2080ti", model="gpt3-175b", tensor_parallel=8)
     with pytest.raises(InputError, match="weights of gpt3-175b must leave room in the memory of"):
         gpu_device(small)
+    with pytest.raises(InputError, match="weights of gpt3-175b must leave room in the memory of"):
+        neupims_device(neupims.Config(model="gpt3-175b", tensor_parallel=8))
 
 
 def test_more_requests_a_second_make_more_tokens_a_second_and_wait_longer() -> None:
@@ -123,8 +125,8 @@ def test_a_checked_reuse_takes_its_own_time_and_keeps_the_deviation() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"within": 1.0}, "within must be at least 0 and below 1, not 1.0"),
-        ({"within": float("nan")}, "within must be at least 0 and below 1, not nan"),
+        ({"within": 1.0}, "within must be 0, or at least 0.001 and below 1, not 1.0"),
+        ({"within": float("nan")}, "within must be 0, or at least 0.001 and below 1, not nan"),
         ({"within": 0.1, "check_every": -1}, "check-every must be at least 0, not -1"),
     ],
 )
