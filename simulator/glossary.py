@@ -64,7 +64,14 @@ GLOSSARY: dict[str, Term] = {
         "four operands that has none at a position.",
     ),
     "digits_per_operand": Term(
-        "digits", "Mean non-zero digits of the left operands in the engine's encoding (EN-T)."
+        "digits", "Mean non-zero digits of the encoded operands in the engine's encoding (EN-T)."
+    ),
+    "encoded": Term("-", "Operand whose digits are skipped: left or right."),
+    "digits": Term("digits", "Mean non-zero digits of the encoded operand's values (EN-T)."),
+    "digits_from": Term(
+        "-",
+        "Where the digits come from: values, a histogram of them, an assumed distribution; unused: "
+        "the engine's time does not depend on them.",
     ),
     "column_utilisation": Term(
         "fraction", "Steps over those that all columns would take if each were the slowest."
@@ -104,6 +111,9 @@ GLOSSARY: dict[str, Term] = {
     "dense_cycles": Term("cycles", "Cycles of the same workload without the method or pattern."),
     "speedup_over_dense": Term("ratio", "Dense cycles over cycles."),
     "speedup": Term("ratio", "Time of the first row over the time of this row."),
+    "method_speedup": Term(
+        "ratio", "Time of the same accelerator's first row over the time of this row."
+    ),
     "seconds_FF": Term("s", "Time of the forward pass."),
     "seconds_BP": Term("s", "Time of backward data."),
     "seconds_WU": Term("s", "Time of backward weight."),
@@ -121,6 +131,7 @@ GLOSSARY: dict[str, Term] = {
     "usage": Term("-", "How a method is written."),
     "preset": Term("-", "Name of a published method, for --method and --methods."),
     "written": Term("-", "Words that express a preset."),
+    "checks": Term("-", "Rows or exhibits of reproduce that hold a published number beside ours."),
     "unchecked": Term("-", "Why a published number is not compared with ours; empty if it is."),
     "title": Term("-", "Title of the paper."),
     "model": Term("-", "Name of a model that a package carries, for --model."),
@@ -135,8 +146,8 @@ GLOSSARY: dict[str, Term] = {
     "tolerance": Term("fraction", "Largest accepted size of rel_error."),
     "verdict": Term(
         "-",
-        "What to conclude: ok, miss, expected-miss (for the reason given), or recalled (shown, "
-        "not asserted).",
+        "What to conclude: ok, miss or expected-miss (for the reason given); not asserted are peer "
+        "(another tool's number), recalled (from memory) and shown.",
     ),
     "multiplies": Term("products", "Partial products of a sparse product."),
     "adds": Term("additions", "Additions that merge partial products: these less entries."),
@@ -193,8 +204,8 @@ GLOSSARY: dict[str, Term] = {
     "used_pages": Term("pages", "Pages that requests hold in the iteration."),
     "mean": Term("as the value", "Arithmetic mean."),
     "p50": Term("as the value", "Median."),
-    "p95": Term("as the value", "Percentile 95."),
-    "p99": Term("as the value", "Percentile 99."),
+    "p95": Term("as the value", "Value that 95 of 100 stay below."),
+    "p99": Term("as the value", "Value that 99 of 100 stay below."),
     "npu_utilisation": Term("fraction", "Share of the clocks in which a systolic array works."),
     "pim_utilisation": Term("fraction", "Share of the clocks in which the banks multiply."),
     "bandwidth_utilisation": Term(

@@ -35,9 +35,7 @@ from simulator.accelerators.gpu.model import simulate_workload
 from simulator.accelerators.gpu.plan import Plan, schedule_workload
 from simulator.report import Report
 from simulator.run_options import RunOption
-from workloads.errors import InputError
 from workloads.llm import RequestBatch
-from workloads.llm.requests import DATASETS
 from workloads.operations import Workload
 
 RUN_OPTIONS = (
@@ -46,8 +44,11 @@ RUN_OPTIONS = (
     RunOption(name="--tp", help="Tensor-parallel GPUs.", field="tensor_parallel"),
     RunOption(name="--pp", help="Pipeline-parallel groups.", field="pipeline_parallel"),
     RunOption(name="--weights", help="Pattern of the decoder: 2:4.", field="weight_pattern"),
-    RunOption(name="--requests", help="seq_len,ch_idx CSV, or alpaca|sharegpt[:BATCH[:SEED]]."),
-    RunOption(name="--batch", help="Requests of a drawn batch."),
+    RunOption(
+        name="--requests",
+        help="seq_len,ch_idx CSV, or alpaca|sharegpt[:BATCH[:SEED]].",
+        shared=("batch",),
+    ),
 )
 
 __all__ = [
@@ -77,16 +78,7 @@ def simulate(config: Config, plan: Plan | DecodePlan) -> Report:
 
 
 def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatch:
-    """Read `--requests`, the same batches as those of `neupims`; `--batch` sizes a drawn one."""
+    """Read `--requests` and `--batch`, the same batches as those of `neupims`."""
     from simulator.accelerators import neupims
 
-    if "requests" not in options:
-        raise InputError("--batch sizes a batch of requests: give --requests alpaca or sharegpt")
-    (text,) = options["requests"]
-    if "batch" in options:
-        if text not in DATASETS:
-            raise InputError(
-                f"--batch sizes a batch drawn from {' or '.join(DATASETS)}, not --requests {text}"
-            )
-        text = f"{text}:{options['batch'][0]}"
-    return neupims.workload_from_options({"requests": (text,)})
+    return neupims.workload_from_options(options)
