@@ -212,7 +212,9 @@ GLOSSARY: dict[str, Term] = {
         "fraction", "Bytes over the channels, over what they could move."
     ),
     "cycles_per_layer": Term("cycles", "Clocks of one decoder layer for the whole batch."),
-    "tokens_per_s": Term("tokens/s", "Tokens generated per second, all pipeline stages full."),
+    "tokens_per_s": Term(
+        "tokens/s", "Tokens made per second; of a run, by one batch that passes all its layers."
+    ),
     "stages": Term("cycles", "Clocks of each stage of the plan, by its letter."),
     "operators": Term("cycles", "Clocks of each operator of a decoder layer, by its name."),
     "commands": Term("commands", "DRAM and PIM commands issued, by their name."),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from simulator.serving import Device, Outcome, Request
     from simulator.serving.systems import Reused
 
-WITHIN, CHECK_EVERY = 0.1, 100
-"""Where an iteration of an NPU takes the time of a similar one, and how often that is checked."""
+WITHIN, CHECK_EVERY = 0.0, 100
+"""How alike iterations of an NPU are to take the time of one, and how often that is checked."""
 
 RATE, COUNT, SEED = 10.0, 200, 0
 """Drawn requests unless the user says otherwise."""
@@ -38,7 +38,9 @@ Seed = Annotated[int | None, typer.Option(help="Seed of drawn requests (default 
 Units = Annotated[int | None, typer.Option(help="Groups of NPUs that prefill (default 1).")]
 Within = Annotated[
     float | None,
-    typer.Option(help="Relative width in which an NPU's iterations are alike (default 0.1)."),
+    typer.Option(
+        help="Relative width in which an NPU's iterations are alike (default 0: all are simulated)."
+    ),
 ]
 CheckEvery = Annotated[
     int | None, typer.Option(help="Simulate every Nth of those too; 0: none (default 100).")
@@ -234,7 +236,7 @@ def _show(found: dict[str, Any], title: str) -> None:
     made.show_header = False
     out.print(made)
     out.print(tables.table("Times", ("", *(f">{name}" for name in names)), rows))
-    if "simulated_layers" in found:
+    if found.get("reused_layers"):
         _note_reuse(found)
 
 
@@ -245,5 +247,5 @@ def _note_reuse(found: dict[str, Any]) -> None:
     checked = "none was checked" if error is None else f"off by at most {error:.1%} where checked"
     output.say(
         f"note: {found['simulated_layers']} layers were simulated, {found['reused_layers']} took "
-        f"the time of a similar one ({checked}); --within 0 simulates all"
+        f"the time of a similar one ({checked}); without --within all are"
     )

@@ -18,6 +18,9 @@ from workloads.llm.requests import DATASETS, sample_lengths
 
 HEADER = ("arrival_s", "input_tokens", "output_tokens")
 
+LATEST_ARRIVAL_S = 1e9
+"""Thirty years: up to here a float tells times apart that differ by less than a microsecond."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -29,9 +32,10 @@ class Request:
     where: str = "request"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.arrival_s < math.inf:
+        if not 0 <= self.arrival_s <= LATEST_ARRIVAL_S:
             raise InputError(
-                f"{self.where}: arrival_s must be a number of at least 0, not {self.arrival_s}"
+                f"{self.where}: arrival_s must be a number from 0 to {LATEST_ARRIVAL_S:g}, "
+                f"not {self.arrival_s}"
             )
         for name in ("input_tokens", "output_tokens"):
             tokens = getattr(self, name)
@@ -71,7 +75,7 @@ def poisson_requests(
 def read_arrivals(path: Path) -> tuple[Request, ...]:
     """Read an arrival trace; raise `InputError` naming the line for whatever is wrong with it."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text file"
         raise InputError(f"cannot read {path}: {reason}") from error

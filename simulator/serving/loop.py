@@ -13,8 +13,9 @@ Requests join in the order of their arrival, and none overtakes one that does no
 
 The device says how long an iteration and a prefill take (`Device`). A device with
 `prefill_units` = 0 prefills by itself: an iteration is the prefill of those who joined and the
-decoding of the others, one after the other. Otherwise separate units prefill one request each at a
-time, first come, first served, and hand it over.
+decoding of the others, one after the other. Otherwise separate units prefill, first come, first
+served: a unit that is free takes those who wait, up to a number of tokens, and hands them over
+together.
 """
 
 from __future__ import annotations
@@ -59,7 +60,10 @@ class Iteration(NamedTuple):
 
 
 class Prefill(NamedTuple):
-    """One prefill on unit number `unit`, or on the device itself (-1)."""
+    """One request's prefill on unit number `unit`, or on the device itself (-1).
+
+    Requests that are read together have the same start and the same seconds.
+    """
 
     request: int
     unit: int
@@ -117,6 +121,7 @@ class _State:
     clock_s: float = 0.0
     arrived: int = 0
     finished: int = 0
+    unread: list[tuple[float, int]] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
     handed_over: list[tuple[float, int]] = field(default_factory=list)
     running: list[int] = field(default_factory=list)
@@ -135,8 +140,8 @@ def serve(
 ) -> Outcome:
     """Serve all requests and return what happened; they must be in the order of arrival.
 
-    `most_prefill_tokens` bounds the prompts that a device reads in one iteration, a single prompt
-    aside. Raises `InputError` for a request that the cache could never hold.
+    `most_prefill_tokens` bounds the prompts that are read together, a single prompt aside. Raises
+    `InputError` for a request that the cache could never hold.
     """
     for name, value in (("batch", most_running), ("prefill tokens", most_prefill_tokens)):
         if value < 1:
@@ -177,22 +182,25 @@ def serve(
 
 
 def _next_event_s(state: _State) -> float:
-    """Return when something happens to an idle device: an arrival or a request handed over."""
-    events = [ready for ready, _ in state.handed_over]
+    """Return when something happens to an idle device: an arrival, a prefill or its end."""
+    events = [ready for ready, _ in state.handed_over[:1]]
+    if state.unread:
+        events.append(max(min(state.unit_free_s), state.unread[0][0]))
     if state.arrived < len(state.served):
         events.append(state.served[state.arrived].request.arrival_s)
     return max(state.clock_s, min(events))
 
 
 def _arrive(state: _State) -> None:
-    """Let those who have arrived by now wait; separate units prefill them."""
+    """Let those who have arrived, or have been handed over, wait for their place in the batch."""
     while (
         state.arrived < len(state.served)
         and state.served[state.arrived].request.arrival_s <= state.clock_s
     ):
-        number = state.arrived
         state.arrived += 1
-        _wait(state, number, state.served[number].request.arrival_s)
+        _wait(state, state.arrived - 1, state.served[state.arrived - 1].request.arrival_s)
+    while state.unread and _start_unit(state):
+        pass
     while state.handed_over and state.handed_over[0][0] <= state.clock_s:
         _, number = heapq.heappop(state.handed_over)
         state.waiting.append(number)
@@ -201,19 +209,34 @@ def _arrive(state: _State) -> None:
 
 def _wait(state: _State, number: int, since_s: float) -> None:
     """Queue a request for prefill, from `since_s` on."""
-    if not state.device.prefill_units:
-        state.waiting.append(number)
-        return
-    each = state.served[number]
-    unit = min(range(len(state.unit_free_s)), key=lambda u: (state.unit_free_s[u], u))
-    start = max(since_s, state.unit_free_s[unit])
-    seconds = state.device.prefill_s((each.context,))
-    state.unit_free_s[unit] = start + seconds
-    _prefilled(state, number, unit, start, seconds)
-    if each.done:
-        state.finished += 1
+    if state.device.prefill_units:
+        state.unread.append((since_s, number))
     else:
-        heapq.heappush(state.handed_over, (start + seconds, number))
+        state.waiting.append(number)
+
+
+def _start_unit(state: _State) -> bool:
+    """Start the prefill that comes next, if it does so by now: then all who share it are known."""
+    unit = min(range(len(state.unit_free_s)), key=lambda u: (state.unit_free_s[u], u))
+    start = max(state.unit_free_s[unit], state.unread[0][0])
+    if start > state.clock_s:
+        return False
+    together: list[int] = []
+    tokens = 0
+    while state.unread and state.unread[0][0] <= start:
+        tokens += state.served[state.unread[0][1]].context
+        if together and tokens > state.most_prefill_tokens:
+            break
+        together.append(state.unread.pop(0)[1])
+    seconds = state.device.prefill_s(tuple(state.served[number].context for number in together))
+    state.unit_free_s[unit] = start + seconds
+    for number in together:
+        _prefilled(state, number, unit, start, seconds)
+        if state.served[number].done:
+            state.finished += 1
+        else:
+            heapq.heappush(state.handed_over, (start + seconds, number))
+    return True
 
 
 def _prefilled(state: _State, number: int, unit: int, start_s: float, seconds: float) -> None:

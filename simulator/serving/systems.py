@@ -15,8 +15,8 @@ With pipeline parallelism the batch is cut into as many groups as there are stag
 every stage works on each group in turn, and a group needs all stages in turn: the iteration takes
 the longer of the sum over the groups and stages times the longest group.
 
-*Approximate*: a GPU keeps nine tenths of its memory for weights and cache. `reused` takes the time
-of an earlier iteration for a similar one.
+*Approximate*: prefill units pass their groups on as a whole. A GPU keeps nine tenths of its memory
+for weights and cache. `Reused` takes the time of an earlier iteration for a similar one, if asked.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ MEMORY_BYTES_PER_CYCLE = 1024
 PREFILL_LINK_BYTES_PER_S = 64e9
 """From the prefill NPU to the device: PCIe 5.0 x16, assumed (the paper: PCIe or CXL)."""
 
+LEAST_WIDTH = 0.001
+"""Least width in which batches are taken to be alike."""
+
 Times = Callable[[tuple[int, ...], tuple[int, ...]], float]
 
 
@@ -92,6 +95,12 @@ def neupims_device(
 
     `within` and `check_every` are those of `Reused`. Prefill runs on separate NPUs.
     """
+    tiles = tiles_per_channel(config)
+    if tiles < 1:
+        raise InputError(
+            f"weights of {config.model} must leave room in the memory of {config.system}; use more "
+            "devices (--tp, --pp)"
+        )
     layout = neupims.schedule(config, RequestBatch(name="one", lengths=(1,))).layout
     layers = config.decoder.layers
 
@@ -101,7 +110,6 @@ def neupims_device(
         return float(report.extra["cycles_per_layer"])
 
     times = Reused(times=layer_cycles, within=within, check_every=check_every)
-    tiles = tiles_per_channel(config)
     device = Device(
         name=config.system,
         decode_s=pipelined(times, layers / config.clock_hz, config.pipeline_parallel),
@@ -157,8 +165,10 @@ class Reused:
     errors: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.within < 1:
-            raise InputError(f"within must be at least 0 and below 1, not {self.within}")
+        if self.within != 0 and not LEAST_WIDTH <= self.within < 1:
+            raise InputError(
+                f"within must be 0, or at least {LEAST_WIDTH} and below 1, not {self.within}"
+            )
         if self.check_every < 0:
             raise InputError(f"check-every must be at least 0, not {self.check_every}")
 
@@ -195,46 +205,52 @@ class Reused:
 def npu_prefill(
     decoder: Decoder, shards: int, clock_hz: float
 ) -> Callable[[tuple[int, ...]], float]:
-    """Return the time to prefill prompts, one after the other, on a group of `shards` NPUs.
+    """Return the time to prefill prompts together on a group of `shards` NPUs.
 
     Each of the eight arrays of an NPU makes an eighth of the columns of every product, or of the
     heads; a product takes that or its bytes, each moved once. Vector work hides behind them. The
-    cache of the prompt then crosses the link.
+    caches of the prompts then cross the link.
     """
     config = systolic.Config(rows=128, cols=128, dataflow="ws", clock_hz=clock_hz)
-    cache_bytes = 4 * decoder.layers * decoder.kv_heads // shards * decoder.head_width
+    token_bytes = 4 * decoder.layers * decoder.kv_heads // shards * decoder.head_width
 
-    @cache
-    def one(tokens: int) -> float:
-        products = _prompt(decoder, shards, tokens)
-        work = Workload(name="prompt", operations=tuple(_eighth(op) for op in products))
+    def cycles(products: list[MatMul]) -> int:
+        work = Workload(name="prompts", operations=tuple(_eighth(op) for op in products))
         report = systolic.simulate(config, systolic.schedule(config, work))
-        cycles = sum(
+        return sum(
             max(int(compute), ceil_div(op.compulsory_bytes, MEMORY_BYTES_PER_CYCLE))
             for compute, op in zip(report.columns["compute_cycles"], products, strict=True)
         )
-        handed_over_s = tokens * cache_bytes / PREFILL_LINK_BYTES_PER_S
-        return decoder.layers * cycles / clock_hz + handed_over_s
 
-    return lambda prompts: sum(one(tokens) for tokens in prompts)
+    linear = cache(lambda tokens: cycles(_linear(decoder, shards, tokens)))
+    attention = cache(lambda tokens: cycles(_attention(decoder, shards, tokens)))
+
+    def prefill_s(prompts: tuple[int, ...]) -> float:
+        layer_cycles = linear(sum(prompts)) + sum(attention(tokens) for tokens in prompts)
+        handed_over_s = sum(prompts) * token_bytes / PREFILL_LINK_BYTES_PER_S
+        return decoder.layers * layer_cycles / clock_hz + handed_over_s
+
+    return prefill_s
 
 
-def _prompt(decoder: Decoder, shards: int, tokens: int) -> list[MatMul]:
-    """Return the products of one layer of a shard for one prompt."""
+def _linear(decoder: Decoder, shards: int, tokens: int) -> list[MatMul]:
+    """Return the products with weights of one layer of a shard for so many tokens."""
     width, hidden = decoder.width, decoder.feed_forward // shards
-    kv_heads = decoder.kv_heads // shards
+    key_columns = decoder.kv_heads // shards * decoder.head_width
     shapes = (
-        ("qkv", width, width // shards + 2 * kv_heads * decoder.head_width),
+        ("qkv", width, width // shards + 2 * key_columns),
         ("proj", width // shards, width),
         ("fc1", width, hidden * (2 if decoder.gated else 1)),
         ("fc2", hidden, width),
     )
-    products: list[MatMul] = []
-    for name, k, n in shapes:
-        products += lower_linear(name, tokens, k, n, Pass.FF)
-    heads, shape = decoder.heads // shards, (tokens, tokens, decoder.head_width)
-    products += lower_attention("attn", 1, heads, *shape, Pass.FF, kv_heads=kv_heads)
-    return products
+    return [op for name, k, n in shapes for op in lower_linear(name, tokens, k, n, Pass.FF)]
+
+
+def _attention(decoder: Decoder, shards: int, tokens: int) -> list[MatMul]:
+    """Return the attention products of one layer of a shard for one prompt."""
+    heads, kv_heads = decoder.heads // shards, decoder.kv_heads // shards
+    shape = (tokens, tokens, decoder.head_width)
+    return list(lower_attention("attn", 1, heads, *shape, Pass.FF, kv_heads=kv_heads))
 
 
 def _eighth(op: MatMul) -> MatMul:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from simulator.serving.loop import Outcome
+from simulator.serving.loop import Outcome, Prefill
 
 MICROSECONDS = 1e6
 
@@ -54,10 +54,17 @@ def _iterations(outcome: Outcome) -> Iterator[dict[str, Any]]:
 
 
 def _prefills(outcome: Outcome) -> Iterator[dict[str, Any]]:
+    """Yield one span for those that a unit reads together."""
+    groups: dict[tuple[int, float, float], list[Prefill]] = {}
     for each in outcome.prefills:
         if each.unit >= 0:
-            name = f"request {each.request}"
-            yield _span(name, each.unit + 2, each.start_s, each.seconds, {"tokens": each.tokens})
+            groups.setdefault((each.unit, each.start_s, each.seconds), []).append(each)
+    for (unit, start_s, seconds), group in groups.items():
+        details = {
+            "requests": [each.request for each in group],
+            "tokens": sum(each.tokens for each in group),
+        }
+        yield _span("prefill", unit + 2, start_s, seconds, details)
 
 
 def _counters(outcome: Outcome) -> Iterator[dict[str, Any]]:

@@ -194,6 +194,21 @@ def test_fused_backward_attention_makes_the_scores_again() -> None:
     assert all(".dP." in name for name in twice)
 
 
+def test_a_faster_memory_is_never_slower_and_a_larger_cache_never_moves_more() -> None:
+    step = networks.find("resnet9", batch=64).training_step()
+    seconds = [
+        simulate(step, replace(A100, dram_bytes_per_s=b)).seconds for b in (1e10, 1e11, 1e12)
+    ]
+    assert seconds == sorted(seconds, reverse=True)
+    assert seconds[0] > seconds[-1]
+    large = gemm(32768, 32768, 32768)
+    moved = [
+        simulate(large, replace(A100, l2_bytes=b)).dram_bytes for b in (1 << 20, 1 << 26, 1 << 32)
+    ]
+    assert moved == sorted(moved, reverse=True)
+    assert moved[0] > moved[-1]
+
+
 def test_every_device_decodes_and_faster_memory_decodes_faster() -> None:
     batch = RequestBatch(name="batch", lengths=(300,) * 64)
     seconds = {

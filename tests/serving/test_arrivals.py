@@ -65,9 +65,10 @@ def test_a_trace_is_read_as_it_was_written(tmp_path_factory, rows) -> None:
         (HEADER + "0,1\n", "line 2: there must be three values, .*, not 2"),
         (HEADER + "0,1,1\n0,x,1\n", "line 3: arrival_s must be a number and tokens whole numbers"),
         (HEADER + "0,1.5,1\n", "line 2: arrival_s must be a number and tokens whole numbers"),
-        (HEADER + "-1,1,1\n", "line 2: arrival_s must be a number of at least 0, not -1.0"),
-        (HEADER + "nan,1,1\n", "line 2: arrival_s must be a number of at least 0, not nan"),
-        (HEADER + "inf,1,1\n", "line 2: arrival_s must be a number of at least 0, not inf"),
+        (HEADER + "-1,1,1\n", "line 2: arrival_s must be a number from 0 to 1e\\+09, not -1.0"),
+        (HEADER + "nan,1,1\n", "line 2: arrival_s must be a number from 0 to 1e\\+09, not nan"),
+        (HEADER + "inf,1,1\n", "line 2: arrival_s must be a number from 0 to 1e\\+09, not inf"),
+        (HEADER + "1e300,1,1\n", "line 2: arrival_s must be a number from 0 to 1e\\+09, not 1e"),
         (HEADER + "0,-3,1\n", "line 2: input_tokens must be at least 1, not -3"),
         (HEADER + "0,3,0\n", "line 2: output_tokens must be at least 1, not 0"),
         (HEADER + "2,3,1\n\n1,3,1\n", "line 4: arrival_s must not be less than .* 2.0, not 1.0"),
@@ -81,6 +82,12 @@ def test_a_bad_trace_gives_one_sentence_with_its_line(
     with pytest.raises(InputError, match=sentence) as caught:
         read_arrivals(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
+    (tmp_path / "marked.csv").write_text(HEADER + "0.5,3,4\n", encoding="utf-8-sig")
+    (request,) = read_arrivals(tmp_path / "marked.csv")
+    assert (request.arrival_s, request.input_tokens, request.output_tokens) == (0.5, 3, 4)
 
 
 def test_a_trace_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -119,15 +119,22 @@ def test_a_preempted_request_is_prefilled_once_more_with_what_it_had_made(
     assert outcome.served[0].preemptions == 0
 
 
-@given(arrivals(), st.integers(1, 2))
-def test_units_prefill_one_request_at_a_time_in_order(requests, units) -> None:
-    outcome = serve(requests, Recorder(units=units).device, policy="reserve")
+@given(arrivals(), st.integers(1, 2), st.sampled_from([1, 20, 1000]))
+def test_units_prefill_one_group_at_a_time_in_order(requests, units, most_tokens) -> None:
+    outcome = serve(
+        requests, Recorder(units=units).device, policy="reserve", most_prefill_tokens=most_tokens
+    )
     for unit in range(units):
         own = [p for p in outcome.prefills if p.unit == unit]
         for before, after in pairwise(own):
-            assert after.start_s >= before.start_s + before.seconds
+            together = (before.start_s, before.seconds) == (after.start_s, after.seconds)
+            assert together or after.start_s >= before.start_s + before.seconds
     starts = [each.prefill_start_s for each in outcome.served]
     assert starts == sorted(starts)
+    for start, unit in {(p.start_s, p.unit) for p in outcome.prefills}:
+        group = [p for p in outcome.prefills if (p.start_s, p.unit) == (start, unit)]
+        assert len(group) == 1 or sum(p.tokens for p in group) <= most_tokens
+        assert all(outcome.served[p.request].request.arrival_s <= start for p in group)
 
 
 def one(prompt: int, output: int, at: float = 0.0) -> Request:
@@ -165,11 +172,17 @@ def test_a_request_of_one_token_never_joins_the_batch_of_a_device_with_units() -
 
 
 def test_separate_units_prefill_while_the_device_decodes() -> None:
-    both = [one(10, 3), one(10, 3)]
+    both = [one(10, 3), one(10, 3, at=0.5)]
     # units: tokens at 1 and 2; iterations from 1 to 3 (first alone), 3 to 5 (both), 5 to 7
     assert finishes(serve(both, steady(1))) == [(1.0, 5.0), (2.0, 7.0)]
-    # alone: one prefill for both, then two iterations for both
-    assert finishes(serve(both, steady(0))) == [(1.0, 5.0), (1.0, 5.0)]
+    # itself: prefills from 0 to 1 and from 1 to 2, with an iteration of the first to 4, then two
+    assert finishes(serve(both, steady(0))) == [(1.0, 6.0), (2.0, 8.0)]
+
+
+@pytest.mark.parametrize("units", [0, 1])
+def test_prompts_that_wait_are_read_together(units: int) -> None:
+    both = [one(10, 3), one(10, 3)]
+    assert finishes(serve(both, steady(units))) == [(1.0, 5.0), (1.0, 5.0)]
 
 
 def test_a_prefill_holds_up_those_who_decode_on_the_same_device() -> None:

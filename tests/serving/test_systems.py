@@ -34,11 +34,11 @@ def test_an_iteration_of_the_gpu_is_that_of_run() -> None:
     assert len(lengths) / seconds == pytest.approx(rate(A100, lengths))
 
 
-def test_full_pipelines_make_the_tokens_of_run() -> None:
+def test_full_pipelines_make_the_tokens_of_run_in_every_stage() -> None:
     config = gpu.Config(device="a100-40gb", tensor_parallel=2, pipeline_parallel=2)
-    # 64 requests in two groups of 32; `run` takes the share of one group
+    # 64 requests in two groups of 32; `run` has one group on its way through both stages
     seconds = gpu_device(config).decode_s((256,) * 64, (0,) * 64)
-    assert 64 / seconds == pytest.approx(rate(config, (256,) * 32))
+    assert 64 / seconds == pytest.approx(2 * rate(config, (256,) * 32))
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(1, 4))
@@ -63,6 +63,8 @@ def test_weights_that_fill_the_memory_are_refused() -> None:
     small = gpu.Config(device="rtx2080ti", model="gpt3-175b", tensor_parallel=8)
     with pytest.raises(InputError, match="weights of gpt3-175b must leave room in the memory of"):
         gpu_device(small)
+    with pytest.raises(InputError, match="weights of gpt3-175b must leave room in the memory of"):
+        neupims_device(neupims.Config(model="gpt3-175b", tensor_parallel=8))
 
 
 def test_more_requests_a_second_make_more_tokens_a_second_and_wait_longer() -> None:
@@ -85,9 +87,11 @@ def test_a_prefill_takes_at_least_its_products_at_the_peak_and_its_cache_on_the_
     assert least <= seconds < 2 * least
 
 
-def test_prompts_are_prefilled_one_after_the_other() -> None:
+def test_prompts_read_together_share_the_weights() -> None:
     prefill = npu_prefill(find("gpt3-7b"), 4, 1e9)
-    assert prefill((80, 300)) == pytest.approx(prefill((80,)) + prefill((300,)))
+    apart = prefill((80,)) + prefill((300,))
+    assert max(prefill((80,)), prefill((300,))) < prefill((80, 300)) < apart
+    assert prefill((80, 300)) == prefill((300, 80))
 
 
 def linear(lengths: tuple[int, ...], channels: tuple[int, ...]) -> float:
@@ -121,8 +125,8 @@ def test_a_checked_reuse_takes_its_own_time_and_keeps_the_deviation() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"within": 1.0}, "within must be at least 0 and below 1, not 1.0"),
-        ({"within": float("nan")}, "within must be at least 0 and below 1, not nan"),
+        ({"within": 1.0}, "within must be 0, or at least 0.001 and below 1, not 1.0"),
+        ({"within": float("nan")}, "within must be 0, or at least 0.001 and below 1, not nan"),
         ({"within": 0.1, "check_every": -1}, "check-every must be at least 0, not -1"),
     ],
 )
@@ -143,7 +147,9 @@ def test_an_iteration_of_neupims_is_its_layers() -> None:
 
 
 def test_the_timeline_has_a_lane_for_each_unit_and_ends_empty() -> None:
-    requests = [Request(arrival_s=0.0, input_tokens=9, output_tokens=3) for _ in range(3)]
+    requests = [
+        Request(arrival_s=arrival, input_tokens=9, output_tokens=3) for arrival in (0.0, 1e-6, 1e-6)
+    ]
     config = neupims.Config()
     device, times = neupims_device(config, prefill_units=2, within=0.5)
     times.times = linear
@@ -151,5 +157,6 @@ def test_the_timeline_has_a_lane_for_each_unit_and_ends_empty() -> None:
     events = json.loads(timeline.encode(outcome))["traceEvents"]
     lanes = {e["args"]["name"] for e in events if e["name"] == "thread_name"}
     assert lanes == {"iterations", "prefill 0", "prefill 1"}
+    assert [e["args"]["requests"] for e in events if e["name"] == "prefill"] == [[0], [1, 2]]
     assert sum(e["name"] == "iteration" for e in events) == len(outcome.iterations)
     assert [e["args"] for e in events if e["ph"] == "C"][-2:] == [{"requests": 0}, {"pages": 0}]

@@ -340,11 +340,15 @@ def _all_reduce_row(config: Config, op: AllReduce) -> dict[str, Any]:
 
 
 def simulate_batch(config: Config, plan: DecodePlan) -> Report:
-    """Return clocks, traffic and energy of one decoder layer for the whole batch."""
+    """Return clocks, traffic and energy of one decoder layer for the whole batch.
+
+    Tokens per second are those of one batch that passes all layers, through one pipeline stage
+    after the other, as for `neupims`; `simulator.serving` fills the stages with several groups.
+    """
     made = rows(config, plan.operations, plan.products)
     cycles = sum(row["cycles"] for row in made)
     clock_hz = config.chip.clock_hz
-    layers = config.decoder.layers // config.pipeline_parallel
+    layers = config.decoder.layers
     unused = config.weights != DENSE and not any(p.sparse_operand for p in plan.products)
     return Report(
         accelerator="gpu",

@@ -1,7 +1,7 @@
 """The GPUs of the presets as a table, each number with where it comes from.
 
-"Verified" was seen in the source named, "derived" follows from verified numbers, "recalled" and
-"assumed" were not checked.
+"Verified" was seen in the source named or in a page that quotes it, "derived" follows from verified
+numbers, "recalled" and "assumed" were not checked.
 
 =================  ===========  ===========  ==========  ==========  =========  ===========  =====
 device             a100-40gb    a100-80gb    h100        h200        rtx3090    rtx2080ti
