@@ -70,12 +70,15 @@ class Design:
 
 
 def find(name: str) -> Design:
-    """Return the design called `name`; raise `InputError` if there is none."""
-    if name not in DESIGNS:
-        near = difflib.get_close_matches(name, DESIGNS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DESIGNS)}"
+    """Return the design or unit called `name`; raise `InputError` if there is none."""
+    from rtl.synthesis.units import UNITS
+
+    known = DESIGNS | UNITS
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         raise InputError(f"no design is called {name!r}; {hint}")
-    return DESIGNS[name]
+    return known[name]
 
 
 def _dense(style: str, **fixed: Any) -> Callable[..., wiring.Component]:
