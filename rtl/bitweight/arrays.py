@@ -8,11 +8,13 @@ OutputStationary       PE (i, j) final at edge i + j + K + 1; R x C, one k a cyc
 Matrix                 PE (i, j) final at edge K + 1: operands are broadcast, nothing is skewed
 WeightStationary       R cycles of weight load; row m, column j at edge m + j + R + 1
 Cube                   product q, element (x, z) at edge q + x + z + N + 1
-Tree                   step t (from 0), tile j at edge t + j + 4 (mac) or t + j + 3 (opt2)
+Tree                   step t (from 0), tile j at edge t + j + 4 (mac) or t + j + 3 (others)
+EqualWeight (OPT2)     as the first two, a bit weight in place of a product
 =====================  =================================================================
 
-All sums are modulo 2^acc_width. Styles are those of `rtl.bitweight.dense`; carry-save styles have a
-`carry` beside every `total`. Operands of cycles without work must be zero.
+`rtl.bitweight.complete` adds the read-out of carry-save sums: results two cycles later. All sums
+are modulo 2^acc_width. Styles are those of `rtl.bitweight.dense`; carry-save styles have a `carry`
+beside every `total`. Operands of cycles without work must be zero.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ class HashAccumulate(wiring.Component):
     slots, two cycles a slot and at least one more for an entry; `drained` is high in the cycle in
     which the last slot is left. Updates that wait are kept and start again at their first slot.
     `full` is high while an update has found neither its key nor an empty slot: drain to go on.
+    The reset does not reach the memories, which are empty at power-up only: drain before it.
 
     Members: `update` streams in; `start_drain` in; `entry` stream out; `fill`, `full`, `drained`.
     """

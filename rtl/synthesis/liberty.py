@@ -158,7 +158,8 @@ def _check_cells(library: Library, path: Path) -> None:
         if not there
     ]
     if missing:
-        raise InputError(f"library {path} lacks {' and '.join(missing)}, which mapping needs")
+        listed = " and ".join([*filter(None, [", ".join(missing[:-1])]), missing[-1]])
+        raise InputError(f"library {path} lacks {listed}, which mapping needs")
 
 
 def _shape(function: str) -> tuple[str, int]:

@@ -5,7 +5,7 @@ from cocotb.triggers import RisingEdge
 
 from tests.cosim.bench_ports import begin, finish
 
-LIMIT_CYCLES = 100_000
+LIMIT_CYCLES = 10_000
 
 
 @cocotb.test()

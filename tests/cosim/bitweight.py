@@ -63,10 +63,11 @@ def config(dut: ColumnArray) -> Config:
 
 
 def run(dut: ColumnArray, key: str, tiles: Sequence[Tile], directory: Path) -> list[Answer]:
-    """Run the tiles one after the other in Icarus Verilog."""
+    """Run the tiles one after the other in Icarus Verilog; `key` is for what is not a parameter."""
     owned(dut)  # if the Verilog is cached, only its parameters are needed
     top = "columns"
-    model = build_icarus(emit(lambda: dut, key=key, top=top), top=top)
+    parameters = sorted((k, v) for k, v in vars(dut).items() if isinstance(v, int | str))
+    model = build_icarus(emit(lambda: dut, key=f"{key} {parameters}", top=top), top=top)
     wait = dut.drain + 3
     job = {
         "zero": ["start", "page", "load_a", "load_b", *constants(dut, tiles[0])],

@@ -113,6 +113,9 @@ CLOCKED: dict[str, Callable[[], wiring.Component]] = {
     "hash unit": lambda: HashAccumulate(
         HashUnit(slots=8, banks=2, requesters=2, key_bits=4, kind="fp32")
     ),
+    "pim_unit": design("pim_unit", lanes=2),
+    "pim_bank": design("pim_bank", banks=1, groups=1),
+    "pim_gate": design("pim_gate", banks=1, groups=1),
     "mac": Accumulator,
     "mac_pipelined": lambda: Accumulator(pipelined=True),
     "opt1": lambda: Accumulator(style="opt1"),
