@@ -85,9 +85,12 @@ def _flat(state: Any) -> dict[str, Any]:
 
 def _check_zip(path: Path) -> None:
     """Refuse a checkpoint whose parts unpack to more than is read."""
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        unpacked = sum(member.file_size for member in archive.infolist())
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        raise InputError(f"{path} must be a whole checkpoint: {brief(error)}") from error
     if unpacked > MOST_FILE_BYTES or unpacked > 4 * path.stat().st_size + (1 << 20):
         raise InputError(f"{path} must unpack to what a checkpoint holds, not to {unpacked} bytes")

@@ -195,7 +195,8 @@ def _weights(model: Any, builder: Builder) -> dict[str, Any]:
     transposed = {
         node.input[1]
         for node in model.graph.node
-        if node.op_type == "MatMul" or (node.op_type == "Gemm" and not _trans_b(node))
+        if len(node.input) > 1
+        and (node.op_type == "MatMul" or (node.op_type == "Gemm" and not _trans_b(node)))
     }
     found = {}
     for layer, name in builder.weights.items():
