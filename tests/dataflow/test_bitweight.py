@@ -133,3 +133,26 @@ def test_skipping_needs_a_sparse_encoder() -> None:
     kept = tuple(pair for pair in nest.placement if pair[0] != "sparse")
     with pytest.raises(InputError, match="KS skips zero digits, so sparse must be placed"):
         Nest(name="x", levels=nest.levels, placement=kept)
+
+
+@pytest.mark.parametrize("start", [*CLASSIC, *ENGINES])
+def test_every_move_of_a_primitive_is_a_nest_or_has_a_reason(start: str) -> None:
+    """Moved to where it was, a primitive changes nothing; elsewhere most places are impossible."""
+    nest = NESTS[start]
+    allowed, refused = 0, 0
+    for primitive, home in nest.placement:
+        if primitive == "sync":  # one for each kind of lane: a move takes them all
+            continue
+        assert set(nest.moved(primitive, home).placement) == set(nest.placement)
+        for level in nest.levels:
+            try:
+                moved = nest.moved(primitive, level)
+            except InputError as error:
+                assert str(error).startswith(f"nest {start!r} is not possible: ")
+                assert str(error).count("\n") == 0
+                refused += 1
+            else:
+                assert moved.depth(primitive) == nest.levels.index(level) + 1
+                allowed += 1
+    assert allowed >= len(nest.placement) - len([p for p, _ in nest.placement if p == "sync"])
+    assert refused > 0
