@@ -186,11 +186,12 @@ def _sparse_skips_something(nest: Nest) -> str:
         return f"{skipped[0]} skips zero digits, so sparse must be placed" if skipped else ""
     if not skipped:
         return "sparse has no level to skip in: a zero digit with its own hardware saves no time"
-    if nest.levels[nest.depth("sparse")] not in skipped:
+    inner = nest.levels[nest.depth("sparse") :]
+    if not inner or inner[0] not in skipped:
         return f"sparse makes the steps of {skipped[0]}, so it must be directly around it"
     if nest.depth("encode") > nest.depth("sparse"):
         return "sparse reads encoded digits, so encode must not be inside it"
-    for level in nest.levels[nest.depth("sparse") + 1 :]:
+    for level in inner[1:]:
         if _kind(level) == "P" and _axis(level) in ("M", "K"):
             return f"lanes of {level} hold other operands, whose zero digits are elsewhere"
     return ""

@@ -133,3 +133,31 @@ def test_skipping_needs_a_sparse_encoder() -> None:
     kept = tuple(pair for pair in nest.placement if pair[0] != "sparse")
     with pytest.raises(InputError, match="KS skips zero digits, so sparse must be placed"):
         Nest(name="x", levels=nest.levels, placement=kept)
+
+
+@pytest.mark.parametrize("start", [*CLASSIC, *ENGINES])
+def test_every_move_of_a_primitive_is_a_nest_or_has_a_reason(start: str) -> None:
+    """Moved to where it was, a primitive changes nothing; elsewhere most places are impossible."""
+    nest = NESTS[start]
+    moves = [
+        (primitive, home, level)
+        for primitive, home in nest.placement
+        if primitive != "sync"  # one for each kind of lane: a move takes them all
+        for level in nest.levels
+    ]
+    outcomes = {move: outcome(nest, move[0], move[2]) for move in moves}
+    for (primitive, home, level), found in outcomes.items():
+        if home == level:
+            assert found == nest.depth(primitive)
+        assert found == nest.levels.index(level) + 1 or str(found).startswith(
+            f"nest {start!r} is not possible: "
+        )
+    assert any(isinstance(found, str) for found in outcomes.values())
+
+
+def outcome(nest: Nest, primitive: str, level: str) -> int | str:
+    """Return the depth of the moved primitive, or the reason why it cannot be there."""
+    try:
+        return nest.moved(primitive, level).depth(primitive)
+    except InputError as error:
+        return str(error)

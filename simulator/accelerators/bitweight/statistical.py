@@ -30,6 +30,7 @@ from simulator.accelerators.bitweight.columns import GROUP, Steps, groups
 from simulator.accelerators.bitweight.config import Config
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Spectrum = NDArray[np.complex128]
 Masks = tuple[float, ...]
 Classes = tuple[tuple[float, Masks], ...]
@@ -60,49 +61,60 @@ def assumed(operand_std: float, width: int) -> Classes:
     return ((1.0, masks_of(normal(operand_std, width), width)),)
 
 
-def digits(classes: Classes) -> float:
-    """Return the expected non-zero EN-T digits of an operand."""
-    return sum(share * sum(position_shares(masks)) for share, masks in classes)
+def position_shares(table: Floats) -> Floats:
+    """Return the probability of a non-zero digit at each position, lowest first.
+
+    A row of `table` (classes, sets) are masks; the result is (classes, positions).
+    """
+    sets = np.arange(table.shape[1])
+    positions = np.arange(len(sets).bit_length() - 1)
+    shares: Floats = table @ (sets[:, None] >> positions & 1).astype(np.float64)
+    return shares
 
 
-def position_shares(masks: Masks) -> list[float]:
-    """Return the probability of a non-zero digit at each position, lowest first."""
-    probabilities = np.array(masks)
-    sets = np.arange(len(masks))
-    return [float(probabilities[sets >> i & 1 == 1].sum()) for i in range(_positions(masks))]
-
-
-def _positions(masks: Masks) -> int:
-    return len(masks).bit_length() - 1
-
-
-@lru_cache(maxsize=1024)
-def group_totals(masks: Masks, size: int) -> Floats:
+def group_totals(table: Floats, size: int) -> Floats:
     """Return the distribution of a group's steps at all positions together, `size` operands.
 
-    The steps are the non-zero digits of all, and one for each position at which there is none:
-    sum + positions - |union of the masks|. The joint distribution of sum and union follows from
-    that of (sum, union within U), which is a power, by inclusion and exclusion over U.
+    A row of `table` (classes, sets) are masks; so is a row of the result. The steps are the
+    non-zero digits of all, and one for each position at which there is none: sum + positions -
+    |union of the sets|. The joint distribution of sum and union follows from that of (sum, union
+    within U), which is a power, by inclusion and exclusion over U.
     """
-    positions = _positions(masks)
+    classes, sets = table.shape
+    positions = sets.bit_length() - 1
     most = max(size, 1) * positions
-    counts = np.array([mask.bit_count() for mask in range(len(masks))])
-    within = np.zeros((len(masks), most + 1))
-    within[np.arange(len(masks)), counts] = masks
+    counts = np.array([each.bit_count() for each in range(sets)])
+    within = np.zeros((classes, sets, most + 1))
+    within[:, np.arange(sets), counts] = table
     _over_subsets(within, positions, 1)
-    joint = np.fft.irfft(np.fft.rfft(within, 2 * most + 1) ** size, 2 * most + 1)[:, : most + 1]
+    spectrum = _power(np.fft.rfft(within, 2 * most + 1), size)
+    joint = np.fft.irfft(spectrum, 2 * most + 1)[..., : most + 1]
     _over_subsets(joint, positions, -1)
-    total = np.zeros(most + 1)
-    for mask, absent in enumerate((positions - counts).tolist()):
-        total[absent:] += joint[mask, : most + 1 - absent]
+    total = np.zeros((classes, most + 1))
+    for absent in range(positions + 1):
+        chosen = joint[:, counts == positions - absent].sum(axis=1)
+        total[:, absent:] += chosen[:, : most + 1 - absent]
     return np.clip(total, 0.0, None)
 
 
+def _power(spectrum: Spectrum, count: int) -> Spectrum:
+    """Return an array to a whole power, by squaring: several times faster than `**`."""
+    result = np.ones_like(spectrum)
+    square = spectrum
+    while count:
+        if count & 1:
+            result = result * square
+        count >>= 1
+        if count:
+            square = square * square
+    return result
+
+
 def _over_subsets(table: Floats, positions: int, sign: int) -> None:
-    """Replace each row of `table` by the sum over its subsets (sign 1), or undo that (-1)."""
+    """Replace each set's entry on axis 1 by the sum over its subsets (sign 1), or undo it (-1)."""
     for i in range(positions):
-        rows = table.reshape(-1, 2, 1 << i, table.shape[1])
-        rows[:, 1] += sign * rows[:, 0]
+        pairs = table.reshape(len(table), -1, 2, 1 << i, table.shape[2])
+        pairs[:, :, 1] += sign * pairs[:, :, 0]
 
 
 def group_pmf(p: NDArray[np.float64] | float, size: int) -> Floats:
@@ -155,92 +167,99 @@ class Window(NamedTuple):
 SIGMAS = 8
 
 
-def _window(mean: float, variance: float) -> tuple[int, int]:
-    """Return the lowest value and the size, a power of two, that hold all but a sliver."""
-    half = math.ceil(SIGMAS * math.sqrt(variance)) + 4
-    return max(math.floor(mean) - half, 0), 1 << (2 * half + 1).bit_length()
+def line(classes: Classes, k: int, lanes: int) -> Window:
+    """Return the distribution of the steps of a line of any class."""
+    lows, pmfs = _one_lane(classes, k) if lanes == 1 else _several_lanes(classes, k, lanes)
+    low = int(lows.min())
+    mixed = np.zeros(int(lows.max()) - low + pmfs.shape[1])
+    for (share, _), start, pmf in zip(classes, (lows - low).tolist(), pmfs, strict=True):
+        mixed[start : start + len(pmf)] += share * pmf
+    return Window(low, mixed)
 
 
-def _unwrap(spectrum: Spectrum, low: int, size: int) -> Window:
-    """Return the distribution whose transform, of any length taken mod `size`, is given."""
-    values = np.clip(np.roll(np.fft.irfft(spectrum, size), -(low % size)), 0.0, None)
-    return Window(low, values / values.sum())
+def _windows(means: Floats, variances: Floats) -> tuple[Ints, int]:
+    """Return the lowest value of each, and the size, a power of two, that holds any of them."""
+    half = np.ceil(SIGMAS * np.sqrt(np.maximum(variances, 0.0))).astype(np.int64) + 4
+    lows = np.maximum(np.floor(means).astype(np.int64) - half, 0)
+    return lows, 1 << int(2 * half.max() + 1).bit_length()
 
 
-@lru_cache(maxsize=4096)
-def row_pmf(masks: Masks, k: int, lanes: int) -> Window:
-    """Return the distribution of a line's steps."""
-    return _one_lane(masks, k) if lanes == 1 else _several_lanes(masks, k, lanes)
-
-
-def _one_lane(masks: Masks, k: int) -> Window:
-    """Return the distribution of the sum over the groups of a line."""
-    full, rest = divmod(k, GROUP)
-    parts = [(group_totals(masks, GROUP), full), (group_totals(masks, rest), rest > 0)]
-    moments = [Window(0, pmf) for pmf, _ in parts]
-    mean = sum(count * each.mean for each, (_, count) in zip(moments, parts, strict=True))
-    variance = sum(count * each.variance for each, (_, count) in zip(moments, parts, strict=True))
-    low, size = _window(mean, variance)
-    size = max(size, 1 << len(parts[0][0]).bit_length())
-    spectrum = np.fft.rfft(parts[0][0], size) ** full
-    if rest:
-        spectrum = spectrum * np.fft.rfft(parts[1][0], size)
-    return _unwrap(spectrum, low, size)
-
-
-def _several_lanes(masks: Masks, k: int, lanes: int) -> Window:
-    """Return the distribution of the sum over positions of the slowest lane's steps."""
-    lows, pmfs = _slowest_lanes(np.array(position_shares(masks)), k, lanes)
+def _moments(pmfs: Floats) -> tuple[Floats, Floats]:
+    """Return mean and variance of each row, a distribution from zero on."""
     values = np.arange(pmfs.shape[1])
     means = pmfs @ values
-    variance = float((pmfs @ values**2 - means**2).sum())
-    low, size = _window(float(means.sum()) + int(lows.sum()), max(variance, 0.0))
-    size = max(size, pmfs.shape[1])
-    spectrum = np.fft.rfft(pmfs, size).prod(axis=0)
-    return _unwrap(spectrum * _turn(int(lows.sum()), size), low, size)
+    return means, pmfs @ values**2 - means**2
 
 
-def _turn(low: int | NDArray[np.int64], size: int) -> Spectrum:
-    """Return the transform of a shift by `low`, a row for each."""
-    angle = -2j * np.pi / size * np.arange(size // 2 + 1)
-    turned: Spectrum = np.exp(np.multiply.outer(np.asarray(low), angle))
+def _turn(lows: Ints, size: int) -> Spectrum:
+    """Return the transform of a shift by each of `lows`, a row for each; size is a power of two."""
+    turned: Spectrum = _roots(size)[np.multiply.outer(lows, np.arange(size // 2 + 1)) & (size - 1)]
     return turned
 
 
-def _slowest_lanes(shares: Floats, k: int, lanes: int) -> tuple[NDArray[np.int64], Floats]:
+@lru_cache(maxsize=32)
+def _roots(size: int) -> Spectrum:
+    """Return the powers of exp(-2 pi i / size), not to be changed."""
+    roots: Spectrum = np.exp(-2j * np.pi / size * np.arange(size))
+    return roots
+
+
+def _unwrap(spectrum: Spectrum, size: int) -> Floats:
+    """Return the distributions whose transforms are given, each with the sum one."""
+    values = np.clip(np.fft.irfft(spectrum, size), 0.0, None)
+    unwrapped: Floats = values / values.sum(axis=1, keepdims=True)
+    return unwrapped
+
+
+@lru_cache(maxsize=1024)
+def _kept_totals(classes: Classes, size: int) -> Floats:
+    """Return `group_totals` of the classes, not to be changed: products share their digits."""
+    return group_totals(np.array([masks for _, masks in classes]), size)
+
+
+def _one_lane(classes: Classes, k: int) -> tuple[Ints, Floats]:
+    """Return for each class of lines the distribution of the sum over their groups, from a low."""
+    full, rest = divmod(k, GROUP)
+    group, partial = (_kept_totals(classes, size) for size in (GROUP, rest))
+    (means, variances), (more, wider) = _moments(group), _moments(partial)
+    has = float(rest > 0)
+    lows, size = _windows(full * means + has * more, full * variances + has * wider)
+    size = max(size, 1 << group.shape[1].bit_length())
+    spectrum = _power(np.fft.rfft(group, size), full) * _turn(-lows, size)
+    if rest:
+        spectrum = spectrum * np.fft.rfft(partial, size)
+    return lows, _unwrap(spectrum, size)
+
+
+def _several_lanes(classes: Classes, k: int, lanes: int) -> tuple[Ints, Floats]:
+    """Return for each class the distribution of the sum of the slowest lane's steps, from a low."""
+    shares = position_shares(np.array([masks for _, masks in classes]))
+    starts, passes = _slowest_lanes(shares.ravel(), k, lanes)
+    means, variances = _moments(passes)
+    starts = starts.reshape(shares.shape).sum(axis=1)
+    means, variances = (each.reshape(shares.shape).sum(axis=1) for each in (means, variances))
+    lows, size = _windows(starts + means, variances)
+    size = max(size, passes.shape[1])
+    spectrum = np.fft.rfft(passes, size).reshape(*shares.shape, -1).prod(axis=1)
+    return lows, _unwrap(spectrum * _turn(starts - lows, size), size)
+
+
+def _slowest_lanes(shares: Floats, k: int, lanes: int) -> tuple[Ints, Floats]:
     """Return for each share the distribution of the largest of the lanes' steps, from a low on."""
     alike = Counter(lane_sizes(k, lanes))
     whole = group_pmf(shares, GROUP)
-    steps = np.arange(GROUP + 1)
-    means = whole @ steps
-    variances = whole @ steps**2 - means**2
+    means, variances = _moments(whole)
     most = max(full for full, _, _ in alike)
-    windows = [
-        _window(most * mean, most * max(variance, 0.0) + GROUP)
-        for mean, variance in zip(means.tolist(), variances.tolist(), strict=True)
-    ]
-    lows, size = np.array([low for low, _ in windows]), max(size for _, size in windows)
+    lows, size = _windows(most * means, most * variances + GROUP)
     one = np.fft.rfft(whole, size)
     below = np.ones((len(shares), size))
     for (full, partial, empty), count in alike.items():
-        spectrum = one**full * _turn(empty - lows, size)
+        spectrum = _power(one, full) * _turn(empty - lows, size)
         if partial:
             spectrum = spectrum * np.fft.rfft(group_pmf(shares, partial), size)
-        lane = np.cumsum(np.clip(np.fft.irfft(spectrum, size), 0.0, None), axis=1)
-        below *= np.minimum(lane / lane[:, -1:], 1.0) ** count
+        lane = np.cumsum(_unwrap(spectrum, size), axis=1)
+        below *= np.minimum(lane, 1.0) ** count
     return lows, np.diff(below, axis=1, prepend=0.0)
-
-
-def mixture(classes: Classes, k: int, lanes: int) -> Window:
-    """Return the distribution of the steps of a line of any class."""
-    drawn = [(share, row_pmf(masks, k, lanes)) for share, masks in classes]
-    if len(drawn) == 1:
-        return drawn[0][1]
-    low = min(window.low for _, window in drawn)
-    pmf = np.zeros(max(window.low + len(window.pmf) for _, window in drawn) - low)
-    for share, window in drawn:
-        pmf[window.low - low :][: len(window.pmf)] += share * window.pmf
-    return Window(low, pmf)
 
 
 def expected_largest(drawn: Window, count: int) -> float:
@@ -254,7 +273,7 @@ def row_and_tiles(
     classes: Classes, k: int, lanes: int, rows: int, m: int
 ) -> tuple[float, float, float]:
     """Return expected steps of a line, of the slowest of a full tile, and of the last tile."""
-    row = mixture(classes, k, lanes)
+    row = line(classes, k, lanes)
     last = (m - 1) % rows + 1
     return row.mean, expected_largest(row, min(rows, m)), expected_largest(row, last)
 
