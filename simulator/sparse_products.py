@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +22,12 @@ from workloads.operations import MatMul, Workload
 MATRIX_OPTIONS = (
     RunOption(name="--matrix", help="A: file or name of a sparse matrix", values=("MATRIX",)),
     RunOption(name="--b", help="B; without it A is squared", values=("MATRIX",)),
+    RunOption(
+        name="--operation",
+        help="of --trace or --network, only the product of this name",
+        values=("NAME",),
+        narrows=True,
+    ),
 )
 
 
@@ -37,6 +44,19 @@ def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> Workload:
     left = read_matrix(options["matrix"][0])
     right = read_matrix(options["b"][0]) if "b" in options else None
     return sparse_product(left, right)
+
+
+def narrow(workload: Workload, options: Mapping[str, tuple[str, ...]]) -> Workload:
+    """Return the one matrix product of the workload that --operation names."""
+    wanted = options["operation"][0]
+    found = [product for product in workload.matmuls if product.name == wanted]
+    if found:
+        return replace(workload, name=f"{workload.name}/{wanted}", operations=tuple(found[:1]))
+    names = [product.name for product in workload.matmuls]
+    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0) or ["none"]
+    raise InputError(
+        f"{workload.name} has no matrix product called {wanted!r}; nearest are {', '.join(near)}"
+    )
 
 
 def products_of(workload: Workload, seed: int) -> list[MatMul]:
