@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
 from dataflow.spgemm import Work, count
 from dataflow.traffic import CSR12, EntryFormat, Traffic
+from simulator.configuration import check_positive
 from simulator.report import Report
 from simulator.run_options import RunOption
 from workloads.errors import InputError
@@ -158,20 +159,28 @@ class Cost:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-class BandwidthConfig(Protocol):
-    """What a config must offer for `report`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RivalConfig:
+    """What every traffic-and-time model is configured by; each states its values and sources."""
 
-    @property
-    def clock_hz(self) -> float:
-        """Clock in Hz."""
+    clock_hz: float
+    """Clock in Hz."""
 
-    @property
-    def dram_bytes_per_s(self) -> float:
-        """Off-chip bandwidth in bytes/s."""
+    dram_bytes_per_s: float
+    """Off-chip bandwidth in bytes/s."""
+
+    sampling_seed: int = 0
+    """Seed for operands of workloads that state densities instead of matrices."""
+
+    def __post_init__(self) -> None:
+        numbers = [each.name for each in fields(self) if each.name != "sampling_seed"]
+        check_positive(self, *numbers)
+        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:
         """Multiplies per cycle."""
+        raise NotImplementedError
 
 
 def plan(
@@ -201,14 +210,14 @@ def b_pointer_bytes(product: MatMul, layout: EntryFormat = CSR12) -> int:
     return layout.pointer_bytes * min(left.shape[1] + 1, 2 * left.nnz)
 
 
-def memory_cycles(config: BandwidthConfig, moved_bytes: int) -> int:
+def memory_cycles(config: RivalConfig, moved_bytes: int) -> int:
     """Return the cycles that the bytes take at full bandwidth, rounded up."""
     return math.ceil(moved_bytes * config.clock_hz / config.dram_bytes_per_s)
 
 
 def report(
     accelerator: str,
-    config: BandwidthConfig,
+    config: RivalConfig,
     of: Plan,
     costs: Sequence[Cost],
     *,

@@ -20,15 +20,14 @@ from dataclasses import dataclass
 from dataflow.merge_fibers import FiberTraffic, fiber_traffic
 from dataflow.spgemm import Work
 from dataflow.traffic import CSR12, row_wise_traffic
-from simulator.configuration import check_positive
 from simulator.report import Report
 from simulator.sparse_products import (
     MATRIX_OPTIONS,
     Cost,
     Plan,
+    RivalConfig,
     Step,
     b_pointer_bytes,
-    check_seed,
     memory_cycles,
     narrow,
     operands,
@@ -58,7 +57,7 @@ NEVER_SLOWER_WITH = ("dram_bytes_per_s", "pes", "cache_bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(RivalConfig):
     """Gamma as published."""
 
     pes: int = 32
@@ -76,14 +75,10 @@ class Config:
     dram_bytes_per_s: float = 128e9
     """HBM bandwidth in bytes/s (128 GB/s)."""
 
-    sampling_seed: int = 0
-    """Seed for operands of workloads that state densities instead of matrices."""
-
     def __post_init__(self) -> None:
-        check_positive(self, "pes", "radix", "cache_bytes", "clock_hz", "dram_bytes_per_s")
+        RivalConfig.__post_init__(self)
         if self.radix < 2:
             raise InputError(f"radix must be at least 2, not {self.radix}")
-        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:

@@ -21,14 +21,13 @@ import numpy as np
 from dataflow.row_windows import row_windows
 from dataflow.spgemm import Work
 from dataflow.traffic import CSR12, Traffic, row_reuse
-from simulator.configuration import check_positive
 from simulator.report import Report
 from simulator.sparse_products import (
     MATRIX_OPTIONS,
     Cost,
     Plan,
+    RivalConfig,
     Step,
-    check_seed,
     memory_cycles,
     narrow,
     operands,
@@ -57,7 +56,7 @@ NEVER_SLOWER_WITH = ("dram_bytes_per_s", "hash_units", "cache_bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(RivalConfig):
     """An InnerSP-like design."""
 
     hash_units: int = 32
@@ -74,15 +73,6 @@ class Config:
 
     dram_bytes_per_s: float = 128e9
     """HBM bandwidth in bytes/s. Assumed (that of its rivals)."""
-
-    sampling_seed: int = 0
-    """Seed for operands of workloads that state densities instead of matrices."""
-
-    def __post_init__(self) -> None:
-        check_positive(
-            self, "hash_units", "table_entries", "cache_bytes", "clock_hz", "dram_bytes_per_s"
-        )
-        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:

@@ -20,14 +20,13 @@ import numpy as np
 
 from dataflow.spgemm import Work
 from dataflow.traffic import row_wise_traffic, unshared_b_bytes
-from simulator.configuration import check_positive
 from simulator.report import Report
 from simulator.sparse_products import (
     MATRIX_OPTIONS,
     Cost,
     Plan,
+    RivalConfig,
     Step,
-    check_seed,
     memory_cycles,
     narrow,
     operands,
@@ -56,7 +55,7 @@ NEVER_SLOWER_WITH = ("dram_bytes_per_s",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(RivalConfig):
     """MatRaptor as published, as far as known."""
 
     lanes: int = 8
@@ -70,13 +69,6 @@ class Config:
 
     dram_bytes_per_s: float = 128e9
     """HBM bandwidth in bytes/s."""
-
-    sampling_seed: int = 0
-    """Seed for operands of workloads that state densities instead of matrices."""
-
-    def __post_init__(self) -> None:
-        check_positive(self, "lanes", "queue_entries", "clock_hz", "dram_bytes_per_s")
-        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:

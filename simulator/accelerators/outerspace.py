@@ -20,14 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataflow.traffic import CSR12, outer_traffic
-from simulator.configuration import check_positive
 from simulator.report import Report
 from simulator.sparse_products import (
     MATRIX_OPTIONS,
     Cost,
     Plan,
+    RivalConfig,
     Step,
-    check_seed,
     memory_cycles,
     narrow,
     operands,
@@ -55,7 +54,7 @@ NEVER_SLOWER_WITH = ("dram_bytes_per_s", "multiply_pes", "merge_pes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(RivalConfig):
     """OuterSPACE as published."""
 
     multiply_pes: int = 256
@@ -69,13 +68,6 @@ class Config:
 
     dram_bytes_per_s: float = 128e9
     """HBM bandwidth in bytes/s."""
-
-    sampling_seed: int = 0
-    """Seed for operands of workloads that state densities instead of matrices."""
-
-    def __post_init__(self) -> None:
-        check_positive(self, "multiply_pes", "merge_pes", "clock_hz", "dram_bytes_per_s")
-        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:

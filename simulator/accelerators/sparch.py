@@ -23,14 +23,13 @@ from numpy.typing import NDArray
 
 from dataflow.spgemm import Work
 from dataflow.traffic import CSR12, Traffic, byte_reuse
-from simulator.configuration import check_positive
 from simulator.report import Report
 from simulator.sparse_products import (
     MATRIX_OPTIONS,
     Cost,
     Plan,
+    RivalConfig,
     Step,
-    check_seed,
     memory_cycles,
     narrow,
     operands,
@@ -60,7 +59,7 @@ NEVER_SLOWER_WITH = ("dram_bytes_per_s", "lanes", "buffer_bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(RivalConfig):
     """SpArch as published, as far as known."""
 
     fan_in: int = 64
@@ -78,14 +77,10 @@ class Config:
     dram_bytes_per_s: float = 128e9
     """HBM bandwidth in bytes/s (abstract: that of OuterSPACE)."""
 
-    sampling_seed: int = 0
-    """Seed for operands of workloads that state densities instead of matrices."""
-
     def __post_init__(self) -> None:
-        check_positive(self, "fan_in", "lanes", "buffer_bytes", "clock_hz", "dram_bytes_per_s")
+        RivalConfig.__post_init__(self)
         if self.fan_in < 2:
             raise InputError(f"fan_in must be at least 2, not {self.fan_in}")
-        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:

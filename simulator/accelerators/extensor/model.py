@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from dataflow.spgemm import Work, multiply
 from dataflow.traffic import Traffic
-from simulator.configuration import check_positive
 from simulator.report import Report
 from simulator.sparse_products import (
     MATRIX_OPTIONS,
     Cost,
     Plan,
+    RivalConfig,
     Step,
-    check_seed,
     memory_cycles,
     narrow,
     plan,
@@ -55,7 +54,7 @@ OUTPUT_ENTRY_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(RivalConfig):
     """ExTensor as TeAAL describes it."""
 
     pes: int = 128
@@ -78,15 +77,6 @@ class Config:
 
     dram_bytes_per_s: float = 68.256e9
     """Off-chip bandwidth in bytes/s: four channels of DDR4-2133."""
-
-    sampling_seed: int = 0
-    """Seed for operands of workloads that state densities instead of matrices."""
-
-    def __post_init__(self) -> None:
-        check_positive(
-            self, "pes", "tile", "m_tiles", "k_tiles", "n_tiles", "clock_hz", "dram_bytes_per_s"
-        )
-        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:
