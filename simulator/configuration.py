@@ -91,14 +91,20 @@ def describe(config_class: type[Any]) -> list[Field]:
 def _field_documentation(config_class: type[Any]) -> dict[str, str]:
     """Read the text under each field, or its entry (`name`: text) in the class's docstring."""
     found = _listed(inspect.getdoc(config_class) or "")
-    (body,) = ast.parse(textwrap.dedent(inspect.getsource(config_class))).body
-    assert isinstance(body, ast.ClassDef)
-    for field, text in pairwise(body.body):
+    classes = [each for each in reversed(config_class.__mro__) if dataclasses.is_dataclass(each)]
+    lines = [line for each in classes for line in _class_body(each)]
+    for field, text in pairwise(lines):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
             name, value = field.target, text.value
             if isinstance(name, ast.Name) and isinstance(value, ast.Constant):
                 found[name.id] = " ".join(str(value.value).split())
     return found
+
+
+def _class_body(config_class: type[Any]) -> list[ast.stmt]:
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(config_class))).body
+    assert isinstance(body, ast.ClassDef)
+    return body.body
 
 
 def _listed(documentation: str) -> dict[str, str]:

@@ -8,6 +8,8 @@ switches, offers:
   workload.
 - ``workload_from_options(options)``, which turns the latter into whatever its `schedule` takes. The
   mapping holds only the options that were given: name without dashes to a tuple of texts.
+- ``narrow(workload, options)``, only with an option that `narrows`: the part of a workload from
+  --network, --trace or --gemm that the user asks for.
 - ``config_from_options(options)``, only with a `base`, which returns the config before `--set`, and
   sentences for the user about what was not used.
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 
 from workloads.errors import InputError
 
@@ -29,7 +32,8 @@ class RunOption:
 
     With `field` it sets that config field: to its value, or to `flag_value` if it takes none. With
     `base` it is where the config comes from. `shared` names the options of every run that it may be
-    combined with (batch, tokens, inference); they are handed on as texts.
+    combined with (batch, tokens, inference); they are handed on as texts. With `narrows` it picks a
+    part of a workload.
     """
 
     name: str
@@ -39,15 +43,17 @@ class RunOption:
     flag_value: str = "true"
     base: bool = False
     shared: tuple[str, ...] = ()
+    narrows: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """Arguments by what they are for: config fields, the config's source, the workload."""
+    """Arguments by what they are for: config fields, the config's source, workload, its part."""
 
     settings: dict[str, str]
     base: dict[str, tuple[str, ...]]
     workload: dict[str, tuple[str, ...]]
+    part: dict[str, tuple[str, ...]] = dataclass_field(default_factory=dict)
 
 
 def parse(
@@ -61,7 +67,7 @@ def parse(
     >>> tp = RunOption(name="--tp", help="tensor parallel", field="tensor_parallel")
     >>> matrix = RunOption(name="--matrix", help="Matrix Market file", values=("FILE",))
     >>> parse([tp, matrix], ["--tp", "4", "--matrix=a.mtx"])
-    Parsed(settings={'tensor_parallel': '4'}, base={}, workload={'matrix': ('a.mtx',)})
+    Parsed(settings={'tensor_parallel': '4'}, base={}, workload={'matrix': ('a.mtx',)}, part={})
     """
     by_name = {option.name: option for option in options}
     parsed = Parsed(settings={}, base={}, workload={})
@@ -73,12 +79,16 @@ def parse(
         option = by_name[name]
         values = _take_values(option, [attached] if equals else [], rest)
         key = option.field or name.lstrip("-")
-        if key in parsed.settings or key in parsed.base or key in parsed.workload:
+        if any(
+            key in found for found in (parsed.settings, parsed.base, parsed.workload, parsed.part)
+        ):
             raise InputError(f"{name} is given twice; give it once")
         if option.field:
             parsed.settings[key] = values[0] if values else option.flag_value
         elif option.base:
             parsed.base[key] = values
+        elif option.narrows:
+            parsed.part[key] = values
         else:
             parsed.workload[key] = values
     return parsed

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
 from dataflow.spgemm import Work, count
 from dataflow.traffic import CSR12, EntryFormat, Traffic
+from simulator.configuration import check_positive
 from simulator.report import Report
 from simulator.run_options import RunOption
 from workloads.errors import InputError
@@ -21,6 +23,12 @@ from workloads.operations import MatMul, Workload
 MATRIX_OPTIONS = (
     RunOption(name="--matrix", help="A: file or name of a sparse matrix", values=("MATRIX",)),
     RunOption(name="--b", help="B; without it A is squared", values=("MATRIX",)),
+    RunOption(
+        name="--operation",
+        help="of --trace or --network, only the product of this name",
+        values=("NAME",),
+        narrows=True,
+    ),
 )
 
 
@@ -37,6 +45,19 @@ def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> Workload:
     left = read_matrix(options["matrix"][0])
     right = read_matrix(options["b"][0]) if "b" in options else None
     return sparse_product(left, right)
+
+
+def narrow(workload: Workload, options: Mapping[str, tuple[str, ...]]) -> Workload:
+    """Return the one matrix product of the workload that --operation names."""
+    wanted = options["operation"][0]
+    found = [product for product in workload.matmuls if product.name == wanted]
+    if found:
+        return replace(workload, name=f"{workload.name}/{wanted}", operations=tuple(found[:1]))
+    names = [product.name for product in workload.matmuls]
+    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0) or ["none"]
+    raise InputError(
+        f"{workload.name} has no matrix product called {wanted!r}; nearest are {', '.join(near)}"
+    )
 
 
 def products_of(workload: Workload, seed: int) -> list[MatMul]:
@@ -138,20 +159,28 @@ class Cost:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-class BandwidthConfig(Protocol):
-    """What a config must offer for `report`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RivalConfig:
+    """What every traffic-and-time model is configured by; each states its values and sources."""
 
-    @property
-    def clock_hz(self) -> float:
-        """Clock in Hz."""
+    clock_hz: float
+    """Clock in Hz."""
 
-    @property
-    def dram_bytes_per_s(self) -> float:
-        """Off-chip bandwidth in bytes/s."""
+    dram_bytes_per_s: float
+    """Off-chip bandwidth in bytes/s."""
+
+    sampling_seed: int = 0
+    """Seed for operands of workloads that state densities instead of matrices."""
+
+    def __post_init__(self) -> None:
+        numbers = [each.name for each in fields(self) if each.name != "sampling_seed"]
+        check_positive(self, *numbers)
+        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:
         """Multiplies per cycle."""
+        raise NotImplementedError
 
 
 def plan(
@@ -181,14 +210,14 @@ def b_pointer_bytes(product: MatMul, layout: EntryFormat = CSR12) -> int:
     return layout.pointer_bytes * min(left.shape[1] + 1, 2 * left.nnz)
 
 
-def memory_cycles(config: BandwidthConfig, moved_bytes: int) -> int:
+def memory_cycles(config: RivalConfig, moved_bytes: int) -> int:
     """Return the cycles that the bytes take at full bandwidth, rounded up."""
     return math.ceil(moved_bytes * config.clock_hz / config.dram_bytes_per_s)
 
 
 def report(
     accelerator: str,
-    config: BandwidthConfig,
+    config: RivalConfig,
     of: Plan,
     costs: Sequence[Cost],
     *,

@@ -158,10 +158,8 @@ def multiply_semiring(
             for q in range(b_starts[k], b_starts[k + ONE]):
                 j = b_columns[q]
                 other = b_values[q]
-                if min_plus:
-                    term = scale + other
-                else:
-                    term = total.dtype.type(scale != 0 and other != 0)
+                nonzero = total.dtype.type(scale != 0 and other != 0)
+                term = scale + other if min_plus else nonzero
                 if mark[j] != tag:
                     mark[j] = tag
                     total[j] = term

@@ -20,35 +20,15 @@ from dataclasses import dataclass
 from dataflow.merge_fibers import FiberTraffic, fiber_traffic
 from dataflow.spgemm import Work
 from dataflow.traffic import CSR12, row_wise_traffic
-from simulator.configuration import check_positive
+from simulator import sparse_products
 from simulator.report import Report
-from simulator.sparse_products import (
-    MATRIX_OPTIONS,
-    Cost,
-    Plan,
-    Step,
-    b_pointer_bytes,
-    check_seed,
-    memory_cycles,
-    operands,
-    plan,
-    report,
-    workload_from_options,
-)
 from workloads.errors import InputError
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
 
-__all__ = [
-    "NEVER_SLOWER_WITH",
-    "RUN_OPTIONS",
-    "Config",
-    "schedule",
-    "simulate",
-    "workload_from_options",
-]
-
-RUN_OPTIONS = MATRIX_OPTIONS
+RUN_OPTIONS = sparse_products.MATRIX_OPTIONS
+narrow = sparse_products.narrow
+workload_from_options = sparse_products.workload_from_options
 STEPS_NON_ZEROS = True
 
 NEVER_SLOWER_WITH = ("dram_bytes_per_s", "pes", "cache_bytes")
@@ -56,7 +36,7 @@ NEVER_SLOWER_WITH = ("dram_bytes_per_s", "pes", "cache_bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(sparse_products.RivalConfig):
     """Gamma as published."""
 
     pes: int = 32
@@ -74,14 +54,10 @@ class Config:
     dram_bytes_per_s: float = 128e9
     """HBM bandwidth in bytes/s (128 GB/s)."""
 
-    sampling_seed: int = 0
-    """Seed for operands of workloads that state densities instead of matrices."""
-
     def __post_init__(self) -> None:
-        check_positive(self, "pes", "radix", "cache_bytes", "clock_hz", "dram_bytes_per_s")
+        sparse_products.RivalConfig.__post_init__(self)
         if self.radix < 2:
             raise InputError(f"radix must be at least 2, not {self.radix}")
-        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:
@@ -89,7 +65,7 @@ class Config:
         return self.pes
 
 
-def schedule(config: Config, workload: Workload) -> Plan:
+def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     """Work out which fibers the cache holds, rows of A in order."""
 
     def decide(left: Csr, right: Csr, work: Work) -> FiberTraffic:
@@ -101,25 +77,27 @@ def schedule(config: Config, workload: Workload) -> Plan:
             entry_bytes=CSR12.entry_bytes,
         )
 
-    return plan(workload, config.sampling_seed, decide)
+    return sparse_products.plan(workload, config.sampling_seed, decide)
 
 
-def simulate(config: Config, plan: Plan) -> Report:
+def simulate(config: Config, plan: sparse_products.Plan) -> Report:
     """Say what the plan costs."""
-    return report("gamma", config, plan, [_cost(config, step) for step in plan.steps])
+    return sparse_products.report(
+        "gamma", config, plan, [_cost(config, step) for step in plan.steps]
+    )
 
 
-def _cost(config: Config, step: Step) -> Cost:
+def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
     fibers: FiberTraffic = step.decisions
     traffic = row_wise_traffic(
         step.work,
-        operands(step.product)[0].shape[0],
-        b_bytes=fibers.b_bytes + b_pointer_bytes(step.product),
+        sparse_products.operands(step.product)[0].shape[0],
+        b_bytes=fibers.b_bytes + sparse_products.b_pointer_bytes(step.product),
         spilled_entries=fibers.spilled_bytes // (2 * CSR12.entry_bytes),
     )
     merging = -(-(step.work.multiplies + fibers.partial_elements) // config.pes)
-    moving = memory_cycles(config, traffic.total)
-    return Cost(
+    moving = sparse_products.memory_cycles(config, traffic.total)
+    return sparse_products.Cost(
         traffic=traffic,
         cycles=max(merging, moving),
         compute_cycles=merging,

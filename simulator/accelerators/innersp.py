@@ -21,33 +21,14 @@ import numpy as np
 from dataflow.row_windows import row_windows
 from dataflow.spgemm import Work
 from dataflow.traffic import CSR12, Traffic, row_reuse
-from simulator.configuration import check_positive
+from simulator import sparse_products
 from simulator.report import Report
-from simulator.sparse_products import (
-    MATRIX_OPTIONS,
-    Cost,
-    Plan,
-    Step,
-    check_seed,
-    memory_cycles,
-    operands,
-    plan,
-    report,
-    workload_from_options,
-)
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
 
-__all__ = [
-    "NEVER_SLOWER_WITH",
-    "RUN_OPTIONS",
-    "Config",
-    "schedule",
-    "simulate",
-    "workload_from_options",
-]
-
-RUN_OPTIONS = MATRIX_OPTIONS
+RUN_OPTIONS = sparse_products.MATRIX_OPTIONS
+narrow = sparse_products.narrow
+workload_from_options = sparse_products.workload_from_options
 STEPS_NON_ZEROS = True
 
 NEVER_SLOWER_WITH = ("dram_bytes_per_s", "hash_units", "cache_bytes")
@@ -55,7 +36,7 @@ NEVER_SLOWER_WITH = ("dram_bytes_per_s", "hash_units", "cache_bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(sparse_products.RivalConfig):
     """An InnerSP-like design."""
 
     hash_units: int = 32
@@ -73,15 +54,6 @@ class Config:
     dram_bytes_per_s: float = 128e9
     """HBM bandwidth in bytes/s. Assumed (that of its rivals)."""
 
-    sampling_seed: int = 0
-    """Seed for operands of workloads that state densities instead of matrices."""
-
-    def __post_init__(self) -> None:
-        check_positive(
-            self, "hash_units", "table_entries", "cache_bytes", "clock_hz", "dram_bytes_per_s"
-        )
-        check_seed(self.sampling_seed)
-
     @property
     def peak_macs_per_cycle(self) -> int:
         """One multiply per hash unit."""
@@ -97,7 +69,7 @@ class Passes:
     b_bytes: int
 
 
-def schedule(config: Config, workload: Workload) -> Plan:
+def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     """Group and split rows by their bounds, and work out what the cache of B holds."""
 
     def decide(left: Csr, right: Csr, work: Work) -> Passes:
@@ -114,18 +86,20 @@ def schedule(config: Config, workload: Workload) -> Plan:
             b_bytes=reuse.missed_bytes(config.cache_bytes),
         )
 
-    return plan(workload, config.sampling_seed, decide)
+    return sparse_products.plan(workload, config.sampling_seed, decide)
 
 
-def simulate(config: Config, plan: Plan) -> Report:
+def simulate(config: Config, plan: sparse_products.Plan) -> Report:
     """Say what the plan costs."""
-    return report("innersp", config, plan, [_cost(config, step) for step in plan.steps])
+    return sparse_products.report(
+        "innersp", config, plan, [_cost(config, step) for step in plan.steps]
+    )
 
 
-def _cost(config: Config, step: Step) -> Cost:
+def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
     passes: Passes = step.decisions
     work, entry, pointer = step.work, CSR12.entry_bytes, CSR12.pointer_bytes
-    rows = operands(step.product)[0].shape[0]
+    rows = sparse_products.operands(step.product)[0].shape[0]
     prescan = 4 * work.nnz_a + 2 * pointer * work.nnz_a
     traffic = Traffic(
         a=prescan + entry * (work.nnz_a + passes.reread_entries) + pointer * (rows + 1),
@@ -133,9 +107,9 @@ def _cost(config: Config, step: Step) -> Cost:
         c=entry * work.nnz_c + pointer * rows,
     )
     hashing = -(-work.multiplies // config.hash_units)
-    scan_cycles = memory_cycles(config, prescan)
-    rest = max(hashing, memory_cycles(config, traffic.total - prescan))
-    return Cost(
+    scan_cycles = sparse_products.memory_cycles(config, prescan)
+    rest = max(hashing, sparse_products.memory_cycles(config, traffic.total - prescan))
+    return sparse_products.Cost(
         traffic=traffic,
         cycles=scan_cycles + rest,
         compute_cycles=hashing,

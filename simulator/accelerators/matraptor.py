@@ -20,33 +20,14 @@ import numpy as np
 
 from dataflow.spgemm import Work
 from dataflow.traffic import row_wise_traffic, unshared_b_bytes
-from simulator.configuration import check_positive
+from simulator import sparse_products
 from simulator.report import Report
-from simulator.sparse_products import (
-    MATRIX_OPTIONS,
-    Cost,
-    Plan,
-    Step,
-    check_seed,
-    memory_cycles,
-    operands,
-    plan,
-    report,
-    workload_from_options,
-)
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
 
-__all__ = [
-    "NEVER_SLOWER_WITH",
-    "RUN_OPTIONS",
-    "Config",
-    "schedule",
-    "simulate",
-    "workload_from_options",
-]
-
-RUN_OPTIONS = MATRIX_OPTIONS
+RUN_OPTIONS = sparse_products.MATRIX_OPTIONS
+narrow = sparse_products.narrow
+workload_from_options = sparse_products.workload_from_options
 STEPS_NON_ZEROS = True
 
 NEVER_SLOWER_WITH = ("dram_bytes_per_s",)
@@ -54,7 +35,7 @@ NEVER_SLOWER_WITH = ("dram_bytes_per_s",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(sparse_products.RivalConfig):
     """MatRaptor as published, as far as known."""
 
     lanes: int = 8
@@ -68,13 +49,6 @@ class Config:
 
     dram_bytes_per_s: float = 128e9
     """HBM bandwidth in bytes/s."""
-
-    sampling_seed: int = 0
-    """Seed for operands of workloads that state densities instead of matrices."""
-
-    def __post_init__(self) -> None:
-        check_positive(self, "lanes", "queue_entries", "clock_hz", "dram_bytes_per_s")
-        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:
@@ -90,7 +64,7 @@ class Lanes:
     overflow: int
 
 
-def schedule(config: Config, workload: Workload) -> Plan:
+def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     """Deal rows to lanes in turns, as the format lays them out."""
 
     def decide(left: Csr, right: Csr, work: Work) -> Lanes:
@@ -99,24 +73,26 @@ def schedule(config: Config, workload: Workload) -> Plan:
         over = work.row_nnz > config.queue_entries
         return Lanes(busiest=int(per_lane.max()), overflow=int(work.row_nnz[over].sum()))
 
-    return plan(workload, config.sampling_seed, decide)
+    return sparse_products.plan(workload, config.sampling_seed, decide)
 
 
-def simulate(config: Config, plan: Plan) -> Report:
+def simulate(config: Config, plan: sparse_products.Plan) -> Report:
     """Say what the plan costs."""
-    return report("matraptor", config, plan, [_cost(config, step) for step in plan.steps])
+    return sparse_products.report(
+        "matraptor", config, plan, [_cost(config, step) for step in plan.steps]
+    )
 
 
-def _cost(config: Config, step: Step) -> Cost:
+def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
     lanes: Lanes = step.decisions
     traffic = row_wise_traffic(
         step.work,
-        operands(step.product)[0].shape[0],
+        sparse_products.operands(step.product)[0].shape[0],
         b_bytes=unshared_b_bytes(step.work),
         spilled_entries=lanes.overflow,
     )
-    moving = memory_cycles(config, traffic.total)
-    return Cost(
+    moving = sparse_products.memory_cycles(config, traffic.total)
+    return sparse_products.Cost(
         traffic=traffic,
         cycles=max(lanes.busiest, moving),
         compute_cycles=lanes.busiest,

@@ -20,32 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataflow.traffic import CSR12, outer_traffic
-from simulator.configuration import check_positive
+from simulator import sparse_products
 from simulator.report import Report
-from simulator.sparse_products import (
-    MATRIX_OPTIONS,
-    Cost,
-    Plan,
-    Step,
-    check_seed,
-    memory_cycles,
-    operands,
-    plan,
-    report,
-    workload_from_options,
-)
 from workloads.operations import Workload
 
-__all__ = [
-    "NEVER_SLOWER_WITH",
-    "RUN_OPTIONS",
-    "Config",
-    "schedule",
-    "simulate",
-    "workload_from_options",
-]
-
-RUN_OPTIONS = MATRIX_OPTIONS
+RUN_OPTIONS = sparse_products.MATRIX_OPTIONS
+narrow = sparse_products.narrow
+workload_from_options = sparse_products.workload_from_options
 STEPS_NON_ZEROS = True
 
 NEVER_SLOWER_WITH = ("dram_bytes_per_s", "multiply_pes", "merge_pes")
@@ -53,7 +34,7 @@ NEVER_SLOWER_WITH = ("dram_bytes_per_s", "multiply_pes", "merge_pes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(sparse_products.RivalConfig):
     """OuterSPACE as published."""
 
     multiply_pes: int = 256
@@ -68,31 +49,26 @@ class Config:
     dram_bytes_per_s: float = 128e9
     """HBM bandwidth in bytes/s."""
 
-    sampling_seed: int = 0
-    """Seed for operands of workloads that state densities instead of matrices."""
-
-    def __post_init__(self) -> None:
-        check_positive(self, "multiply_pes", "merge_pes", "clock_hz", "dram_bytes_per_s")
-        check_seed(self.sampling_seed)
-
     @property
     def peak_macs_per_cycle(self) -> int:
         """Multiplies per cycle of the multiply phase."""
         return self.multiply_pes
 
 
-def schedule(config: Config, workload: Workload) -> Plan:
+def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     """Outer products leave nothing to decide: every column of A meets its row of B once."""
-    return plan(workload, config.sampling_seed)
+    return sparse_products.plan(workload, config.sampling_seed)
 
 
-def simulate(config: Config, plan: Plan) -> Report:
+def simulate(config: Config, plan: sparse_products.Plan) -> Report:
     """Say what the plan costs."""
-    return report("outerspace", config, plan, [_cost(config, step) for step in plan.steps])
+    return sparse_products.report(
+        "outerspace", config, plan, [_cost(config, step) for step in plan.steps]
+    )
 
 
-def _cost(config: Config, step: Step) -> Cost:
-    left = operands(step.product)[0]
+def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
+    left = sparse_products.operands(step.product)[0]
     work = step.work
     traffic = outer_traffic(work, *left.shape)
     multiplying = -(-work.multiplies // config.multiply_pes)
@@ -100,10 +76,12 @@ def _cost(config: Config, step: Step) -> Cost:
     merging = -(-int((work.row_products * levels).sum()) // config.merge_pes)
     written = CSR12.entry_bytes * work.multiplies
     phases = {
-        "multiply": max(multiplying, memory_cycles(config, traffic.a + traffic.b + written)),
-        "merge": max(merging, memory_cycles(config, written + traffic.c)),
+        "multiply": max(
+            multiplying, sparse_products.memory_cycles(config, traffic.a + traffic.b + written)
+        ),
+        "merge": max(merging, sparse_products.memory_cycles(config, written + traffic.c)),
     }
-    return Cost(
+    return sparse_products.Cost(
         traffic=traffic,
         cycles=sum(phases.values()),
         compute_cycles=multiplying + merging,

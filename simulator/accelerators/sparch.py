@@ -23,34 +23,15 @@ from numpy.typing import NDArray
 
 from dataflow.spgemm import Work
 from dataflow.traffic import CSR12, Traffic, byte_reuse
-from simulator.configuration import check_positive
+from simulator import sparse_products
 from simulator.report import Report
-from simulator.sparse_products import (
-    MATRIX_OPTIONS,
-    Cost,
-    Plan,
-    Step,
-    check_seed,
-    memory_cycles,
-    operands,
-    plan,
-    report,
-    workload_from_options,
-)
 from workloads.errors import InputError
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
 
-__all__ = [
-    "NEVER_SLOWER_WITH",
-    "RUN_OPTIONS",
-    "Config",
-    "schedule",
-    "simulate",
-    "workload_from_options",
-]
-
-RUN_OPTIONS = MATRIX_OPTIONS
+RUN_OPTIONS = sparse_products.MATRIX_OPTIONS
+narrow = sparse_products.narrow
+workload_from_options = sparse_products.workload_from_options
 STEPS_NON_ZEROS = True
 
 NEVER_SLOWER_WITH = ("dram_bytes_per_s", "lanes", "buffer_bytes")
@@ -58,7 +39,7 @@ NEVER_SLOWER_WITH = ("dram_bytes_per_s", "lanes", "buffer_bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(sparse_products.RivalConfig):
     """SpArch as published, as far as known."""
 
     fan_in: int = 64
@@ -76,14 +57,10 @@ class Config:
     dram_bytes_per_s: float = 128e9
     """HBM bandwidth in bytes/s (abstract: that of OuterSPACE)."""
 
-    sampling_seed: int = 0
-    """Seed for operands of workloads that state densities instead of matrices."""
-
     def __post_init__(self) -> None:
-        check_positive(self, "fan_in", "lanes", "buffer_bytes", "clock_hz", "dram_bytes_per_s")
+        sparse_products.RivalConfig.__post_init__(self)
         if self.fan_in < 2:
             raise InputError(f"fan_in must be at least 2, not {self.fan_in}")
-        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:
@@ -101,7 +78,7 @@ class Merges:
     b_bytes: int
 
 
-def schedule(config: Config, workload: Workload) -> Plan:
+def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     """Condense A and choose the order of merges."""
 
     def decide(left: Csr, right: Csr, work: Work) -> Merges:
@@ -118,7 +95,7 @@ def schedule(config: Config, workload: Workload) -> Plan:
             b_bytes=reuse.missed_bytes(config.buffer_bytes),
         )
 
-    return plan(workload, config.sampling_seed, decide)
+    return sparse_products.plan(workload, config.sampling_seed, decide)
 
 
 def huffman_spills(sizes: NDArray[np.int64], fan_in: int) -> int:
@@ -141,15 +118,17 @@ def huffman_spills(sizes: NDArray[np.int64], fan_in: int) -> int:
     return spilled
 
 
-def simulate(config: Config, plan: Plan) -> Report:
+def simulate(config: Config, plan: sparse_products.Plan) -> Report:
     """Say what the plan costs."""
-    return report("sparch", config, plan, [_cost(config, step) for step in plan.steps])
+    return sparse_products.report(
+        "sparch", config, plan, [_cost(config, step) for step in plan.steps]
+    )
 
 
-def _cost(config: Config, step: Step) -> Cost:
+def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
     merges: Merges = step.decisions
     work, entry = step.work, CSR12.entry_bytes
-    rows = operands(step.product)[0].shape[0]
+    rows = sparse_products.operands(step.product)[0].shape[0]
     traffic = Traffic(
         a=entry * work.nnz_a + CSR12.pointer_bytes * (rows + 1),
         b=merges.b_bytes + 2 * CSR12.pointer_bytes * work.nnz_a,
@@ -157,8 +136,8 @@ def _cost(config: Config, step: Step) -> Cost:
         c=entry * work.nnz_c + CSR12.pointer_bytes * rows,
     )
     merging = -(-merges.merged_elements // config.lanes)
-    moving = memory_cycles(config, traffic.total)
-    return Cost(
+    moving = sparse_products.memory_cycles(config, traffic.total)
+    return sparse_products.Cost(
         traffic=traffic,
         cycles=max(merging, moving),
         compute_cycles=merging,

@@ -35,6 +35,8 @@ def compare(
     trace: options.Trace = None,
     gemm: options.Gemm = None,
     topology: options.Topology = None,
+    matrix: options.Matrix = None,
+    right: options.RightMatrix = None,
     model: options.Model = None,
     weights_only: options.WeightsOnly = False,
     steps: Annotated[
@@ -64,6 +66,8 @@ def compare(
         gemm=gemm,
         pattern=pattern,
         topology=topology,
+        matrix=matrix,
+        right=right,
         model=model,
         weights_only=weights_only,
     )

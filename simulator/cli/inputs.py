@@ -24,7 +24,7 @@ LARGEST_MACS, LARGEST_DIMENSION = 2**50, 2**31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What the user asked to compute: one of network, trace, gemm, topology and model."""
+    """What the user asked to compute: exactly one workload, and what goes with it."""
 
     network: str | None = None
     batch: int | None = None
@@ -36,11 +36,13 @@ class Source:
     topology: Path | None = None
     model: str | None = None
     weights_only: bool = False
+    matrix: str | None = None
+    right: str | None = None
 
     @property
     def given(self) -> list[str]:
         """Return the options that name a workload, with their dashes."""
-        names = ("network", "trace", "gemm", "topology", "model")
+        names = ("network", "trace", "gemm", "topology", "model", "matrix")
         return [f"--{name}" for name in names if getattr(self, name) is not None]
 
     def read(self) -> Workload:
@@ -64,6 +66,8 @@ class Source:
             return _topology(self.topology)
         if self.model is not None:
             return self._model(self.model)
+        if self.matrix is not None:
+            return _matrix(self.matrix, self.right)
         return _gemm(str(self.gemm), self.pattern)
 
     def _check_use(self, given: str) -> None:
@@ -76,6 +80,8 @@ class Source:
                 )
         if self.weights_only and given != "--model":
             raise InputError(f"--weights-only applies to --model only, not to {given}")
+        if self.right is not None and given != "--matrix":
+            raise InputError(f"--b needs --matrix, which names the left operand, not {given}")
         if self.pattern is not None and given != "--gemm":
             raise InputError(
                 f"--pattern applies to --gemm only; with {given} use --method, such as bdwp:2:8"
@@ -148,13 +154,18 @@ def read_job(
         workload=None,
         remarks=remarks,
     )
+    if own.workload and own.part:
+        raise InputError(
+            f"--{next(iter(own.part))} picks a part of --network or --trace; "
+            f"--{next(iter(own.workload))} is a whole workload"
+        )
     if own.workload:
         handed_on = _shared(own.workload, offered, source)
         _refuse_clash(next(iter(own.workload)), source, method, handed_on)
         return replace(job, workload=model.workload_from_options(own.workload | handed_on))
     if not source.given and hasattr(model, "workload_from_options"):
         raise InputError(_name_one(offered))
-    plain = source.read()
+    plain = model.narrow(source.read(), own.part) if own.part else source.read()
     if method is not None and source.gemm is not None:
         raise InputError("--method applies to whole workloads; with --gemm use --pattern")
     workload = plain if method is None else apply_method(method, plain)
@@ -194,7 +205,7 @@ def _refuse_clash(own: str, source: Source, method: str | None, handed_on: Itera
 
 
 def _name_one(options: Sequence[run_options.RunOption]) -> str:
-    own = [" ".join((o.name, *o.values)) for o in options if not (o.field or o.base)]
+    own = [" ".join((o.name, *o.values)) for o in options if not (o.field or o.base or o.narrows)]
     shared = "--network, --trace, --gemm, --topology, --model"
     return f"name a workload: {', '.join(own)}, or one of {shared}"
 
@@ -262,6 +273,8 @@ def read_comparable(source: Source, methods: Sequence[str]) -> Workload:
     workload = source.read()
     if methods and source.gemm is not None:
         raise InputError("--methods applies to whole workloads; with --gemm use --pattern")
+    if methods and source.matrix is not None:
+        raise InputError("--methods applies to whole workloads; a --matrix is sparse as it is")
     return workload
 
 
@@ -307,6 +320,12 @@ def _trace(text: str) -> Workload:
     from workloads.trace import read_trace
 
     return read_trace(trace_path(text))
+
+
+def _matrix(left: str, right: str | None) -> Workload:
+    from workloads.matrices import read_matrix, sparse_product
+
+    return sparse_product(read_matrix(left), None if right is None else read_matrix(right))
 
 
 def _topology(path: Path) -> Workload:

@@ -13,6 +13,12 @@ Tokens = Annotated[int | None, typer.Option(help="Tokens a sequence (--network, 
 Inference = Annotated[bool, typer.Option("--inference", help="Forward pass only.")]
 Trace = Annotated[str | None, typer.Option(help="Trace file, or the name of a shipped trace.")]
 Gemm = Annotated[str | None, typer.Option(metavar="M,K,N", help="One matrix product.")]
+Matrix = Annotated[
+    str | None, typer.Option(help="Sparse matrix A: a file, or a name such as email-Enron.")
+]
+RightMatrix = Annotated[
+    str | None, typer.Option("--b", help="Sparse matrix B; without it A is squared (--matrix).")
+]
 Topology = Annotated[Path | None, typer.Option(help="SCALE-Sim topology file (.csv).")]
 Method = Annotated[str | None, typer.Option(help="Sparsity method such as bdwp:2:8.")]
 Model = Annotated[

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator import breakdown, comparison, quantities
+from simulator.cli import details
 from simulator.report import Report
 
 
@@ -55,6 +56,10 @@ def show_report(report: Report, dense: Report | None, *, layers: int) -> None:
     method = "" if report.method == "dense" else f", {report.method}"
     out.print(Text(f"\n{report.workload}{method} on {report.accelerator}", style="bold"))
     out.print(_totals(report, dense))
+    for title, columns, rows in details.tables(report.extra):
+        made = table(title, columns, rows)
+        made.show_header = any(name.strip(">") for name in columns)
+        out.print(made)
     if len(breakdown.cycles_by(report, "pass")) > 1:
         out.print(_passes(report, dense))
     by_pass = _layers(report, layers, passes=True)
@@ -82,7 +87,11 @@ def _totals(report: Report, dense: Report | None) -> Table:
         ("energy", quantities.joules(report.energy_j), "dynamic"),
         ("off-chip traffic", quantities.size(report.dram_bytes), "reads and writes"),
     ]
-    rows += [(name, str(value), "") for name, value in report.extra.items()]
+    rows += [
+        (name.replace("_", " "), details.text(value), "")
+        for name, value in report.extra.items()
+        if details.is_scalar(value)
+    ]
     if dense is not None:
         speedup = f"{dense.cycles / report.cycles:.2f}x"
         rows.append(("speedup", speedup, f"dense takes {quantities.seconds(dense.seconds)}"))

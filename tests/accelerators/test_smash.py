@@ -23,6 +23,7 @@ from workloads.matrices import (
     sparse_product,
     uniform,
 )
+from workloads.trace import read_trace, shipped
 
 VERSIONS = ("v1", "v2", "v3")
 FAIR = {"hash_kind": "multiplicative"}
@@ -356,3 +357,63 @@ def test_wrong_input_gives_one_sentence_and_code_2(arguments, message: str, caps
     assert main(["run", "smash", *arguments]) == 2
     error = " ".join(capsys.readouterr().err.split())
     assert message in error
+
+
+def test_an_operation_of_a_trace_is_multiplied_as_sparse_matrices(capsys) -> None:
+    """Masked weights times activations with zeros: their densities thin the products out."""
+    name = "blocks.3.shortcut.0.FF"
+    (wanted,) = (p for p in read_trace(shipped()["digits-resnet"]).matmuls if p.name == name)
+    assert wanted.left.statistics is not None
+    density = (1 - wanted.left.statistics.zero_fraction) * 2 / 8
+    arguments = ["--trace", "digits-resnet", "--method", "bdwp:2:8", "--operation", name]
+    assert main(["run", "gamma", *arguments, "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert [operation["name"] for operation in values["operations"]] == [name]
+    assert values["multiplies"] == pytest.approx(wanted.m * wanted.k * wanted.n * density, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trace", "digits-vit", "--operation", "gone"], "no matrix product called 'gone'"),
+        (["--matrix", "polblogs", "--operation", "x"], "--operation picks a part of --network"),
+        (["--operation", "x"], "name a workload: --matrix"),
+    ],
+)
+def test_an_operation_that_is_not_there_is_refused(arguments, message: str, capsys) -> None:
+    assert main(["run", "gamma", *arguments]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_versions_are_shown_side_by_side_in_words(capsys) -> None:
+    assert main(["run", "smash", "--matrix", "polblogs", "--versions", "v2,v3"]) == 0
+    shown = capsys.readouterr().out
+    assert not set("{[") & set(shown)
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["v2", "v3"] in lines
+    (cycles,) = (line[1:] for line in lines if line[:1] == ["cycles"])
+    (gains,) = (line[1:] for line in lines if line[:1] == ["speedup"])
+    v2, v3 = (int(number.replace(",", "")) for number in cycles)
+    assert float(gains[0]) == 1
+    assert float(gains[1]) == pytest.approx(v2 / v3, rel=1e-3)
+
+
+def test_rivals_are_compared_on_one_matrix(capsys) -> None:
+    names = ["smash", "gamma", "outerspace", "extensor", "sparch", "matraptor", "innersp"]
+    assert main(["compare", *names, "--matrix", "polblogs", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["accelerator"] for row in rows] == names
+    assert len({row["dram_bytes"] for row in rows}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--b", "polblogs", "--gemm", "2,2,2"], "--b needs --matrix"),
+        (["--matrix", "polblogs", "--methods", "dense"], "a --matrix is sparse as it is"),
+        (["--matrix", "polblogs", "--gemm", "2,2,2"], "name one workload"),
+    ],
+)
+def test_a_comparison_of_matrices_refuses_what_it_would_ignore(arguments, message, capsys) -> None:
+    assert main(["compare", "smash", *arguments]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())

@@ -2,12 +2,14 @@
 
 Run with `pytest tests/benchmarks/test_sparse_products.py -s`. The libraries are optional: install
 `python-graphblas`, `sparse-dot-mkl` and `mkl` for all columns. Everything is timed in one run, in
-turns, on one thread by processor time: on a shared machine only the ratios mean something.
+turns, on one thread by processor time: on a shared machine only the ratios mean something. All
+allocate their result; ours, SciPy and MKL leave the columns of a row in no order, GraphBLAS sorts.
 """
 
 import glob
 import importlib.util
 import os
+import resource
 import sys
 import threading
 import time
@@ -21,9 +23,9 @@ from numba import njit
 from dataflow.row_windows import row_windows, work_items
 from dataflow.spgemm import count, multiply, row_products
 from dataflow.spgemm.count import row_counts
-from simulator.accelerators.smash import Config
+from simulator.accelerators.smash import Config, schedule, simulate
 from simulator.accelerators.smash.run import run
-from workloads.matrices import MILD, Csr, banded, read_matrix, rmat, uniform
+from workloads.matrices import MILD, Csr, banded, read_matrix, rmat, sparse_product, uniform
 
 ROUNDS = 5
 MATRICES: dict[str, Callable[[np.random.Generator], Csr]] = {
@@ -41,10 +43,10 @@ OVER_MKL = dict.fromkeys(list(MATRICES)[:5], 2.0) | dict.fromkeys(list(MATRICES)
 OVER_SCIPY = dict.fromkeys(list(MATRICES)[:5], 3.0) | dict.fromkeys(list(MATRICES)[5:], 1.5)
 
 SHORT_OF_TARGET = {
-    "mild rmat s14 e16": "2.3 to 3 times SciPy: half of the time is clearing fresh pages of C",
-    "email-Enron": "2.6 times SciPy: as above, for 366 MB of C",
-    "uniform 8": "1.45 to 1.7 times MKL: rows of B are cold, latency rules",
+    "mild rmat s14 e16": "counting takes 0.75 ns a product: rows of 24 entries, each a new line",
+    "uniform 8": "counting takes 0.75 to 0.8 ns a product: a new row of B every eight products",
 }
+"""Where a bar is missed on the machine of the last measurement, and why."""
 
 
 def libraries(matrix: Csr) -> dict[str, Callable[[], object]]:
@@ -69,12 +71,14 @@ def libraries(matrix: Csr) -> dict[str, Callable[[], object]]:
     return found
 
 
-def best_times(functions: dict[str, Callable[[], object]], clock=time.process_time) -> dict:
+def best_times(
+    functions: dict[str, Callable[[], object]], clock=time.process_time, rounds: int = ROUNDS
+) -> dict[str, float]:
     """Return the best of several rounds in which all functions take turns."""
     for function in functions.values():
         function()
     best = dict.fromkeys(functions, float("inf"))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, function in functions.items():
             start = clock()
             function()
@@ -94,22 +98,29 @@ def test_our_product_is_faster_than_the_libraries(name: str, figure) -> None:
     rates = {key: round(2 * products / value / 1e9, 3) for key, value in times.items()}
     print(f"\n{name}: GFLOP/s {rates}, counting {times['counting'] / products * 1e9:.2f} ns")
     over = {key: times[key] / times["ours"] for key in ("scipy", "mkl") if key in times}
-    print(f"{name}: ours over {over}; {SHORT_OF_TARGET.get(name, 'targets are met')}")
-    short = name in SHORT_OF_TARGET
-    least = 1.5 if short else OVER_SCIPY[name]
-    figure(f"sparse square of {name} over SciPy", over["scipy"], "times", at_least=least)
+    figure(f"square of {name} over SciPy", over["scipy"], "times", at_least=OVER_SCIPY[name])
     if "mkl" in over:
-        least = 1.2 if short else OVER_MKL[name]
-        figure(f"sparse square of {name} over MKL", over["mkl"], "times", at_least=least)
+        figure(f"square of {name} over MKL", over["mkl"], "times", at_least=OVER_MKL[name])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in MATRICES if name != "mild rmat s14 e16"][:4])
-def test_counting_takes_less_than_0_7_ns_a_product(name: str, figure) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=[pytest.mark.xfail(reason=SHORT_OF_TARGET[name], strict=True)]
+            if name in SHORT_OF_TARGET
+            else [],
+        )
+        for name in MATRICES
+    ],
+)
+def test_counting_takes_at_most_0_7_ns_a_product(name: str, figure) -> None:
     matrix = MATRICES[name](np.random.default_rng(1))
     times = best_times({"count": lambda: row_counts(matrix, matrix)})
-    ns = 1e9 * times["count"] / int(row_products(matrix, matrix).sum())
-    figure(f"counting products of {name}", ns, "ns", at_most=0.7)
+    rate = times["count"] / int(row_products(matrix, matrix).sum()) * 1e9
+    figure(f"counting products of {name}", rate, "ns", at_most=0.7)
 
 
 @njit(nogil=True)
@@ -136,18 +147,28 @@ def two_over_one() -> float:
 
 
 @pytest.mark.slow
-def test_two_threads_use_what_the_machine_has(figure) -> None:
-    """At least 1.7 times one thread on two idle cores; in proportion where they are shared."""
+def test_two_threads_are_at_least_1_7_times_one(figure) -> None:
+    """In proportion where the cores are not this test's own, which arithmetic alone shows.
+
+    Both are measured in turns, up to twenty times, until two idle cores were met.
+    """
     matrix = MATRICES["rmat s14 e16"](np.random.default_rng(1))
-    times = best_times(
-        {
-            "one": lambda: multiply(matrix, matrix),
-            "two": lambda: multiply(matrix, matrix, threads=2),
-        },
-        clock=time.perf_counter,
-    )
-    available, gain = two_over_one(), times["one"] / times["two"]
-    print(f"\ntwo threads: {gain:.2f} of {available:.2f} that arithmetic alone gains")
+    best: list[tuple[float, float]] = []
+    for _ in range(20):
+        available = two_over_one()
+        times = best_times(
+            {
+                "one": lambda: multiply(matrix, matrix),
+                "two": lambda: multiply(matrix, matrix, threads=2),
+            },
+            clock=time.perf_counter,
+            rounds=2,
+        )
+        best.append((min(available, two_over_one()), times["one"] / times["two"]))
+        if best[-1][0] > 1.9:
+            break
+    available, gain = max(best)
+    print(f"\ntwo threads: {gain:.2f} where arithmetic alone gains {available:.2f}")
     figure("sparse product on two threads", gain, "times", at_least=0.85 * available)
 
 
@@ -166,5 +187,19 @@ def test_the_simulator_steps_twenty_million_products_a_second(version: str, figu
     start = time.process_time()
     run(config, version, matrix, matrix, work, windows, items)
     rate = work.multiplies / (time.process_time() - start)
-    print(f"\n{version}: {rate / 1e6:.1f} M products/s")
     figure(f"smash {version}: products stepped", rate, "products/s", at_least=20e6)
+
+
+@pytest.mark.slow
+def test_400_million_products_are_simulated_within_16_gb(figure) -> None:
+    """Only the result grows with the products; the machine's state has the size of its table."""
+    matrix = rmat(16, 16, rng=np.random.default_rng(1))
+    config = Config(version="v3", hash_kind="multiplicative")
+    start = time.process_time()
+    report = simulate(config, schedule(config, sparse_product(matrix)))
+    seconds = time.process_time() - start
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    products = report.extra["multiplies"]
+    print(f"\n{products / 1e6:.0f} M products in {seconds:.1f} s, {gigabytes:.1f} GB")
+    assert products > 400e6
+    figure("smash v3: memory of 400 million products", gigabytes, "GB", at_most=16)

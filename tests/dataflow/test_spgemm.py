@@ -234,8 +234,8 @@ def test_wide_kernels_equal_scalar_ones_to_the_bit(dtype, seed: int) -> None:
         )
         assert (bits == bits[-1]).all()
         results.append((columns, values, counts))
-    for scalar, lanes in zip(*results, strict=True):
-        assert np.array_equal(scalar, lanes)
+    for narrow, wide in zip(*results, strict=True):
+        assert np.array_equal(narrow, wide)
 
 
 @pytest.mark.parametrize("count", [1, 5, 8, 11])

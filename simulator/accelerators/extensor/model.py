@@ -12,32 +12,14 @@ from numpy.typing import NDArray
 
 from dataflow.spgemm import Work, multiply
 from dataflow.traffic import Traffic
-from simulator.configuration import check_positive
+from simulator import sparse_products
 from simulator.report import Report
-from simulator.sparse_products import (
-    MATRIX_OPTIONS,
-    Cost,
-    Plan,
-    Step,
-    check_seed,
-    memory_cycles,
-    plan,
-    report,
-    workload_from_options,
-)
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
 
-__all__ = [
-    "NEVER_SLOWER_WITH",
-    "RUN_OPTIONS",
-    "Config",
-    "schedule",
-    "simulate",
-    "workload_from_options",
-]
-
-RUN_OPTIONS = MATRIX_OPTIONS
+RUN_OPTIONS = sparse_products.MATRIX_OPTIONS
+narrow = sparse_products.narrow
+workload_from_options = sparse_products.workload_from_options
 
 NEVER_SLOWER_WITH = ("dram_bytes_per_s",)
 """Config fields whose increase never makes a run slower."""
@@ -53,7 +35,7 @@ OUTPUT_ENTRY_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(sparse_products.RivalConfig):
     """ExTensor as TeAAL describes it."""
 
     pes: int = 128
@@ -76,15 +58,6 @@ class Config:
 
     dram_bytes_per_s: float = 68.256e9
     """Off-chip bandwidth in bytes/s: four channels of DDR4-2133."""
-
-    sampling_seed: int = 0
-    """Seed for operands of workloads that state densities instead of matrices."""
-
-    def __post_init__(self) -> None:
-        check_positive(
-            self, "pes", "tile", "m_tiles", "k_tiles", "n_tiles", "clock_hz", "dram_bytes_per_s"
-        )
-        check_seed(self.sampling_seed)
 
     @property
     def peak_macs_per_cycle(self) -> int:
@@ -120,19 +93,19 @@ class Tiling:
     again_bytes: NDArray[np.int64]
 
 
-def schedule(config: Config, workload: Workload) -> Plan:
+def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     """Cut operands and result into microtiles and blocks."""
 
     def decide(left: Csr, right: Csr, work: Work) -> Tiling:
         return tile(config, left, right)
 
-    return plan(workload, config.sampling_seed, decide)
+    return sparse_products.plan(workload, config.sampling_seed, decide)
 
 
-def simulate(config: Config, plan: Plan) -> Report:
+def simulate(config: Config, plan: sparse_products.Plan) -> Report:
     """Say what the plan costs."""
     costs = [_cost(config, step) for step in plan.steps]
-    return report("extensor", config, plan, costs, pointers=False)
+    return sparse_products.report("extensor", config, plan, costs, pointers=False)
 
 
 def tile(config: Config, left: Csr, right: Csr) -> Tiling:
@@ -221,7 +194,7 @@ def _result_tiles(config: Config, left: Csr, right: Csr, m: int, n: int) -> NDAr
     return _per_tile(rows, result.indices.astype(np.int64) // config.tile, m, n)
 
 
-def _cost(config: Config, step: Step) -> Cost:
+def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
     tiling: Tiling = step.decisions
     bytes_per_cycle = config.dram_bytes_per_s / config.clock_hz
     a_bytes = compute = 0
@@ -237,11 +210,11 @@ def _cost(config: Config, step: Step) -> Cost:
     )
     phases = {
         "blocks": math.ceil(overlapped),
-        "load_b": memory_cycles(config, traffic.b),
-        "partial_outputs": memory_cycles(config, partial),
+        "load_b": sparse_products.memory_cycles(config, traffic.b),
+        "partial_outputs": sparse_products.memory_cycles(config, partial),
     }
     least = int(tiling.a_bytes.sum()) + traffic.b + traffic.c
-    return Cost(
+    return sparse_products.Cost(
         traffic=traffic,
         cycles=sum(phases.values()),
         compute_cycles=compute,
@@ -251,7 +224,7 @@ def _cost(config: Config, step: Step) -> Cost:
 
 
 def _blocks(
-    config: Config, step: Step, tiling: Tiling
+    config: Config, step: sparse_products.Step, tiling: Tiling
 ) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_], int, int]]:
     """Give each block of the buffer: its tiles of A, which of them meet B, steps, bytes of C.
 

@@ -13,6 +13,11 @@ instructions in the order asked for instead of in turns; write-back of v1 and v2
 distribution pass are the largest of their bounds (`phases`). v3 leaves the entries of a window in
 the order of their insertion, with 4-byte keys; they are streamed while the next one is hashed.
 
+Hash unit: `simulator.hash_unit` steps the hash-accumulate unit port by port, cycle for cycle as its
+RTL. The kernel here shares its hash, its linear probing and its two bank cycles for a probe; it
+differs in that threads ask through instructions, and that a collision does not ask for its next
+bank anew. Cycles are held against the RTL for the unit alone.
+
 *Ignored*: instruction cache, page tables, the network, other blocks, refresh and pages of DRAM, the
 two single-threaded pipelines, energy.
 """
@@ -22,6 +27,7 @@ from simulator.accelerators.smash.model import (
     RUN_OPTIONS,
     Plan,
     compute,
+    narrow,
     schedule,
     simulate,
     workload_from_options,
@@ -32,6 +38,7 @@ __all__ = [
     "Config",
     "Plan",
     "compute",
+    "narrow",
     "schedule",
     "simulate",
     "workload_from_options",

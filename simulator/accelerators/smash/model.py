@@ -18,6 +18,7 @@ from simulator.sparse_products import (
     MATRIX_OPTIONS,
     base_columns,
     counted,
+    narrow,
     operands,
     products_of,
     report_compulsory_bytes,
@@ -28,7 +29,15 @@ from simulator.sparse_products import (
 from workloads.matrices.csr import Csr
 from workloads.operations import MatMul, Workload
 
-__all__ = ["RUN_OPTIONS", "Plan", "compute", "schedule", "simulate", "workload_from_options"]
+__all__ = [
+    "RUN_OPTIONS",
+    "Plan",
+    "compute",
+    "narrow",
+    "schedule",
+    "simulate",
+    "workload_from_options",
+]
 
 RUN_OPTIONS = (
     *MATRIX_OPTIONS,
@@ -117,8 +126,17 @@ def simulate(config: Config, plan: Plan) -> Report:
         peak_macs_per_cycle=config.peak_macs_per_cycle,
         columns=columns,
         extra=totals(works[::first], compulsory[::first])
-        | (results[0] if len(results) == 1 else _merged(results)),
-        notes=plan.notes,
+        | (_only(results[0]) if len(results) == 1 else _merged(results)),
+        notes=(*plan.notes, *_several(config)),
+    )
+
+
+def _several(config: Config) -> tuple[str, ...]:
+    if len(config.versions) == 1:
+        return ()
+    return (
+        f"time, traffic and phases above are sums over {', '.join(config.versions)}; "
+        "'results' has each version.",
     )
 
 
@@ -150,6 +168,8 @@ def _summary(config: Config, step: ProductPlan, outcome: Outcome) -> dict[str, A
     spread = np.histogram(busy / max(busy.max(), 1), bins=10, range=(0, 1))[0]
     return {
         "version": step.version,
+        "cycles": outcome.cycles,
+        "dram_bytes": outcome.dram_bytes,
         "phases": outcome.phases,
         "windows": outcome.windows,
         "split_rows": step.windows.split_rows,
@@ -165,6 +185,11 @@ def _summary(config: Config, step: ProductPlan, outcome: Outcome) -> dict[str, A
     }
 
 
+def _only(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the summary of a single run, whose cycles and bytes the report has already."""
+    return {name: value for name, value in result.items() if name not in ("cycles", "dram_bytes")}
+
+
 def _merged(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Return phases and windows of several runs together, and each of them in `results`."""
     phases = {
@@ -172,4 +197,6 @@ def _merged(results: list[dict[str, Any]]) -> dict[str, Any]:
         for name in ("distribution", "hashing", "write_back")
     }
     windows = sum(result["windows"] for result in results)
-    return {"phases": phases, "windows": windows, "results": results}
+    first = results[0]["cycles"]
+    side_by_side = [result | {"speedup": first / result["cycles"]} for result in results]
+    return {"phases": phases, "windows": windows, "results": side_by_side}

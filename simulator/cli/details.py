@@ -1,0 +1,101 @@
+"""What a model reports beyond time and traffic, in words and tables of a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+SHOWN_PLACES = 10
+"""Places of a histogram that have a row of their own; the rest shares the last row."""
+
+Shown = tuple[str, list[str], list[list[str]]]
+"""Title, column names and rows of a table."""
+
+
+def is_scalar(value: object) -> bool:
+    """Return whether a value fits a line of totals."""
+    return value is None or isinstance(value, str | bool | int | float)
+
+
+def text(value: object) -> str:
+    """Write a value for people: whole numbers with separators, others with four digits.
+
+    >>> text(51501448), text(0.123456), text(None)
+    ('51,501,448', '0.1235', '-')
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def title(name: str) -> str:
+    """Return a key as words.
+
+    >>> title("probes_per_product")
+    'Probes per product'
+    """
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def tables(extra: Mapping[str, Any]) -> list[Shown]:
+    """Return tables of what is no scalar.
+
+    A mapping has one row per name; mappings in a list one column each, headed by their first value,
+    with a row per quantity; histograms have one row per place, from 1.
+    """
+    made: list[Shown] = []
+    for name, value in extra.items():
+        if isinstance(value, Mapping) and value:
+            rows = [[key, text(item)] for key, item in flat(value).items()]
+            made.append((title(name), ["", ">"], rows))
+        elif isinstance(value, Sequence) and value and not isinstance(value, str):
+            made += _side_by_side(name, value) if _is_records(value) else [_places(name, [value])]
+    return made
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, names joined.
+
+    >>> flat({"phases": {"hashing": 3}, "windows": 1})
+    {'phases hashing': 3, 'windows': 1}
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        words = f"{prefix}{name.replace('_', ' ')}"
+        found |= flat(value, f"{words} ") if isinstance(value, Mapping) else {words: value}
+    return found
+
+
+def _is_records(values: Sequence[Any]) -> bool:
+    return all(isinstance(item, Mapping) for item in values)
+
+
+def _side_by_side(name: str, records: Sequence[Mapping[str, Any]]) -> list[Shown]:
+    columns = [flat(record) for record in records]
+    heads = [text(next(iter(column.values()))) for column in columns]
+    keys = list(dict.fromkeys(key for column in columns for key in list(column)[1:]))
+    lists = [key for key in keys if not all(is_scalar(column.get(key)) for column in columns)]
+    rows = [
+        [key, *(text(column.get(key)) for column in columns)] for key in keys if key not in lists
+    ]
+    made: list[Shown] = [(title(name), ["", *(f">{head}" for head in heads)], rows)]
+    return made + [
+        _places(key, [column.get(key, []) for column in columns], heads) for key in lists
+    ]
+
+
+def _places(name: str, columns: Sequence[Sequence[Any]], heads: Sequence[str] = ("",)) -> Shown:
+    last = max(
+        (at + 1 for column in columns for at, value in enumerate(column) if value), default=0
+    )
+    rows = [
+        [str(at + 1), *(text(column[at]) if at < len(column) else "-" for column in columns)]
+        for at in range(min(last, SHOWN_PLACES))
+    ]
+    if last > SHOWN_PLACES:
+        rest = [text(sum(column[SHOWN_PLACES:])) for column in columns]
+        rows.append([f"{SHOWN_PLACES + 1} and more", *rest])
+    return title(name), ["", *(f">{head}" for head in heads)], rows
