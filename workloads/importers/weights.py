@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 from workloads.errors import InputError
 from workloads.importers.bounded import brief, checked_size, read_bytes
 from workloads.importers.gguf_file import Tensor, read_header
+from workloads.importers.matrices import Matrix, oriented
 from workloads.importers.statistics import sampled_rows, with_weights
-from workloads.importers.transformer import Hyperparameters, Matrix, network_of
+from workloads.importers.transformer import Hyperparameters, network_of
 from workloads.operations import Workload
 
 DEFAULT_TOKENS = 128
 MOST_TENSORS = 100_000
 MOST_SIZE = 1 << 40
+MOST_SIDE = 1 << 14
 
 Reader = Callable[[str], NDArray[Any] | None]
 
@@ -136,15 +138,15 @@ def transformer_step(
 ) -> Workload:
     """Return the step of a transformer from shapes, metadata, and sampled values of weights."""
     matrices = _matrices(path, shapes)
-    length = min(DEFAULT_TOKENS, known.context) if tokens is None else tokens
+    length = known.tokens or min(DEFAULT_TOKENS, known.context) if tokens is None else tokens
     network, notes = network_of(
         path, matrices, known, batch=1 if batch is None else batch, tokens=length
     )
     step = network.inference() if inference else network.training_step()
     used = {op.layer for op in step.matmuls}
     weights = {
-        matrix.layer: found
-        for matrix in matrices.values()
+        matrix.layer: found.T if matrix.transposed else found
+        for matrix in oriented(matrices)
         if matrix.layer in used and (found := values(f"{matrix.layer}.weight")) is not None
     }
     return replace(with_weights(step, weights), notes=(*step.notes, *notes))
@@ -158,9 +160,11 @@ def _matrices(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Ma
     for name, shape in shapes.items():
         if any(not 0 < size < MOST_SIZE for size in shape) or math.prod(shape) > MOST_SIZE:
             raise InputError(f"tensor {name!r} of {path} must have positive sizes, not {shape}")
-        if len(shape) == 2 and name.endswith(".weight"):
-            layer = name.removesuffix(".weight")
-            found[layer] = Matrix(layer, *shape, bias=f"{layer}.bias" in shapes)
+        layer = name.removesuffix(".weight")
+        patches = len(shape) == 4 and "patch_embed" in name
+        if name.endswith(".weight") and (len(shape) == 2 or patches):
+            sizes = shape[0], math.prod(shape[1:])
+            found[layer] = Matrix(layer, *sizes, bias=f"{layer}.bias" in shapes)
     return found
 
 
@@ -180,15 +184,34 @@ def beside(path: Path) -> Hyperparameters:
         raise InputError(f"{config} must be a JSON object")
     heads = _whole(config, found, "num_attention_heads", "n_head", "n_heads")
     decoder = "rms_norm_eps" in found
+    image = _patches(config, found)
+    classes = " ".join(map(str, found.get("architectures") or ()))
     return Hyperparameters(
         heads=heads,
         kv_heads=_whole(config, found, "num_key_value_heads", default=heads),
+        tokens=image,
+        experts_per_token=_whole(config, found, "num_experts_per_tok", default=1),
+        language_model="LM" in classes,
         norm="rmsnorm" if decoder else "layernorm",
         activation="relu" if found.get("hidden_act") == "relu" else "gelu",
         rotary=decoder or "rope_theta" in found,
-        context=_whole(config, found, "max_position_embeddings", "n_positions", default=1 << 20),
+        context=image
+        or _whole(config, found, "max_position_embeddings", "n_positions", default=1 << 20),
         source=f"weights {path.name} ({found.get('model_type', 'model')}) with config.json",
     )
+
+
+def _patches(config: Path, found: Mapping[str, Any]) -> int | None:
+    """Return the patches of an image and the class token; None if the model reads no images."""
+    if not {"image_size", "patch_size"} <= found.keys():
+        return None
+    side, patch = (_whole(config, found, name) for name in ("image_size", "patch_size"))
+    if patch > side or side > MOST_SIDE:
+        raise InputError(
+            f"image_size in {config} must lie between the patch_size {patch} and {MOST_SIDE}, "
+            f"not {side}"
+        )
+    return (side // patch) ** 2 + 1
 
 
 def _metadata(path: Path, plain: Mapping[str, object]) -> Hyperparameters:
