@@ -149,7 +149,21 @@ def transformer_step(
         for matrix in oriented(matrices)
         if matrix.layer in used and (found := values(f"{matrix.layer}.weight")) is not None
     }
-    return replace(with_weights(step, weights), notes=(*step.notes, *notes))
+    return replace(with_weights(step, weights), notes=(*step.notes, *notes, *_unread(shapes)))
+
+
+def _unread(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """Name the weights of three axes and more that are not read, such as stacked experts."""
+    names = [n for n, shape in shapes.items() if math.prod(shape) > max(shape, default=1)]
+    left = [n for n in names if len(shapes[n]) > 2 and not _is_patch(n, shapes[n])]
+    if not left:
+        return ()
+    return (f"NOT in this workload: {len(left)} weights of three axes and more, such as {left[0]}",)
+
+
+def _is_patch(name: str, shape: tuple[int, ...]) -> bool:
+    """Say whether a kernel turns the patches of an image into tokens."""
+    return len(shape) == 4 and "patch_embed" in name and name.endswith(".weight")
 
 
 def _matrices(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Matrix]:
@@ -161,8 +175,7 @@ def _matrices(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Ma
         if any(not 0 < size < MOST_SIZE for size in shape) or math.prod(shape) > MOST_SIZE:
             raise InputError(f"tensor {name!r} of {path} must have positive sizes, not {shape}")
         layer = name.removesuffix(".weight")
-        patches = len(shape) == 4 and "patch_embed" in name
-        if name.endswith(".weight") and (len(shape) == 2 or patches):
+        if _is_patch(name, shape) or (len(shape) == 2 and name.endswith(".weight")):
             sizes = shape[0], math.prod(shape[1:])
             found[layer] = Matrix(layer, *sizes, bias=f"{layer}.bias" in shapes)
     return found

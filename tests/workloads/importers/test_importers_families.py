@@ -144,3 +144,12 @@ def test_the_tokens_of_images_are_their_patches(tmp_path: Path) -> None:
     patches = 4 * 3 * 16 * 16 * DIM
     assert step.macs == patches + 5 * (4 * DIM * DIM + FEED) + 5 * 2 * 5 * DIM + 10 * DIM
     assert "one row a sequence: classifier" in step.notes[0]
+
+
+def test_weights_that_are_not_read_are_named(tmp_path: Path) -> None:
+    stacked = {"model.layers.0.mlp.experts.gate_up": (4, 2 * HIDDEN, DIM)}
+    step = forward(write(tmp_path, {**PHI3, **stacked}))
+    assert step.notes == (
+        "NOT in this workload: 1 weights of three axes and more, such as "
+        "model.layers.0.mlp.experts.gate_up.weight",
+    )
