@@ -8,29 +8,15 @@ order. Matrices that play no part known here get one row a sequence, and a note.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workloads.errors import InputError
+from workloads.importers.matrices import Block, Matrix, Sorted, sort_out, word_table
 from workloads.layers import Attention, Embedding, Layer, Linear, Vector
 from workloads.network import Network
 from workloads.networks._blocks import residual
-
-PARTS = (
-    ("qkv", r"(attn_)?qkv(_proj)?|c_attn|in_proj|query_key_value"),
-    ("q", r"attn_q|q_proj|query|q_lin"),
-    ("k", r"attn_k|k_proj|key|k_lin"),
-    ("v", r"attn_v|v_proj|value|v_lin"),
-    ("o", r"attn_output|o_proj|out_proj|attention\.output\.dense|out_lin|attn\.c_proj|attn\.proj"),
-    ("gate", r"ffn_gate|gate_proj"),
-    ("up", r"ffn_up|up_proj|intermediate\.dense|fc1|lin1|c_fc|linear1"),
-    ("down", r"ffn_down|down_proj|output\.dense|fc2|lin2|mlp\.c_proj|linear2"),
-)
-_EMBEDDINGS = re.compile(r"(^|\.)(token_embd|embed_tokens|wte|wpe|\w*embeddings?|embedding)(\.|$)")
-_HEAD = re.compile(r"(^|\.)(lm_head|output|cls\.predictions\.decoder)$")
-_BLOCK = re.compile(r"^(?P<before>.*?)\.?(?P<number>\d+)\.(?P<part>.+)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +30,12 @@ class Hyperparameters:
     rotary: bool
     context: int
     source: str
+    tokens: int | None = None
+    """Tokens unless the user says otherwise; those of an image follow from its patches."""
 
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """A weight matrix by the name of its layer; `out` rows, `features` columns."""
-
-    layer: str
-    out: int
-    features: int
-    bias: bool = False
+    experts_per_token: int = 1
+    language_model: bool = False
+    """Whether the model has a head over the vocabulary, of tied weights if the file holds none."""
 
 
 def network_of(
@@ -72,22 +54,21 @@ def network_of(
         raise InputError(
             f"tokens of {path.name} must lie between 1 and {known.context}, not {tokens}"
         )
-    tables = {n: m for n, m in matrices.items() if _EMBEDDINGS.search(n)}
-    heads = {n: m for n, m in matrices.items() if _HEAD.search(n) and n not in tables}
-    rest = {n: m for n, m in matrices.items() if n not in tables and n not in heads}
-    blocks, strays = _blocks(rest)
-    if not blocks:
+    found = sort_out(matrices)
+    if not found.blocks:
         raise InputError(
             f"{path} must hold blocks of attention and feed-forward weights, but none of its "
             f"{len(matrices)} matrices is named like one"
         )
-    layers: list[Layer] = []
-    if tables:
-        layers.append(_embedding(tables, tokens))
-    for name, parts in blocks.items():
-        layers += _block(path, name, parts, known, tokens)
-    layers += [Linear(name=m.layer, in_features=m.features, out_features=m.out) for m in strays]
-    layers += _head(tables, heads, tokens)
+    layers: list[Layer] = [_embedding(found.tables, tokens)] if found.tables else []
+    layers += [_linear(m, max(1, tokens - 1)) for m in found.patches]
+    for name, block in found.blocks.items():
+        layers += _block(path, name, block, known, tokens)
+    layers += [_linear(m, tokens) for m in found.each_token]
+    layers += [
+        Linear(name=m.layer, in_features=m.features, out_features=m.out) for m in found.strays
+    ]
+    layers += _head(found, known, tokens)
     network = Network(
         name=path.stem,
         source=known.source,
@@ -95,93 +76,96 @@ def network_of(
         batch=batch,
         layers=tuple(layers),
     )
-    names = ", ".join(m.layer for m in strays)
-    notes = (f"taken as linear layers of one row a sequence: {names}",) if strays else ()
-    return network, notes
-
-
-def _blocks(
-    matrices: Mapping[str, Matrix],
-) -> tuple[dict[str, dict[str, Matrix]], list[Matrix]]:
-    """Sort matrices into numbered blocks by the part they play; return what is left over."""
-    blocks: dict[str, dict[str, Matrix]] = {}
-    strays = []
-    for name, matrix in matrices.items():
-        match = _BLOCK.match(name)
-        part = _part(match["part"]) if match else None
-        if match is None or part is None:
-            strays.append(matrix)
-            continue
-        parts = blocks.setdefault(f"{match['before']}.{match['number']}".strip("."), {})
-        if part in parts:
-            strays.append(matrix)
-        else:
-            parts[part] = matrix
-    ordered = sorted(blocks.items(), key=lambda item: _numbers(item[0]))
-    return dict(ordered), strays
-
-
-def _numbers(name: str) -> tuple[str, int]:
-    head, _, number = name.rpartition(".")
-    return head, int(number) if number.isdecimal() else 0
-
-
-def _part(text: str) -> str | None:
-    for part, pattern in PARTS:
-        if re.search(rf"(^|\.)({pattern})$", text):
-            return part
-    return None
+    names = ", ".join(m.layer for m in found.strays)
+    notes = [f"taken as linear layers of one row a sequence: {names}"] if names else []
+    if any(block.experts_in for block in found.blocks.values()):
+        notes.append(
+            f"tokens are taken to be spread evenly, {known.experts_per_token} experts each"
+        )
+    return network, tuple(notes)
 
 
 def _block(
-    path: Path, name: str, parts: Mapping[str, Matrix], known: Hyperparameters, tokens: int
+    path: Path, name: str, block: Block, known: Hyperparameters, tokens: int
 ) -> Iterator[Layer]:
     """Yield the layers of a block; either half may be missing."""
-    linear = {p: _linear(m, tokens) for p, m in parts.items()}
-    if {"q", "k", "v"} <= linear.keys() or "qkv" in linear:
+    parts = block.parts
+    if {"q", "k", "v"} <= parts.keys() or "qkv" in parts:
         dim = (parts.get("q") or parts["qkv"]).features
-        attention = _attention(path, name, parts, linear, known, tokens)
+        attention = _attention(path, name, parts, known, tokens)
         norm = _norm(f"{name}.norm1", known, tokens, dim)
         yield from residual(f"{name}.skip1", tokens * dim, norm, *attention)
-    if "up" in linear and "down" in linear:
-        hidden = parts["up"].out
-        dim = parts["up"].features
-        kind = "swiglu" if "gate" in linear else known.activation
-        act = Vector(name=f"{name}.act", kind=kind, elements=tokens * hidden)
-        feed: list[Layer] = [linear[p] for p in ("gate", "up") if p in linear]
-        feed += [act, linear["down"]]
-        norm = _norm(f"{name}.norm2", known, tokens, dim)
-        yield from residual(f"{name}.skip2", tokens * dim, norm, *feed)
+    feed = [*_feed_forward(name, parts, known, tokens), *_experts(name, block, known, tokens)]
+    if feed:
+        inputs = parts.get("up") or parts.get("gateup") or block.experts_in[0]
+        norm = _norm(f"{name}.norm2", known, tokens, inputs.features)
+        yield from residual(f"{name}.skip2", tokens * inputs.features, norm, *feed)
+
+
+def _feed_forward(
+    name: str, parts: Mapping[str, Matrix], known: Hyperparameters, tokens: int
+) -> Iterator[Layer]:
+    """Yield what every token goes through; gate and up may be one matrix."""
+    if "down" not in parts or not {"up", "gateup"} & parts.keys():
+        return
+    gated = bool({"gate", "gateup"} & parts.keys())
+    kind = "swiglu" if gated else known.activation
+    yield from (_linear(parts[p], tokens) for p in ("gateup", "gate", "up") if p in parts)
+    yield Vector(name=f"{name}.act", kind=kind, elements=tokens * parts["down"].features)
+    yield _linear(parts["down"], tokens)
+
+
+def _experts(name: str, block: Block, known: Hyperparameters, tokens: int) -> Iterator[Layer]:
+    """Yield the router and the experts, each with its even share of the tokens."""
+    if not block.experts_in or not block.experts_out:
+        return
+    chosen = tokens * known.experts_per_token
+    rows = -(-chosen // len(block.experts_out))
+    hidden = block.experts_out[0].features
+    yield from (_linear(router, tokens) for router in block.routers)
+    yield from (_linear(matrix, rows) for matrix in block.experts_in)
+    yield Vector(name=f"{name}.experts.act", kind="swiglu", elements=chosen * hidden)
+    yield from (_linear(matrix, rows) for matrix in block.experts_out)
 
 
 def _attention(
-    path: Path,
-    name: str,
-    parts: Mapping[str, Matrix],
-    linear: Mapping[str, Linear],
-    known: Hyperparameters,
-    tokens: int,
+    path: Path, name: str, parts: Mapping[str, Matrix], known: Hyperparameters, tokens: int
 ) -> Iterator[Layer]:
-    inner = parts["q"].out if "q" in parts else parts["qkv"].out // 3
+    inner, kv_heads = _heads(parts, known)
     if inner % known.heads:
         raise InputError(
             f"heads of {path.name} must divide the {inner} outputs of its queries, "
             f"not {known.heads}"
         )
-    yield from (linear[p] for p in ("qkv", "q", "k", "v") if p in linear)
+    yield from (_linear(parts[p], tokens) for p in ("qkv", "q", "k", "v") if p in parts)
+    head_dim = inner // known.heads
     if known.rotary:
-        rotated = inner + (parts["k"].out if "k" in parts else inner)
+        rotated = inner + kv_heads * head_dim
         yield Vector(name=f"{name}.rotary", kind="rotary", elements=tokens * rotated)
     yield Attention(
         name=f"{name}.attn",
         heads=known.heads,
         q_len=tokens,
         kv_len=tokens,
-        head_dim=inner // known.heads,
-        kv_heads=known.kv_heads,
+        head_dim=head_dim,
+        kv_heads=kv_heads,
     )
-    if "o" in linear:
-        yield linear["o"]
+    if "o" in parts:
+        yield _linear(parts["o"], tokens)
+
+
+def _heads(parts: Mapping[str, Matrix], known: Hyperparameters) -> tuple[int, int]:
+    """Return outputs of the queries, and heads of keys and values.
+
+    In one matrix, what is left beside queries as wide as the model is shared by keys and values.
+    """
+    if "q" in parts:
+        return parts["q"].out, known.kv_heads
+    whole, dim = parts["qkv"].out, parts["qkv"].features
+    rest, head_dim = whole - dim, dim // known.heads
+    if head_dim and dim % known.heads == 0 and rest > 0 and rest % (2 * head_dim) == 0:
+        return dim, rest // (2 * head_dim)
+    return whole // 3, known.heads
 
 
 def _linear(matrix: Matrix, rows: int) -> Linear:
@@ -199,22 +183,18 @@ def _norm(name: str, known: Hyperparameters, tokens: int, dim: int) -> Vector:
     return Vector(name=name, kind=known.norm, elements=tokens * dim, parameters=parameters)
 
 
-def _embedding(tables: Mapping[str, Matrix], tokens: int) -> Embedding:
-    dims = {matrix.features for matrix in tables.values()}
-    dim = max(dims)
-    rows = tuple(m.out for m in tables.values() if m.features == dim)
+def _embedding(tables: Sequence[Matrix], tokens: int) -> Embedding:
+    dim = max(matrix.features for matrix in tables)
+    rows = tuple(matrix.out for matrix in tables if matrix.features == dim)
     return Embedding(name="embedding", tokens=tokens, dim=dim, table_rows=rows)
 
 
-def _head(
-    tables: Mapping[str, Matrix], heads: Mapping[str, Matrix], tokens: int
-) -> Iterator[Layer]:
-    """Yield the classifier over the vocabulary: weights of its own, or those of a sole table."""
-    if heads:
-        matrix = next(iter(heads.values()))
-        head = replace(_linear(matrix, tokens), classifier=True)
-    elif len(tables) == 1:
-        matrix = next(iter(tables.values()))
+def _head(found: Sorted, known: Hyperparameters, tokens: int) -> Iterator[Layer]:
+    """Yield the classifier over the vocabulary: weights of its own, or those of a table."""
+    if found.heads:
+        head = replace(_linear(found.heads[0], tokens), classifier=True)
+    elif len(found.tables) == 1 or (found.tables and known.language_model):
+        matrix = word_table(found.tables)
         head = replace(_linear(matrix, tokens), name="head", bias=False, classifier=True, tied=True)
     else:
         return

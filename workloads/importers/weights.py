@@ -22,14 +22,16 @@ from numpy.typing import NDArray
 from workloads.errors import InputError
 from workloads.importers.bounded import brief, checked_size, read_bytes
 from workloads.importers.gguf_file import Header, Tensor, read_header
+from workloads.importers.matrices import Matrix, oriented
 from workloads.importers.statistics import sampled_rows, with_weights
-from workloads.importers.transformer import Hyperparameters, Matrix, network_of
+from workloads.importers.transformer import Hyperparameters, network_of
 from workloads.operand_values import Reader as Whole
 from workloads.operations import Workload
 
 DEFAULT_TOKENS = 128
 MOST_TENSORS = 100_000
 MOST_SIZE = 1 << 40
+MOST_SIDE = 1 << 14
 
 Reader = Callable[[str], NDArray[Any] | None]
 
@@ -97,6 +99,17 @@ def read_gguf(
 def values_known(kind: str) -> bool:
     """Say whether numpy holds a safetensors type of floating-point numbers."""
     return kind in ("F16", "F32", "F64")
+
+
+@dataclass(frozen=True, slots=True)
+class Transposed:
+    """A matrix that a file holds as (in, out) and `read` turns: turned back when it is called."""
+
+    read: Whole
+
+    def __call__(self) -> NDArray[Any]:
+        """Return the matrix (in, out)."""
+        return self.read().T
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,19 +214,39 @@ def transformer_step(
     `readers` give whole weights by the name of the tensor.
     """
     matrices = _matrices(path, shapes)
-    length = min(DEFAULT_TOKENS, known.context) if tokens is None else tokens
+    length = known.tokens or min(DEFAULT_TOKENS, known.context) if tokens is None else tokens
     network, notes = network_of(
         path, matrices, known, batch=1 if batch is None else batch, tokens=length
     )
     step = network.inference() if inference else network.training_step()
     used = {op.layer for op in step.matmuls}
     weights = {
-        matrix.layer: found
-        for matrix in matrices.values()
+        matrix.layer: found.T if matrix.transposed else found
+        for matrix in oriented(matrices)
         if matrix.layer in used and (found := values(f"{matrix.layer}.weight")) is not None
     }
-    whole = {layer: readers[f"{layer}.weight"] for layer in weights if f"{layer}.weight" in readers}
-    return replace(with_weights(step, weights, whole), notes=(*step.notes, *notes))
+    turned = {matrix.layer for matrix in oriented(matrices) if matrix.transposed}
+    whole = {
+        layer: Transposed(reader) if layer in turned else reader
+        for layer in weights
+        if (reader := readers.get(f"{layer}.weight")) is not None
+    }
+    found_notes = (*step.notes, *notes, *_unread(shapes))
+    return replace(with_weights(step, weights, whole), notes=found_notes)
+
+
+def _unread(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """Name the weights of three axes and more that are not read, such as stacked experts."""
+    names = [n for n, shape in shapes.items() if math.prod(shape) > max(shape, default=1)]
+    left = [n for n in names if len(shapes[n]) > 2 and not _is_patch(n, shapes[n])]
+    if not left:
+        return ()
+    return (f"NOT in this workload: {len(left)} weights of three axes and more, such as {left[0]}",)
+
+
+def _is_patch(name: str, shape: tuple[int, ...]) -> bool:
+    """Say whether a kernel turns the patches of an image into tokens."""
+    return len(shape) == 4 and "patch_embed" in name and name.endswith(".weight")
 
 
 def _matrices(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Matrix]:
@@ -224,9 +257,10 @@ def _matrices(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Ma
     for name, shape in shapes.items():
         if any(not 0 < size < MOST_SIZE for size in shape) or math.prod(shape) > MOST_SIZE:
             raise InputError(f"tensor {name!r} of {path} must have positive sizes, not {shape}")
-        if len(shape) == 2 and name.endswith(".weight"):
-            layer = name.removesuffix(".weight")
-            found[layer] = Matrix(layer, *shape, bias=f"{layer}.bias" in shapes)
+        layer = name.removesuffix(".weight")
+        if _is_patch(name, shape) or (len(shape) == 2 and name.endswith(".weight")):
+            sizes = shape[0], math.prod(shape[1:])
+            found[layer] = Matrix(layer, *sizes, bias=f"{layer}.bias" in shapes)
     return found
 
 
@@ -246,15 +280,34 @@ def beside(path: Path) -> Hyperparameters:
         raise InputError(f"{config} must be a JSON object")
     heads = _whole(config, found, "num_attention_heads", "n_head", "n_heads")
     decoder = "rms_norm_eps" in found
+    image = _patches(config, found)
+    classes = " ".join(map(str, found.get("architectures") or ()))
     return Hyperparameters(
         heads=heads,
         kv_heads=_whole(config, found, "num_key_value_heads", default=heads),
+        tokens=image,
+        experts_per_token=_whole(config, found, "num_experts_per_tok", default=1),
+        language_model="LM" in classes,
         norm="rmsnorm" if decoder else "layernorm",
         activation="relu" if found.get("hidden_act") == "relu" else "gelu",
         rotary=decoder or "rope_theta" in found,
-        context=_whole(config, found, "max_position_embeddings", "n_positions", default=1 << 20),
+        context=image
+        or _whole(config, found, "max_position_embeddings", "n_positions", default=1 << 20),
         source=f"weights {path.name} ({found.get('model_type', 'model')}) with config.json",
     )
+
+
+def _patches(config: Path, found: Mapping[str, Any]) -> int | None:
+    """Return the patches of an image and the class token; None if the model reads no images."""
+    if not {"image_size", "patch_size"} <= found.keys():
+        return None
+    side, patch = (_whole(config, found, name) for name in ("image_size", "patch_size"))
+    if patch > side or side > MOST_SIDE:
+        raise InputError(
+            f"image_size in {config} must lie between the patch_size {patch} and {MOST_SIDE}, "
+            f"not {side}"
+        )
+    return (side // patch) ** 2 + 1
 
 
 def _metadata(path: Path, plain: Mapping[str, object]) -> Hyperparameters:
