@@ -32,6 +32,7 @@ CLOCK_HZ, DRAM_BYTES_PER_S = 200e6, 76.8e9
 SHARED: dict[str, Any] = {"clock_hz": CLOCK_HZ, "dram_bytes_per_s": DRAM_BYTES_PER_S}
 SIDES = (16, 24, 32, 48, 64, 96, 128)
 BUFFERS = (1 << 18, 1 << 20, 1 << 22)
+BUFFER_FIELDS = ("left_buffer_bytes", "right_buffer_bytes", "out_buffer_bytes")
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 Systems = Mapping[str, Any]
@@ -64,22 +65,21 @@ def equal_multipliers() -> Systems:
     }
 
 
-def arrays(make: Any, *buffers: str, **settings: Any) -> Iterable[Any]:
+def arrays(make: Any, **settings: Any) -> Iterable[Any]:
     """Yield arrays of many shapes with buffers of several sizes."""
     for rows in SIDES:
         for cols in SIDES:
             for size in BUFFERS:
-                held = dict.fromkeys(buffers, size)
+                held = dict.fromkeys(BUFFER_FIELDS, size)
                 yield make(rows=rows, cols=cols, vector_lanes=cols, **held, **settings, **SHARED)
 
 
 def equal_area(budget_mm2: float, works: Mapping[tuple[str, str], Workload]) -> Systems:
     """Return each system in the shape of least mean time that fits the budget."""
-    buffers = ("left_buffer_bytes", "right_buffer_bytes")
     candidates: dict[str, Iterable[Any]] = {
-        "dense array": arrays(systolic.Config, *buffers, "out_buffer_bytes", nm_support=False),
-        "array that skips": arrays(systolic.Config, *buffers, "out_buffer_bytes"),
-        "sat": arrays(sat.Config, *buffers, "output_buffer_bytes"),
+        "dense array": arrays(systolic.Config, nm_support=False),
+        "array that skips": arrays(systolic.Config),
+        "sat": arrays(sat.Config),
         "tensor cores": (
             tensorcore.Config(multiprocessors=count, **SHARED) for count in range(1, 17)
         ),
@@ -135,8 +135,7 @@ def shapes(systems: Systems) -> list[str]:
             held = config.multiprocessors * (config.shared_bytes + config.l2_bytes)
             shape = f"{config.multiprocessors} multiprocessors"
         else:
-            fields = [f for f in config.__dataclass_fields__ if f.endswith("buffer_bytes")]
-            held = sum(getattr(config, field) for field in fields)
+            held = sum(getattr(config, field) for field in BUFFER_FIELDS)
             shape = f"{config.rows} x {config.cols}"
         macs = config.peak_macs_per_cycle
         lines.append(
