@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from simulator import breakdown, quantities
+from simulator import breakdown, comparison, quantities
 from simulator.report import Report
 
 
@@ -67,7 +67,7 @@ def show_report(report: Report, dense: Report | None, *, layers: int) -> None:
 def show_notes(reports: Sequence[Report]) -> None:
     """Print the notes of the reports, each sentence once."""
     out = console()
-    for note in dict.fromkeys(note for report in reports for note in report.notes):
+    for note in comparison.notes(reports):
         out.print(f"note: {note}", style="yellow", highlight=False, markup=False)
 
 

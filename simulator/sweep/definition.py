@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from simulator import run_options
@@ -21,9 +21,10 @@ from simulator.sweep.space import (
     read_quantities,
     read_space,
 )
-from workloads import networks
+from workloads import models, networks
 from workloads.errors import InputError
 from workloads.methods import parse_method
+from workloads.operations import Workload
 
 VERSION = 1
 METRICS = ("cycles", "compute_cycles", "seconds", "energy_j", "dram_bytes", "utilisation")
@@ -74,7 +75,8 @@ class Search:
 class Case:
     """One workload that every design runs, before its method is applied.
 
-    With the mode `options`, `network` holds the accelerator's own options, and `batch` is 0.
+    `network` is a network or any other model that `workloads.models` finds; for one that fixes its
+    batch, `batch` is 0. With the mode `options`, it holds the accelerator's own options.
     """
 
     network: str
@@ -86,7 +88,8 @@ class Case:
 class Definition:
     """A whole study, checked. `space` holds common fields and, by name of an accelerator, its own.
 
-    Every design (accelerator, method and fields) runs every network at every batch. Accelerators
+    Every design (accelerator, method and fields) runs every network at every batch; networks may be
+    model files and names of models, with batches = [0] for those that fix theirs. Accelerators
     with workloads of their own run `options` instead, texts as on the command line. `designs` is a
     table of designs instead of a space: columns of equal length, one a field, and "method".
     """
@@ -305,7 +308,17 @@ def check_case(case: Case, accelerator: str) -> None:
     if case.mode == OPTIONS:
         own_options(case, accelerator)
     else:
-        networks.find(case.network, batch=case.batch)
+        case_workload(case)
+
+
+@lru_cache(maxsize=32)
+def case_workload(case: Case) -> Workload:
+    """Return the dense workload of a case; the same case is read once."""
+    name, inference = case.network, case.mode == "inference"
+    if name not in networks.names() and (name in models.names() or not models.is_name(name)):
+        return models.find_model(name, batch=case.batch or None, inference=inference)
+    network = networks.find(name, batch=case.batch)
+    return network.inference() if inference else network.training_step()
 
 
 def own_options(case: Case, accelerator: str) -> Mapping[str, tuple[str, ...]]:

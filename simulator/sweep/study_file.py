@@ -5,8 +5,8 @@
     version = 1
     name = "which array"
     accelerators = ["sat"]
-    networks = ["resnet50"]                      # or options = ["--matrix FILE.mtx"]
-    batches = [256]
+    networks = ["resnet50"]                      # or model files; or options = ["--matrix A.mtx"]
+    batches = [256]                              # [0] for models that fix their batch
     methods = ["dense", "bdwp:2:8"]
     objectives = ["seconds", "pes"]              # "-utilisation" is maximised
     constraints = ["area_mm2 <= 50", "seconds < 1"]  # sat, systolic, tensorcore state an area
