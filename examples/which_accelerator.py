@@ -2,10 +2,10 @@
 
     python examples/which_accelerator.py [PAGE.md]
 
-Three comparisons, each at one clock and one off-chip bandwidth: as many multipliers; as much area,
-every system in the shape that suits it best on all workloads together; and, in an area of its own
-because its library is another, an engine over digits beside an array of multipliers. With a file
-name, the tables are written between that page's markers.
+At one clock and one off-chip bandwidth: as many multipliers; as much area, every system in the
+shape that suits it best on all workloads together; and, in an area of its own because its library
+is another, an engine over digits beside an array of multipliers. Then SAT's card and a GPU as they
+are. With a file name, the tables are written between that page's markers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from simulator.accelerators import bitweight, find, sat, systolic, tensorcore
+from simulator.accelerators import bitweight, find, gpu, sat, systolic, tensorcore
 from simulator.area import area_mm2
 from simulator.report import Report
 from workloads.methods import parse_method
@@ -63,6 +63,11 @@ def equal_multipliers() -> Systems:
         "sat": sat.Config(**SHARED),
         "tensor cores": tensorcore.Config(**SHARED),
     }
+
+
+def as_they_are() -> Systems:
+    """Return SAT's card and a GPU at their own sizes, clocks and memories."""
+    return {"sat": sat.Config(), "gpu": gpu.Config()}
 
 
 def arrays(make: Any, **settings: Any) -> Iterable[Any]:
@@ -170,6 +175,7 @@ def tables() -> str:
         ["### As many multipliers: 1024", *table(alike, works)],
         [f"### As much area: {budget:.1f} mm2", *shapes(sized), "", *table(sized, works)],
         ["### Over digits, in an area of its own", *digits(works)],
+        ["### As they are: SAT's card and an A100", *table(as_they_are(), works)],
     ]
     return "\n\n".join("\n".join([part[0], "", *part[1:]]) for part in parts) + "\n"
 

@@ -1,5 +1,7 @@
 """The tensor cores of GPU multiprocessors, with 2:4 sparse matrix instructions.
 
+The instructions of a multiprocessor, and what feeds them; `gpu` models a whole card by its kernels.
+
 Source: NVIDIA A100 Tensor Core GPU Architecture (white paper, 2020): four tensor cores, each 256
 fp16 multiply-accumulates a cycle, twice the rate per instruction on 2:4 operands, and the sizes in
 `Config`. Instruction shapes: PTX ISA, `mma.m16n8k16` and `mma.sp.m16n8k32`. Measured since by Sun
