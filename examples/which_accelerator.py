@@ -85,9 +85,7 @@ def equal_area(budget_mm2: float, works: Mapping[tuple[str, str], Workload]) -> 
         "dense array": arrays(systolic.Config, nm_support=False),
         "array that skips": arrays(systolic.Config),
         "sat": arrays(sat.Config),
-        "tensor cores": (
-            tensorcore.Config(multiprocessors=count, **SHARED) for count in range(1, 17)
-        ),
+        "tensor cores": (tensorcore.Config(sms=count, **SHARED) for count in range(1, 17)),
     }
     return {
         name: min(
@@ -137,8 +135,8 @@ def shapes(systems: Systems) -> list[str]:
     ]
     for name, config in systems.items():
         if isinstance(config, tensorcore.Config):
-            held = config.multiprocessors * (config.shared_bytes + config.l2_bytes)
-            shape = f"{config.multiprocessors} multiprocessors"
+            held = config.sms * (config.shared_bytes + config.l2_share_bytes)
+            shape = f"{config.sms} multiprocessors"
         else:
             held = sum(getattr(config, field) for field in BUFFER_FIELDS)
             shape = f"{config.rows} x {config.cols}"
