@@ -39,7 +39,7 @@ def blocking(
     cols: int,
     left_buffer_bytes: int,
     right_buffer_bytes: int,
-    output_buffer_bytes: int,
+    out_buffer_bytes: int,
 ) -> tuple[int, int]:
     """Return (operand bytes fetched, chunks of the reduction) of the best choice; O is extra.
 
@@ -56,7 +56,7 @@ def blocking(
         fetched = left_bytes + left_blocks * right_bytes
         if best < 0 or fetched < best:
             best = fetched
-    capacity = output_buffer_bytes // PSUM_BYTES
+    capacity = out_buffer_bytes // PSUM_BYTES
     column_blocks = 1
     while column_blocks <= ceil_div(q, cols):
         if 0 <= best <= column_blocks * left_bytes + right_bytes:

@@ -24,7 +24,7 @@ ASSUMPTIONS: dict[str, dict[str, Any]] = {
     "a quarter of the buffers": {
         "left_buffer_bytes": 1 << 20,
         "right_buffer_bytes": 1 << 20,
-        "output_buffer_bytes": 1 << 20,
+        "out_buffer_bytes": 1 << 20,
     },
     "output stationary only": {"stationarity": "os"},
     "weight stationary only": {"stationarity": "ws"},

@@ -34,11 +34,11 @@ study = Study(
         "vector_lanes": {"from": 8, "to": 256, "factor": 2},
         "left_buffer_bytes": BUFFER,
         "right_buffer_bytes": BUFFER,
-        "output_buffer_bytes": BUFFER,
+        "out_buffer_bytes": BUFFER,
     },
     quantities={
         "units_mm2": f"(rows * cols + vector_lanes) * {(MULTIPLIER_UM2 + ADDER_UM2) * 1e-6}",
-        "buffers_mm2": "(left_buffer_bytes + right_buffer_bytes + output_buffer_bytes) * "
+        "buffers_mm2": "(left_buffer_bytes + right_buffer_bytes + out_buffer_bytes) * "
         f"{SRAM_UM2_PER_BYTE * 1e-6}",
     },
     constraints=[f"units_mm2 + buffers_mm2 <= {BUDGET_MM2}"],

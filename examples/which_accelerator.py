@@ -2,10 +2,10 @@
 
     python examples/which_accelerator.py [PAGE.md]
 
-Three comparisons, each at one clock and one off-chip bandwidth: as many multipliers; as much area,
-every system in the shape that suits it best on all workloads together; and, in an area of its own
-because its library is another, an engine over digits beside an array of multipliers. With a file
-name, the tables are written between that page's markers.
+At one clock and one off-chip bandwidth: as many multipliers; as much area, every system in the
+shape that suits it best on all workloads together; and, in an area of its own because its library
+is another, an engine over digits beside an array of multipliers. Then SAT's card and a GPU as they
+are. With a file name, the tables are written between that page's markers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from simulator.accelerators import bitweight, find, sat, systolic, tensorcore
+from simulator.accelerators import bitweight, find, gpu, sat, systolic, tensorcore
 from simulator.area import area_mm2
 from simulator.report import Report
 from workloads.methods import parse_method
@@ -32,6 +32,7 @@ CLOCK_HZ, DRAM_BYTES_PER_S = 200e6, 76.8e9
 SHARED: dict[str, Any] = {"clock_hz": CLOCK_HZ, "dram_bytes_per_s": DRAM_BYTES_PER_S}
 SIDES = (16, 24, 32, 48, 64, 96, 128)
 BUFFERS = (1 << 18, 1 << 20, 1 << 22)
+BUFFER_FIELDS = ("left_buffer_bytes", "right_buffer_bytes", "out_buffer_bytes")
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 Systems = Mapping[str, Any]
@@ -64,25 +65,27 @@ def equal_multipliers() -> Systems:
     }
 
 
-def arrays(make: Any, *buffers: str, **settings: Any) -> Iterable[Any]:
+def as_they_are() -> Systems:
+    """Return SAT's card and a GPU at their own sizes, clocks and memories."""
+    return {"sat": sat.Config(), "gpu": gpu.Config()}
+
+
+def arrays(make: Any, **settings: Any) -> Iterable[Any]:
     """Yield arrays of many shapes with buffers of several sizes."""
     for rows in SIDES:
         for cols in SIDES:
             for size in BUFFERS:
-                held = dict.fromkeys(buffers, size)
+                held = dict.fromkeys(BUFFER_FIELDS, size)
                 yield make(rows=rows, cols=cols, vector_lanes=cols, **held, **settings, **SHARED)
 
 
 def equal_area(budget_mm2: float, works: Mapping[tuple[str, str], Workload]) -> Systems:
     """Return each system in the shape of least mean time that fits the budget."""
-    buffers = ("left_buffer_bytes", "right_buffer_bytes")
     candidates: dict[str, Iterable[Any]] = {
-        "dense array": arrays(systolic.Config, *buffers, "out_buffer_bytes", nm_support=False),
-        "array that skips": arrays(systolic.Config, *buffers, "out_buffer_bytes"),
-        "sat": arrays(sat.Config, *buffers, "output_buffer_bytes"),
-        "tensor cores": (
-            tensorcore.Config(multiprocessors=count, **SHARED) for count in range(1, 17)
-        ),
+        "dense array": arrays(systolic.Config, nm_support=False),
+        "array that skips": arrays(systolic.Config),
+        "sat": arrays(sat.Config),
+        "tensor cores": (tensorcore.Config(sms=count, **SHARED) for count in range(1, 17)),
     }
     return {
         name: min(
@@ -132,11 +135,10 @@ def shapes(systems: Systems) -> list[str]:
     ]
     for name, config in systems.items():
         if isinstance(config, tensorcore.Config):
-            held = config.multiprocessors * (config.shared_bytes + config.l2_bytes)
-            shape = f"{config.multiprocessors} multiprocessors"
+            held = config.sms * (config.shared_bytes + config.l2_share_bytes)
+            shape = f"{config.sms} multiprocessors"
         else:
-            fields = [f for f in config.__dataclass_fields__ if f.endswith("buffer_bytes")]
-            held = sum(getattr(config, field) for field in fields)
+            held = sum(getattr(config, field) for field in BUFFER_FIELDS)
             shape = f"{config.rows} x {config.cols}"
         macs = config.peak_macs_per_cycle
         lines.append(
@@ -171,6 +173,7 @@ def tables() -> str:
         ["### As many multipliers: 1024", *table(alike, works)],
         [f"### As much area: {budget:.1f} mm2", *shapes(sized), "", *table(sized, works)],
         ["### Over digits, in an area of its own", *digits(works)],
+        ["### As they are: SAT's card and an A100", *table(as_they_are(), works)],
     ]
     return "\n\n".join("\n".join([part[0], "", *part[1:]]) for part in parts) + "\n"
 

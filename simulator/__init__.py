@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import dataflow  # noqa: F401 (finds a place for compiled kernels, before numba is imported)
+
 if TYPE_CHECKING:
     from simulator.accelerators import find, names, run
     from simulator.comparison import compare

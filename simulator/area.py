@@ -46,6 +46,14 @@ def expression(macs: str, *, lanes: str, sram_bytes: str, mac: str = "") -> str:
     return f"({macs} * {unit} + {lanes} * {LANE_UM2} + ({sram_bytes}) * {SRAM_BYTE_UM2:.4f}) * 1e-6"
 
 
+ARRAY = expression(
+    "rows * cols",
+    lanes="vector_lanes",
+    sram_bytes="left_buffer_bytes + right_buffer_bytes + out_buffer_bytes",
+)
+"""Area of an array of multiply-accumulate units with three buffers and vector lanes."""
+
+
 def area_mm2(config: Any, text: str) -> float:
     """Evaluate an area expression for one config.
 

@@ -279,7 +279,7 @@ sat_fields = st.fixed_dictionaries(
         "stationarity": st.sampled_from(["auto", "os", "ws"]),
         "left_buffer_bytes": buffer_bytes,
         "right_buffer_bytes": buffer_bytes,
-        "output_buffer_bytes": buffer_bytes,
+        "out_buffer_bytes": buffer_bytes,
         "dram_bytes_per_s": st.sampled_from([1e8, 19.2e9, 76.8e9]),
     }
 )

@@ -1,5 +1,7 @@
 """The tensor cores of GPU multiprocessors, with 2:4 sparse matrix instructions.
 
+The instructions of a multiprocessor, and what feeds them; `gpu` models a whole card by its kernels.
+
 Source: NVIDIA A100 Tensor Core GPU Architecture (white paper, 2020): four tensor cores, each 256
 fp16 multiply-accumulates a cycle, twice the rate per instruction on 2:4 operands, and the sizes in
 `Config`. Instruction shapes: PTX ISA, `mma.m16n8k16` and `mma.sp.m16n8k32`. Measured since by Sun
@@ -48,9 +50,9 @@ VALUE_BYTES, SUM_BYTES, METADATA_BITS = 2, 4, 2
 WARP_THREADS, THREAD_REGISTERS, REGISTER_BYTES = 32, 255, 4
 
 NEVER_SLOWER_WITH = (
-    "multiprocessors",
+    "sms",
     "shared_bytes_per_cycle",
-    "l2_bytes_per_cycle",
+    "port_bytes_per_cycle",
     "dram_bytes_per_s",
     "vector_lanes",
 )
@@ -58,10 +60,10 @@ NEVER_SLOWER_WITH = (
 
 QUANTITIES = {
     "area_mm2": area.expression(
-        "multiprocessors * tensor_cores * macs_per_cycle",
+        "sms * tensor_cores * macs_per_cycle",
         mac=f"({area.FP16_MULTIPLIER_UM2} + {area.FP32_ADDER_UM2})",
-        lanes="multiprocessors * vector_lanes",
-        sram_bytes="multiprocessors * (shared_bytes + l2_bytes)",
+        lanes="sms * vector_lanes",
+        sram_bytes="sms * (shared_bytes + l2_share_bytes)",
     )
 }
 """What follows from the config alone, as expressions that studies may use by name."""
@@ -78,7 +80,7 @@ class Config:
     Per multiprocessor, but for the memory bandwidth: `dram_bytes_per_s` is that of all.
     """
 
-    multiprocessors: int = 1
+    sms: int = 1
     """Multiprocessors that share the blocks of a product. 108 in the whole chip (white paper)."""
 
     tensor_cores: int = 4
@@ -111,10 +113,10 @@ class Config:
     shared_bytes_per_cycle: int = 128
     """Bytes per cycle of the shared memory: 32 banks of 4 bytes (white paper)."""
 
-    l2_bytes: int = (40 << 20) // 108
+    l2_share_bytes: int = (40 << 20) // 108
     """Its share of the L2 cache in bytes: 40 MB for 108 (white paper). Only the area counts it."""
 
-    l2_bytes_per_cycle: int = 47
+    port_bytes_per_cycle: int = 47
     """Bytes per cycle from the L2 cache: 5120 for 108 multiprocessors (white paper)."""
 
     dram_bytes_per_s: float = 14.4e9
@@ -140,7 +142,7 @@ class Config:
     @property
     def peak_macs_per_cycle(self) -> int:
         """Multiplications per cycle of all tensor cores of all multiprocessors."""
-        return self.multiprocessors * self.tensor_cores * self.macs_per_cycle
+        return self.sms * self.tensor_cores * self.macs_per_cycle
 
     @property
     def thread_registers(self) -> int:
@@ -264,10 +266,10 @@ def _compute_cycles(config: Config, plan: ProductPlan) -> tuple[int, str]:
     cycles = {
         "tensor cores": -(-per_core // config.macs_per_cycle),
         "shared memory": -(-shared // config.shared_bytes_per_cycle),
-        "L2 cache": -(-copied // config.l2_bytes_per_cycle),
+        "L2 cache": -(-copied // config.port_bytes_per_cycle),
     }
     slowest = max(cycles, key=lambda unit: cycles[unit])
-    waves = -(-plan.blocks // config.multiprocessors)
+    waves = -(-plan.blocks // config.sms)
     return waves * plan.steps * cycles[slowest], slowest
 
 
@@ -344,7 +346,7 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
         config,
         op,
         busy="vector lanes",
-        compute_cycles=-(-lane_operations // (config.multiprocessors * config.vector_lanes)),
+        compute_cycles=-(-lane_operations // (config.sms * config.vector_lanes)),
         dram_bytes=moved,
         kind=kind,
         lane_operations=lane_operations,

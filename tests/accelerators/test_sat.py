@@ -83,7 +83,7 @@ def test_peak_is_two_operations_per_pe_and_cycle() -> None:
     held=st.sampled_from(["os", "ws"]),
 )
 def test_product_takes_the_cycles_of_the_stepped_array(m, k, n, pattern, held) -> None:
-    config = sat.Config(rows=4, cols=4, stationarity=held, output_buffer_bytes=1 << 30)
+    config = sat.Config(rows=4, cols=4, stationarity=held, out_buffer_bytes=1 << 30)
     sparse = DENSE if pattern.m == 1 else pattern
     report = run(
         gemm(m, k, n, pattern=sparse), **{f.name: getattr(config, f.name) for f in _fields(config)}

@@ -53,7 +53,7 @@ configs = st.builds(
     value_bits=st.sampled_from([8, 32]),
     pregeneration=st.booleans(),
     left_buffer_bytes=st.sampled_from([1024, 1 << 22]),
-    output_buffer_bytes=st.sampled_from([1024, 1 << 22]),
+    out_buffer_bytes=st.sampled_from([1024, 1 << 22]),
 )
 
 

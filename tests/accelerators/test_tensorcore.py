@@ -13,7 +13,7 @@ from simulator.report import Report
 from workloads import InputError, Workload, gemm
 from workloads.patterns import DENSE, NM, TransposableNM, Unstructured, parse_pattern
 
-UNHINDERED = {"shared_bytes_per_cycle": 10**6, "l2_bytes_per_cycle": 10**6}
+UNHINDERED = {"shared_bytes_per_cycle": 10**6, "port_bytes_per_cycle": 10**6}
 SMS, BOOST_HZ = 108, 1.41e9
 
 
@@ -80,7 +80,7 @@ def test_blocks_are_dealt_to_the_multiprocessors() -> None:
     """Sixteen blocks of 256 x 128 take six turns of three multiprocessors."""
     work = gemm(1024, 16, 512)
     one, three = (
-        simulate(work, multiprocessors=count, **UNHINDERED, warp_n=64, dram_bytes_per_s=1e18)
+        simulate(work, sms=count, **UNHINDERED, warp_n=64, dram_bytes_per_s=1e18)
         for count in (1, 3)
     )
     assert one.compute_cycles == 16 * 512

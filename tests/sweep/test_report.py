@@ -253,7 +253,7 @@ if CHROMIUM:
 
 def test_a_field_of_one_accelerator_leaves_no_hole_in_the_page(tmp_path: Path) -> None:
     """Its effect is that among the points that have it."""
-    buffers = {"output_buffer_bytes": [1 << 16, 1 << 22]}
+    buffers = {"out_buffer_bytes": [1 << 16, 1 << 22]}
     two = Study(
         accelerators=["sat", "systolic"],
         networks=["resnet9"],
@@ -264,4 +264,4 @@ def test_a_field_of_one_accelerator_leaves_no_hole_in_the_page(tmp_path: Path) -
         values = report.page_values(two.definition, store)
     json.dumps(values, allow_nan=False)
     levels = {each["parameter"]: each["levels"] for each in values["sensitivity"]}
-    assert levels["output_buffer_bytes"] == buffers["output_buffer_bytes"]
+    assert levels["out_buffer_bytes"] == buffers["out_buffer_bytes"]

@@ -25,13 +25,7 @@ from simulator.accelerators.sat.many import evaluate_many
 from simulator.accelerators.sat.model import Plan, schedule, simulate
 from simulator.accelerators.sat.values import compute
 
-QUANTITIES = {
-    "area_mm2": area.expression(
-        "rows * cols",
-        lanes="vector_lanes",
-        sram_bytes="left_buffer_bytes + right_buffer_bytes + output_buffer_bytes",
-    )
-}
+QUANTITIES = {"area_mm2": area.ARRAY}
 """What follows from the config alone, as expressions that studies may use by name."""
 
 __all__ = ["QUANTITIES", "Config", "Plan", "compute", "evaluate_many", "schedule", "simulate"]

@@ -29,7 +29,7 @@ class Config:
     `pregeneration`: select right after the weight update and store two compact copies of the
     weights, or select while the weights are read (False).
     `stationarity`: "auto" lets the scheduler choose per product, "os" and "ws" force one.
-    `left_buffer_bytes`, `right_buffer_bytes`, `output_buffer_bytes`: on-chip buffers of the dense
+    `left_buffer_bytes`, `right_buffer_bytes`, `out_buffer_bytes`: on-chip buffers of the dense
     operand, of the sparse operand and of partial sums; not given, 12 of the 43 MiB of a VCU1525.
     `dram_bytes_per_s`: 4 channels of DDR4-2400 on the VCU1525 card, peak, recalled.
     """
@@ -48,7 +48,7 @@ class Config:
     stationarity: Literal["auto", "os", "ws"] = "auto"
     left_buffer_bytes: int = 4 * MIB
     right_buffer_bytes: int = 4 * MIB
-    output_buffer_bytes: int = 4 * MIB
+    out_buffer_bytes: int = 4 * MIB
     dram_bytes_per_s: float = 76.8e9
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Config:
             ("vector_lanes", 1, 65536),
             ("left_buffer_bytes", 1024, 1 << 40),
             ("right_buffer_bytes", 1024, 1 << 40),
-            ("output_buffer_bytes", 1024, 1 << 40),
+            ("out_buffer_bytes", 1024, 1 << 40),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or not least <= value <= most:

@@ -56,7 +56,7 @@ class Sizes(NamedTuple):
     compact_weights: bool
     left_buffer_bytes: int
     right_buffer_bytes: int
-    output_buffer_bytes: int
+    out_buffer_bytes: int
     selection_lanes: int
     vector_lanes: int
     dram_bytes_per_cycle: float
@@ -167,7 +167,7 @@ def _traffic(
         sizes.cols,
         sizes.left_buffer_bytes,
         sizes.right_buffer_bytes,
-        sizes.output_buffer_bytes,
+        sizes.out_buffer_bytes,
     )
     moved_bytes = max(fetched * batch, dense_bytes + right_bytes) + out_bytes
     return moved_bytes, dense_bytes + min(compact_bytes, plain_bytes) + out_bytes, chunks
@@ -197,7 +197,7 @@ def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
     k_tiles = ceil_div(groups, sizes.rows)
     block = p
     if k_tiles > 1:
-        block = rows_per_block(p, sizes.cols, sizes.interleave, sizes.output_buffer_bytes)
+        block = rows_per_block(p, sizes.cols, sizes.interleave, sizes.out_buffer_bytes)
     chunks = min(chunks, groups)
     chunk = ceil_div(groups, chunks)
     array = (sizes.rows, sizes.cols, sizes.interleave, sizes.mul_latency, sizes.add_latency)

@@ -86,7 +86,7 @@ def evaluate_many(
             byte_energy_pj,
             fields["left_buffer_bytes"],
             fields["right_buffer_bytes"],
-            fields["output_buffer_bytes"],
+            fields["out_buffer_bytes"],
         ),
     )
     components = energy_components(
@@ -337,7 +337,7 @@ def _packed(fields: Mapping[str, NDArray[Any]]) -> tuple[Ints, NDArray[np.float6
         "pregeneration",
         "left_buffer_bytes",
         "right_buffer_bytes",
-        "output_buffer_bytes",
+        "out_buffer_bytes",
         "selection_lanes",
         "vector_lanes",
     )

@@ -130,7 +130,7 @@ def sizes(config: Config) -> Sizes:
         compact_weights=config.pregeneration,
         left_buffer_bytes=config.left_buffer_bytes,
         right_buffer_bytes=config.right_buffer_bytes,
-        output_buffer_bytes=config.output_buffer_bytes,
+        out_buffer_bytes=config.out_buffer_bytes,
         selection_lanes=config.selection_lanes,
         vector_lanes=config.vector_lanes,
         dram_bytes_per_cycle=config.dram_bytes_per_s / config.clock_hz,
@@ -288,7 +288,7 @@ def _energy(
     prices = (
         energy.multiply_pj(config.value_bits),
         byte_energy_pj(
-            config.left_buffer_bytes, config.right_buffer_bytes, config.output_buffer_bytes
+            config.left_buffer_bytes, config.right_buffer_bytes, config.out_buffer_bytes
         ),
     )
     each = sum(energy_components(*prices, **actions).values())

@@ -34,13 +34,7 @@ from simulator.accelerators.systolic.config import NEVER_SLOWER_WITH, Config
 from simulator.accelerators.systolic.model import Plan, ProductPlan, schedule, simulate
 from simulator.accelerators.systolic.scalesim import RUN_OPTIONS, config_from_options
 
-QUANTITIES = {
-    "area_mm2": area.expression(
-        "rows * cols",
-        lanes="vector_lanes",
-        sram_bytes="left_buffer_bytes + right_buffer_bytes + out_buffer_bytes",
-    )
-}
+QUANTITIES = {"area_mm2": area.ARRAY}
 """What follows from the config alone, as expressions that studies may use by name."""
 
 __all__ = [

@@ -1,0 +1,82 @@
+"""Where users keep things: names in their language, one folder for many runs, folders they may not
+write."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workloads.trace import shipped
+
+ROOT = Path(__file__).parents[2]
+PLACES = ["Füße 数据 папка مجلد", "a 'quoted' [red] %s {name}"]
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_folders_in_any_language_are_read_and_written(sparsight, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    step = folder / f"{name}.trace"
+    shutil.copy(shipped()["digits-vit"], step)
+    outputs = {kind: folder / f"{name}.{kind}" for kind in ("csv", "parquet", "svg")}
+    result = sparsight(
+        *("compare", "sat", "--trace", step, "--methods", "dense,bdwp:2:8"),
+        *("--csv", outputs["csv"], "--parquet", outputs["parquet"], "--plot", outputs["svg"]),
+        *("--report", folder / name),
+    )
+    assert result.code == 0, result.err
+    assert all(path.stat().st_size > 0 for path in outputs.values())
+    assert (folder / name / "report.html").exists()
+    assert name in result.err
+
+
+def test_a_study_in_any_language_keeps_its_results_beside_it(sparsight, tmp_path: Path) -> None:
+    study = tmp_path / "研究 é.toml"
+    study.write_text('version = 1\nnetworks = ["resnet9"]\nbatches = [1]\n', "utf-8")
+    assert sparsight("sweep", study, "--report", tmp_path / "ö.html").code == 0
+    assert (tmp_path / "研究 é.sqlite").exists()
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "simulator.cli", *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_runs_at_the_same_time_share_a_folder_of_results(tmp_path: Path) -> None:
+    """Each writes every file whole; nobody finds half of one, and no temporary name is left."""
+    runs = [start("reproduce", "sat/facts", "--out", tmp_path) for _ in range(4)]
+    for run in runs:
+        with run:
+            _, complaint = run.communicate()
+        assert run.returncode == 0, complaint
+    names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert names == {"agreement.md", "facts.paper.csv", "facts.ours.csv", "facts.meta.json"}
+    recorded = ROOT / "sim_results" / "sat" / "facts.ours.csv"
+    assert (tmp_path / "sat" / "facts.ours.csv").read_bytes() == recorded.read_bytes()
+
+
+def test_a_folder_that_may_not_be_written_is_named(
+    refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tests may run as root, whom no permission stops: the system call refuses instead."""
+    opened = open
+
+    def refuse(file, mode="r", *rest, **options):
+        if "x" in mode and str(file).startswith(str(tmp_path)):
+            raise PermissionError(13, "Permission denied", str(file))
+        return opened(file, mode, *rest, **options)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    target = tmp_path / "table.csv"
+    run = ("run", "systolic", "--gemm", "64,64,64", "--json", "--csv", target)
+    monkeypatch.setattr("simulator.cli.output.print_json", lambda value: None)
+    assert f"cannot write {target}: Permission denied" in refused(*run)
+    assert list(tmp_path.iterdir()) == []
