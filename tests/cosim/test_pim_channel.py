@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
 from dataflow.dram_rules import Issued, violations
@@ -360,3 +362,53 @@ ESTIMATED = ((-1, 2), (1, 9), (1, 5))
 
 def test_estimates_are_the_simulator_s() -> None:
     check_estimates(EIGHT)
+
+
+def with_traffic(parameters: ChannelParameters, program: np.ndarray, seed: int) -> list[Issued]:
+    """Run a program while the host offers accesses, in half of the clocks; return all commands.
+
+    An access that is refused gives way to another, as from a queue per bank.
+    """
+    component, issued = Channel(parameters), []
+    rng = random.Random(seed)
+    words = [instruction_word(parameters, row) for row in program]
+
+    async def bench(ctx) -> None:
+        ports, clock = component, 0
+        while words and clock < 5_000:
+            ctx.set(Value.cast(ports.host.valid), rng.randrange(2))
+            done = Issued(clock, rng.choice([RD, WR, ACT, PRE]), rng.randrange(8), 9)
+            ctx.set(Value.cast(ports.host.payload), command_word(parameters, done))
+            ctx.set(Value.cast(ports.program.valid), 1)
+            ctx.set(Value.cast(ports.program.payload), words[0])
+            found = seen(parameters, clock, ctx.get(Value.cast(ports.issued)))
+            issued.extend([found] if found else [])
+            if ctx.get(ports.program.ready):
+                words.pop(0)
+            clock += 1
+            await ctx.tick()
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-9)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert not words, "the program does not end"
+    return issued
+
+
+@pytest.mark.parametrize("dual", [1, 0], ids=["two buffers", "one buffer"])
+def test_accesses_go_on_in_a_tile_only_with_a_second_row_buffer(dual: int) -> None:
+    """Whatever the host asks for, every command is legal, and the program comes to its end."""
+    parameters = replace(EIGHT, compute=0, dual=dual, refresh=1)
+    layout = KvLayout(heads=4, head_width=32, banks=8, row_elements=128)
+    program = tiles("logit", 24, layout, dual=bool(dual))
+    commands = with_traffic(parameters, program, seed=dual)
+    assert not violations(parameters.dram, commands, dual=bool(dual))
+    sums = GEMV if dual else READRES
+    assert [done.command for done in commands].count(sums) == 3 * 4
+    opens = [done.clock for done in commands if done.command == G_ACT]
+    ends = [done.clock for done in commands if done.command == sums]
+    inside = [
+        done for done in commands if done.command in (RD, WR) and opens[0] < done.clock < ends[0]
+    ]
+    assert bool(inside) == bool(dual)
