@@ -30,7 +30,7 @@ from rtl.pim.estimate import Estimate
 from rtl.pim.parameters import ChannelParameters, command_layout, instruction_layout
 from simulator.accelerators.neupims import attention
 from simulator.dram import pim
-from simulator.dram.state import FIRST_RECORD, OPEN_ROW, PIM_ROW
+from simulator.dram.state import FIRST_RECORD, MAX_RANKS, OPEN_BANKS, OPEN_ROW
 from tests.cosim.pim_model import Legality, bank_fields, idle_state, run_program
 from tests.cosim.units import Unit
 
@@ -324,21 +324,23 @@ def check_estimates(parameters: ChannelParameters) -> None:
     timing, rng = parameters.dram, np.random.default_rng(2)
     stimulus, expected = [], []
     for _ in range(300):
-        state_now, held = idle_state(timing, dual=True), rng.integers(-1, 2, timing.banks_total)
+        state_now = idle_state(timing, dual=True)
+        held = rng.integers(2, size=timing.banks_total)
         source, comps, results = (int(rng.integers(low, high)) for low, high in ESTIMATED)
-        banks = bank_fields(timing, state_now)
-        banks[:, PIM_ROW], banks[0, OPEN_ROW] = held, source
+        bank_fields(timing, state_now)[0, OPEN_ROW] = source
+        per_rank = held.reshape(timing.ranks, -1).sum(axis=1)
+        at = FIRST_RECORD + OPEN_BANKS + MAX_RANKS
+        state_now[at : at + timing.ranks] = per_rank
         stimulus.append(
             {
-                "holds": sum(1 << int(b) for b in np.flatnonzero(held >= 0)),
-                "matches": sum(1 << int(b) for b in np.flatnonzero(held == 1)),
+                "holds": sum(1 << int(b) for b in np.flatnonzero(held)),
                 "comps": comps,
                 "results": results,
                 "source_open": int(source >= 0),
                 "source_right": int(source == 0),
             }
         )
-        tile = pim.tile_estimate(state_now, FIRST_RECORD, 1, comps, results)
+        tile = pim.tile_estimate(state_now, FIRST_RECORD, comps, results)
         expected.append((int(tile), int(pim.gwrite_estimate(state_now, FIRST_RECORD))))
     assert estimated(timing, stimulus) == expected, "estimates differ"
 
