@@ -1,4 +1,4 @@
-"""The commands of `sparsight rtl`: list designs, generate Verilog, count gates.
+"""The commands of `sparsight rtl`: list designs, generate Verilog and benches, count gates.
 
 `app` is a typer application for the command line to mount.
 """
@@ -79,6 +79,23 @@ def generate(
 
 
 @app.command()
+def bench(
+    name: DesignName,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Directory to write to.")],
+    settings: Setting = None,
+    cycles: Annotated[int, typer.Option(help="Cycles of random inputs.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the random inputs.")] = 1,
+) -> None:
+    """Write Verilog, vectors and a cocotb test that replays them: `make` runs it with Icarus."""
+    from rtl.bench import write_bench
+
+    design = find(name)
+    parameters = with_settings(design, _settings(settings, {}))
+    module = write_bench(design, parameters, directory=output, cycles=cycles, seed=seed)
+    print(f"{output}: {module}.v, vectors.json, test_{module}.py, Makefile")
+
+
+@app.command()
 def measure(name: DesignName, settings: Setting = None, as_json: Json = False) -> None:
     """Count the lines, generic gates and flip-flops of a design with yosys."""
     row = measure_design(find(name), _settings(settings, {}))
@@ -97,7 +114,7 @@ def synth(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure area, clock and energy of a bit-weight design with yosys and OpenSTA."""
+    """Measure area, clock and energy with yosys and OpenSTA: bit-weight designs, PIM, hash."""
     from rtl.synthesis.command import synth as measure_synthesis
 
     row = measure_synthesis(name, settings or (), liberty)

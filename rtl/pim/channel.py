@@ -62,7 +62,7 @@ class Channel(wiring.Component):
         )
         m.submodules.steps = steps = MultiplySteps(timing=self.timing)
         wiring.connect(m, wiring.flipped(self.program), sequencer.program)
-        for name in ("ready", "is_open", "open_row", "pim_open", "pim_row"):
+        for name in ("ready", "is_open", "open_row", "pim_open"):
             m.d.comb += getattr(sequencer, name).eq(getattr(gate, name))
         command = gate.command.payload
         host, fires = self.host.payload, Signal(COMMAND_COUNT)

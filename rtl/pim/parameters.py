@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 
 from amaranth.lib import data
 
-from dataflow.dram_timing import COMMANDS, HBM2, DramTiming
+from dataflow.dram_timing import COMMANDS, MEMORIES, DramTiming
 from dataflow.pim_arithmetic import LANES
 from workloads.errors import InputError
 
 VALUE_BITS = 16
 """fp16."""
 VALUE_BYTES = VALUE_BITS // 8
-
-TIMINGS = {"hbm2": HBM2}
 
 
 def check_lanes(lanes: int) -> int:
@@ -95,8 +93,8 @@ class ChannelParameters:
     """1 for a refresh of the ranks in turn, 0 for none."""
 
     def __post_init__(self) -> None:
-        if self.timing not in TIMINGS:
-            raise InputError(f"timing must be {' or '.join(TIMINGS)}, not {self.timing!r}")
+        if self.timing not in MEMORIES:
+            raise InputError(f"timing must be {' or '.join(MEMORIES)}, not {self.timing!r}")
         for name in ("ranks", "groups", "banks", "rows", "accesses"):
             size = getattr(self, name)
             if size < 1 or size & (size - 1):
@@ -108,7 +106,7 @@ class ChannelParameters:
     @property
     def dram(self) -> DramTiming:
         """The table with this organisation."""
-        table = TIMINGS[self.timing]
+        table = MEMORIES[self.timing]
         return replace(
             table,
             ranks=self.ranks,

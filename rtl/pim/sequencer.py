@@ -59,7 +59,7 @@ class Sequencer(wiring.Component):
     legal by `ready` and the open rows: the gate takes them in the same cycle. Cycles are those of
     `simulator.dram.controller.tick`.
 
-    Members: `program` in; `ready`, `is_open`, `open_row`, `pim_open`, `pim_row` in, from the gate;
+    Members: `program` in; `ready`, `is_open`, `open_row`, `pim_open` in, from the gate;
     `valid` out with the command's `kind`, `bank`, `row` and `comps`; `tile` out, a header leaves
     the stream. For other accesses: `host_valid`, `host_kind`, `host_bank` in, what waits;
     `host_turn` out, whether it may have this cycle; `host_done` in, whether it took it.
@@ -76,7 +76,6 @@ class Sequencer(wiring.Component):
                 "is_open": In(timing.banks_total),
                 "open_row": In(rows),
                 "pim_open": In(timing.banks_total),
-                "pim_row": In(rows),
                 "valid": Out(1),
                 "kind": Out(command["kind"].shape),
                 "bank": Out(command["bank"].shape),
@@ -116,7 +115,7 @@ class Sequencer(wiring.Component):
             with m.Case(Op.GWRITE):
                 self._gwrite(m, fits, slack, gwriting)
             with m.Case(Op.HEADER), m.If(~gwriting):
-                self._header(m, head, fits, slack)
+                self._header(m, fits, slack)
             for op, kind in ((Op.GEMV, GEMV), (Op.COMP, COMP)):
                 with m.Case(op), m.If(~gwriting):
                     self._multiply(m, head, kind)
@@ -171,17 +170,9 @@ class Sequencer(wiring.Component):
     def _fits(self, m: Module, head: data.View, ahead: Value) -> tuple[Signal, Signal]:
         """Return whether the instruction ends before the next refresh, and the clocks to spare."""
         m.submodules.estimate = estimate = Estimate(timing=self.timing)
-        self.matches = Signal(self.timing.banks_total)
         right = self.is_open[VECTOR_BANK] & (self.open_row[VECTOR_BANK] == VECTOR_ROW)
         m.d.comb += [
-            self.matches.eq(
-                Cat(
-                    self.pim_open[b] & (self.pim_row[b] == head.row)
-                    for b in range(self.timing.banks_total)
-                )
-            ),
             estimate.holds.eq(self.pim_open),
-            estimate.matches.eq(self.matches),
             estimate.comps.eq(head.comps),
             estimate.results.eq(head.results),
             estimate.source_open.eq(self.is_open[VECTOR_BANK]),
@@ -223,16 +214,17 @@ class Sequencer(wiring.Component):
             m.d.sync += left.eq(left - 1)
         m.d.comb += gwriting.eq(self.fetching | (left != 0))
 
-    def _header(self, m: Module, head: data.View, fits: Signal, slack: Signal) -> None:
+    def _header(self, m: Module, fits: Signal, slack: Signal) -> None:
+        """Close all rows, one a cycle: no tile has the row of another one."""
         kind = PPRE if self.dual else PRE
-        wrong = self.pim_open & ~self.matches
         ready = Cat(self.ready[b][kind] for b in range(self.timing.banks_total))
-        bank, found = _first(m, wrong & ready, "header")
+        bank, found = _first(m, self.pim_open & ready, "header")
+        closed = self.pim_open == 0
         m.d.comb += self.slack_now.eq(slack)
         m.d.sync += self.skips.eq(~fits)
         with m.If(fits):
             m.d.sync += self.pim_mode.eq(1)
-            m.d.comb += [self.program.ready.eq(wrong == 0), self.tile.eq(wrong == 0)]
+            m.d.comb += [self.program.ready.eq(closed), self.tile.eq(closed)]
             with m.If(found):
                 self._issue(m, kind, bank)
 

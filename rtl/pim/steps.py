@@ -57,7 +57,7 @@ class MultiplySteps(wiring.Component):
             self.read.eq(self.fires[READRES] | (stepping & (steps_left == 1))),
             self.torn.eq(
                 (running & (self.fires[COMP] | self.fires[READRES]))
-                | ((left != 0) & self.fires[G_ACT])
+                | ((left > stepping) & self.fires[G_ACT])
             ),
         ]
         with m.If(starts):

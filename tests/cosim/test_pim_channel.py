@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
 from dataflow.dram_rules import Issued, violations
 from dataflow.dram_timing import (
     ACT,
-    COMMANDS,
     G_ACT,
     GEMV,
     PRE,
     RD,
     READRES,
+    REF,
     WR,
     DramTiming,
     gemv_clocks,
@@ -28,11 +30,9 @@ from rtl.pim.estimate import Estimate
 from rtl.pim.parameters import ChannelParameters, command_layout, instruction_layout
 from simulator.accelerators.neupims import attention
 from simulator.dram import pim
-from simulator.dram.state import FIRST_RECORD, OPEN_ROW, PIM_ROW
+from simulator.dram.state import FIRST_RECORD, MAX_RANKS, OPEN_BANKS, OPEN_ROW
 from tests.cosim.pim_model import Legality, bank_fields, idle_state, run_program
 from tests.cosim.units import Unit
-
-LEVELS = ["amaranth", "icarus"]
 
 
 def program_of(operator) -> np.ndarray:
@@ -133,12 +133,16 @@ FOUR = replace(EIGHT, ranks=1, groups=2, banks=2, dual=0)
 """Small channels with cells and multipliers, of two row buffers and of one."""
 
 
-@pytest.mark.parametrize("dual", [1, 0], ids=["two buffers", "one buffer"])
-def test_logit_tiles_of_a_full_channel_take_the_simulator_s_clocks(dual, icarus, runs) -> None:
+@pytest.mark.parametrize(
+    ("dual", "level"), [(1, "icarus"), (0, "amaranth")], ids=["two buffers", "one buffer"]
+)
+def test_logit_tiles_of_a_full_channel_take_the_simulator_s_clocks(
+    dual, level, icarus, runs
+) -> None:
     """32 banks, two K tiles with a head switch in each and a row switch between them."""
     parameters = replace(FULL, dual=dual)
     program = tiles("logit", TWO_TILES, LAYOUT, dual=bool(dual))
-    commands, torn = check_timing(parameters, program, level="icarus", directory=runs)
+    commands, torn = check_timing(parameters, program, level=level, directory=runs)
     assert not violations(parameters.dram, commands, dual=bool(dual))
     assert not torn
 
@@ -147,32 +151,34 @@ def test_logit_tiles_of_a_full_channel_take_the_simulator_s_clocks(dual, icarus,
 def test_attend_tiles_of_a_full_channel_wait_for_the_refresh_as_the_simulator_does(
     dual, tmp_path
 ) -> None:
-    """16 V tiles of four heads go beyond the first refresh, which closes rows and delays tiles."""
+    """V tiles of three heads go beyond the first refresh, which closes rows and delays tiles."""
     parameters = replace(FULL, dual=dual)
     program = tiles("attend", 200, LAYOUT, dual=bool(dual))
+    program = program[: 3 * len(program) // 4]
     commands, torn = check_timing(parameters, program, level="amaranth", directory=tmp_path)
     assert commands[-1].clock > parameters.dram.refresh_interval
-    assert [COMMANDS[done.command] for done in commands].count("REF") == 1
+    assert [done.command for done in commands].count(REF) == 1
     assert not violations(parameters.dram, commands, dual=bool(dual))
     assert not torn
 
 
-def test_long_sums_of_the_published_timing_run_into_the_next_tile(tmp_path) -> None:
-    """A GEMV of 32 COMP reads for 64 clocks; the table lets PPRE follow it after tRTP, and G_ACT
-    after tRTP + tRP. With two row buffers the next tile opens while it reads: `torn` shows that."""
+@pytest.mark.parametrize("comps", [20, 21, 32])
+def test_long_sums_of_the_published_timing_run_into_the_next_tile(comps: int, tmp_path) -> None:
+    """The table lets PPRE follow a GEMV after tRTP; 32 of them, one for the header, then G_ACT.
+
+    A GEMV reads comp_step clocks for each COMP: `torn` shows when the next tile opens meanwhile.
+    """
     quiet = replace(FULL, refresh=0)
-    program = tiles("attend", 512, KvLayout(heads=1, head_width=64), dual=True)
-    commands, torn = check_timing(quiet, program, level="amaranth", directory=tmp_path)
     timing = quiet.dram
+    program = tiles("attend", 16 * comps, KvLayout(heads=1, head_width=64), dual=True)
+    commands, torn = check_timing(quiet, program, level="amaranth", directory=tmp_path)
     first = next(done for done in commands if done.command == GEMV)
-    reads_until = first.clock + timing.comp_step * (first.comps - 1)
-    early = [
-        done.clock
-        for done in commands
-        if done.command == G_ACT and first.clock < done.clock < reads_until
-    ]
-    assert early
-    assert torn == early
+    opens = next(c for c in commands if c.command == G_ACT and c.clock > first.clock)
+    assert opens.clock == first.clock + timing.rtp + timing.banks_total + 1
+    reads_until = first.clock + timing.comp_step * (comps - 1)
+    early = [c.clock for c in commands if c.command == G_ACT and first.clock < c.clock]
+    assert torn == [clock for clock in early if clock < reads_until]
+    assert bool(torn) == (comps > 20)
 
 
 def filled(parameters: ChannelParameters, rows: dict[tuple[int, int], np.ndarray]):
@@ -318,21 +324,23 @@ def check_estimates(parameters: ChannelParameters) -> None:
     timing, rng = parameters.dram, np.random.default_rng(2)
     stimulus, expected = [], []
     for _ in range(300):
-        state_now, held = idle_state(timing, dual=True), rng.integers(-1, 2, timing.banks_total)
+        state_now = idle_state(timing, dual=True)
+        held = rng.integers(2, size=timing.banks_total)
         source, comps, results = (int(rng.integers(low, high)) for low, high in ESTIMATED)
-        banks = bank_fields(timing, state_now)
-        banks[:, PIM_ROW], banks[0, OPEN_ROW] = held, source
+        bank_fields(timing, state_now)[0, OPEN_ROW] = source
+        per_rank = held.reshape(timing.ranks, -1).sum(axis=1)
+        at = FIRST_RECORD + OPEN_BANKS + MAX_RANKS
+        state_now[at : at + timing.ranks] = per_rank
         stimulus.append(
             {
-                "holds": sum(1 << int(b) for b in np.flatnonzero(held >= 0)),
-                "matches": sum(1 << int(b) for b in np.flatnonzero(held == 1)),
+                "holds": sum(1 << int(b) for b in np.flatnonzero(held)),
                 "comps": comps,
                 "results": results,
                 "source_open": int(source >= 0),
                 "source_right": int(source == 0),
             }
         )
-        tile = pim.tile_estimate(state_now, FIRST_RECORD, 1, comps, results)
+        tile = pim.tile_estimate(state_now, FIRST_RECORD, comps, results)
         expected.append((int(tile), int(pim.gwrite_estimate(state_now, FIRST_RECORD))))
     assert estimated(timing, stimulus) == expected, "estimates differ"
 
@@ -360,3 +368,53 @@ ESTIMATED = ((-1, 2), (1, 9), (1, 5))
 
 def test_estimates_are_the_simulator_s() -> None:
     check_estimates(EIGHT)
+
+
+def with_traffic(parameters: ChannelParameters, program: np.ndarray, seed: int) -> list[Issued]:
+    """Run a program while the host offers accesses, in half of the clocks; return all commands.
+
+    An access that is refused gives way to another, as from a queue per bank.
+    """
+    component, issued = Channel(parameters), []
+    rng = random.Random(seed)
+    words = [instruction_word(parameters, row) for row in program]
+
+    async def bench(ctx) -> None:
+        ports, clock = component, 0
+        while words and clock < 5_000:
+            ctx.set(Value.cast(ports.host.valid), rng.randrange(2))
+            done = Issued(clock, rng.choice([RD, WR, ACT, PRE]), rng.randrange(8), 9)
+            ctx.set(Value.cast(ports.host.payload), command_word(parameters, done))
+            ctx.set(Value.cast(ports.program.valid), 1)
+            ctx.set(Value.cast(ports.program.payload), words[0])
+            found = seen(parameters, clock, ctx.get(Value.cast(ports.issued)))
+            issued.extend([found] if found else [])
+            if ctx.get(ports.program.ready):
+                words.pop(0)
+            clock += 1
+            await ctx.tick()
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-9)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert not words, "the program does not end"
+    return issued
+
+
+@pytest.mark.parametrize("dual", [1, 0], ids=["two buffers", "one buffer"])
+def test_accesses_go_on_in_a_tile_only_with_a_second_row_buffer(dual: int) -> None:
+    """Whatever the host asks for, every command is legal, and the program comes to its end."""
+    parameters = replace(EIGHT, compute=0, dual=dual, refresh=1)
+    layout = KvLayout(heads=4, head_width=32, banks=8, row_elements=128)
+    program = tiles("logit", 24, layout, dual=bool(dual))
+    commands = with_traffic(parameters, program, seed=dual)
+    assert not violations(parameters.dram, commands, dual=bool(dual))
+    sums = GEMV if dual else READRES
+    assert [done.command for done in commands].count(sums) == 3 * 4
+    opens = [done.clock for done in commands if done.command == G_ACT]
+    ends = [done.clock for done in commands if done.command == sums]
+    inside = [
+        done for done in commands if done.command in (RD, WR) and opens[0] < done.clock < ends[0]
+    ]
+    assert bool(inside) == bool(dual)

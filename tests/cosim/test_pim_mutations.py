@@ -137,11 +137,10 @@ UNIT_MUTANTS = [
 
 CHANNEL_MUTANTS = [
     Mutant(
-        "a header does not take a clock of its own",
+        "a header leaves with the last bank that it closes",
         "rtl.pim.sequencer",
-        "self.program.ready.eq(wrong == 0), self.tile.eq(wrong == 0)",
-        "self.program.ready.eq((wrong == 0) | (found & ((wrong & (wrong - 1)) == 0))), "
-        "self.tile.eq(wrong == 0)",
+        "closed = self.pim_open == 0",
+        "closed = (self.pim_open & (self.pim_open - 1)) == 0",
     ),
     Mutant(
         "a PIM command does not wait for the copy of a GWRITE",
@@ -171,10 +170,10 @@ ESTIMATE_MUTANTS = [
         "(0 * self.results)",
     ),
     Mutant(
-        "the estimate counts the banks of a group that needs no G_ACT",
+        "the estimate forgets a bank",
         "rtl.pim.estimate",
-        "~self.matches[own].all()",
-        "1",
+        "for bank in range(t.banks_total)",
+        "for bank in range(t.banks_total - 1)",
     ),
 ]
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from rtl.export import verilog_text
-from rtl.synthesis import flow, gates, table
+from rtl.synthesis import flow, gates, table, units
 from rtl.synthesis.command import synth
 from rtl.synthesis.designs import DESIGNS, find
 from rtl.synthesis.events import INPUT_DELAY_PS
 from rtl.synthesis.functions import truth_table
 from rtl.synthesis.liberty import read_library
+from tests.cosim.units import Unit
 from workloads import InputError
 
 NEEDS_TOOLS = pytest.mark.usefixtures("synthesis_tools")
@@ -213,6 +214,48 @@ def test_the_shipped_table_has_every_design_and_sweep() -> None:
         wanted.add((design.name, " ".join(f"{k}={v}" for k, v in parameters.items())))
     assert set(shipped()) == wanted
     assert table.RECORDED.read_bytes() == table.SHIPPED.read_bytes()
+
+
+@pytest.mark.parametrize("name", units.UNITS)
+def test_the_recorded_table_of_units_is_of_this_rtl(name: str, synthesis_tools) -> None:
+    """If not, `python -m rtl.synthesis.units` measures it anew."""
+    with units.RECORDED.open(newline="") as file:
+        rows = {row["design"]: row for row in csv.DictReader(file)}
+    verilog = verilog_text(find(name).component(), name=name)
+    assert rows[name]["netlist"] == flow.netlist_key(verilog, flow.find_library(), fuse=False)
+    assert list(rows) == list(units.UNITS)
+
+
+@NEEDS_TOOLS
+def test_a_bank_controller_measures_as_the_recorded_table_says() -> None:
+    """Its energy is per command: two of six open and close the row, four read it."""
+    result = synth("pim_bank", [], None)
+    with units.RECORDED.open(newline="") as file:
+        row = next(row for row in csv.DictReader(file) if row["design"] == "pim_bank")
+    if row["tools"] == result["tools"]:
+        for column in ("area", "flops", "min_period_ns"):
+            assert float(row[column]) == pytest.approx(result[column], rel=1e-6), column
+    assert result["energy_per_op_pj"] > result["settled_energy_pj"] > 0
+
+
+def test_units_compute_under_their_stimulus(tmp_path: Path) -> None:
+    """Every update that the stimulus offers is accepted: the energy is that of all of them."""
+    cycles = 60
+    table_unit = units.UNITS["hash_accumulate"].component()
+    stimulus, updates = units.update_stimulus(table_unit, cycles)
+    requesters = table_unit.unit.requesters
+    ports = [f"update__{r}__ready" for r in range(requesters)]
+    steps = [{name: int(values[c]) for name, values in stimulus.items()} for c in range(cycles)]
+    unit = Unit(
+        make=lambda: table_unit, top="hash_accumulate", key="", level="amaranth", directory=tmp_path
+    )
+    got = unit.drive(steps, ports)
+    taken = sum(
+        steps[c][f"update__{r}__valid"] & got[c][f"update__{r}__ready"]
+        for c in range(cycles)
+        for r in range(requesters)
+    )
+    assert taken == updates
 
 
 @NEEDS_TOOLS

@@ -1,0 +1,72 @@
+"""The cocotb bench that users take away: it passes on the design, and fails on another."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rtl.cli import app
+from workloads import InputError
+
+
+def export(directory: Path, *arguments: str) -> str:
+    result = CliRunner().invoke(
+        app, ["bench", *arguments, "-o", str(directory)], catch_exceptions=False
+    )
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def make(directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run the Makefile with the tools of this Python's environment."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["make", "-C", str(directory)],
+        env={**os.environ, "PATH": path, "COCOTB_ANSI_OUTPUT": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("design", ["pim_gate", "fp32-add", "sore"])
+def test_a_bench_passes_on_its_design_and_fails_on_a_changed_one(
+    design: str, tmp_path: Path
+) -> None:
+    module = design.replace("-", "_")
+    assert export(tmp_path, design, "--cycles", "60").startswith(f"{tmp_path}: {module}.v")
+    passed = make(tmp_path)
+    assert "PASS=1 FAIL=0" in passed.stdout, passed.stdout + passed.stderr
+    vectors = json.loads((tmp_path / "vectors.json").read_text())
+    changed = [cycle for cycle in vectors["cycles"] if any(cycle[1])]
+    changed[-1][1][[bool(v) for v in changed[-1][1]].index(True)] ^= 1
+    (tmp_path / "vectors.json").write_text(json.dumps(vectors))
+    assert "PASS=0 FAIL=1" in make(tmp_path).stdout
+
+
+def test_the_vectors_depend_on_the_seed_only(tmp_path: Path) -> None:
+    texts = []
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        export(tmp_path / name, "pim_bank", "--seed", seed)
+        texts.append((tmp_path / name / "vectors.json").read_text())
+    assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fp32-add", "--set", "latency=0"], "design fp32-add has no clock at these parameters"),
+        (["fp32-add", "--cycles", "0"], "cycles must be at least 1, not 0"),
+        (["fp32-add", "--set", "latncy=0"], "did you mean latency"),
+    ],
+)
+def test_what_makes_no_bench_is_one_sentence(arguments, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        export(tmp_path / "bench", *arguments)
+    assert not (tmp_path / "bench").exists()
