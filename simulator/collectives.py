@@ -146,10 +146,25 @@ def overlapped(compute_seconds: float, communication_seconds: float, pieces: int
 
     A pipeline of two stages: the first piece of one, then the longer of both, then the last piece.
     """
-    if pieces < 1:
-        raise InputError(f"a layer must be cut into at least one piece, not {pieces}")
-    short, long = sorted((compute_seconds, communication_seconds))
-    return long + short / pieces
+    return pipelined_seconds((compute_seconds, communication_seconds), pieces)
+
+
+def pipelined_seconds(stages: Sequence[float], pieces: int) -> float:
+    """Return the time of a layer cut into `pieces` that go through `stages`, a resource each.
+
+    Every piece goes through all stages, and a stage works on one piece at a time: the first piece
+    takes a share of each stage, every further one a share of the longest. `stages` are seconds of
+    the whole layer.
+
+    >>> pipelined_seconds((6.0, 3.0, 3.0), 3)
+    8.0
+    """
+    if pieces < 1 or not stages:
+        raise InputError(
+            f"a layer must have at least one stage and be cut into at least one piece, not "
+            f"{len(stages)} and {pieces}"
+        )
+    return (sum(stages) + (pieces - 1) * max(stages)) / pieces
 
 
 def expert_layer_seconds(

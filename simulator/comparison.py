@@ -82,12 +82,48 @@ def _facts(variant: Workload, dense: Workload) -> dict[str, Any]:
     }
 
 
+def notes(reports: Sequence[Report]) -> list[str]:
+    """Return what the reports say of themselves, each sentence once, and whose it is.
+
+    A sentence of all reports has no name in front; one that all methods of an accelerator share has
+    the accelerator's, one of a method on all accelerators the method's.
+    """
+    owners: dict[str, list[Report]] = {}
+    for report in reports:
+        for note in dict.fromkeys(report.notes):
+            owners.setdefault(note, []).append(report)
+    return [_owned(note, found, reports) for note, found in owners.items()]
+
+
+def _owned(note: str, owners: Sequence[Report], reports: Sequence[Report]) -> str:
+    names = dict.fromkeys(report.accelerator for report in owners)
+    methods = dict.fromkeys(report.method for report in owners)
+    label = [", ".join(names)] if len(names) < len({r.accelerator for r in reports}) else []
+    runs = [report for report in reports if report.accelerator in names]
+    if any(report.method not in methods for report in runs):
+        label.append(", ".join(methods))
+    if not label or note.startswith((*names, *methods)):
+        return note
+    return f"{' with '.join(label)}: {note}"
+
+
 def rows(reports: Sequence[Report]) -> list[dict[str, Any]]:
     """Return the totals of each report with its speedup and energy ratio over the first."""
-    return [_row(report, reports[0]) for report in reports]
+    firsts = {report.accelerator: report for report in reversed(reports)}
+    return [_row(report, reports[0], firsts[report.accelerator]) for report in reports]
 
 
-def _row(report: Report, first: Report) -> dict[str, Any]:
+def is_grid(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether rows compare several methods on several accelerators."""
+    return all(len({row[name] for row in rows}) > 1 for name in ("accelerator", "method"))
+
+
+def by_method(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the speedups over the same accelerator's first row as texts."""
+    return [f"{row['method_speedup']:.2f}x" for row in rows]
+
+
+def _row(report: Report, first: Report, own: Report) -> dict[str, Any]:
     by_pass = breakdown.cycles_by(report, "pass")
     energy, first_energy = report.energy_j, first.energy_j
     return {
@@ -97,6 +133,7 @@ def _row(report: Report, first: Report) -> dict[str, Any]:
         "cycles": report.cycles,
         "seconds": report.seconds,
         "speedup": first.seconds / report.seconds,
+        "method_speedup": own.seconds / report.seconds,
         **{f"seconds_{p}": by_pass.get(p, 0) / report.clock_hz for p in breakdown.PASSES},
         "energy_j": energy,
         "energy_ratio": first_energy / energy if energy and first_energy else None,

@@ -40,7 +40,7 @@ def render(reports: Sequence[Report], closest: Report) -> str:
         title=f"{reports[0].workload} on {_together(r.accelerator for r in reports)}",
         lead=lead(reports[0], closest),
         summary=_summary(reports),
-        notes=list(dict.fromkeys(note for report in reports for note in report.notes)),
+        notes=comparison.notes(reports),
         images=[(name, base64.b64encode(drawn[name]).decode()) for name in order],
         closest=f"{closest.method} on {closest.accelerator}",
         layers=_layers(closest),
@@ -69,21 +69,23 @@ def lead(baseline: Report, closest: Report) -> str:
 
 def _summary(reports: Sequence[Report]) -> Grid:
     found = comparison.rows(reports)
-    facts = "weight_bytes" in found[0]
+    facts, grid = "weight_bytes" in found[0], comparison.is_grid(found)
     rows = [
         (
             row["accelerator"],
             row["method"],
             quantities.seconds(row["seconds"]),
             f"{row['speedup']:.2f}x",
+            *((by,) if grid else ()),
             quantities.joules(row["energy_j"]),
             quantities.size(row["dram_bytes"]),
             quantities.percent(row["utilisation"], 1),
             *((quantities.size(row["weight_bytes"]), row["published"]) if facts else ()),
         )
-        for row in found
+        for row, by in zip(found, comparison.by_method(found), strict=True)
     ]
-    names = ("accelerator", "method", ">time", ">speedup", ">energy", ">off-chip", ">utilisation")
+    speeds = (">speedup", ">by method") if grid else (">speedup",)
+    names = ("accelerator", "method", ">time", *speeds, ">energy", ">off-chip", ">utilisation")
     return _grid(*names, *((">weights", "published") if facts else ()), rows=rows)
 
 

@@ -31,7 +31,9 @@ class RunOption:
     """One option: its name with dashes, what it means, and one word per value that it takes.
 
     With `field` it sets that config field: to its value, or to `flag_value` if it takes none. With
-    `base` it is where the config comes from. With `narrows` it picks a part of a workload.
+    `base` it is where the config comes from. `shared` names the options of every run that it may be
+    combined with (batch, tokens, inference); they are handed on as texts. With
+    `narrows` it picks a part of a workload.
     """
 
     name: str
@@ -41,6 +43,7 @@ class RunOption:
     flag_value: str = "true"
     base: bool = False
     narrows: bool = False
+    shared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

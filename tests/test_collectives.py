@@ -80,6 +80,18 @@ def test_a_pipeline_lies_between_the_longer_stage_and_the_sum(a: float, b: float
     assert collectives.overlapped(a, b, n) == pytest.approx(done, abs=1e-9)
 
 
+@given(st.lists(st.floats(0, 9), min_size=1, max_size=4), st.integers(1, 50))
+def test_a_pipeline_of_many_stages_is_its_replay(stages: list[float], pieces: int) -> None:
+    """A piece enters a stage when it has left the one before and the piece ahead has left this."""
+    free = [0.0] * len(stages)
+    for _ in range(pieces):
+        ready = 0.0
+        for place, seconds in enumerate(stages):
+            ready = free[place] = max(ready, free[place]) + seconds / pieces
+    ours = collectives.pipelined_seconds(stages, pieces)
+    assert ours == pytest.approx(free[-1], abs=1e-9)
+
+
 def test_one_device_needs_no_collective() -> None:
     alone = Cluster(nodes=1, devices=1, inside=LINK, between=LINK)
     assert collectives.hierarchical_all_to_all_seconds(alone, 1e9) == 0

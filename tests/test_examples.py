@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
+import pytest
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -60,3 +63,34 @@ def test_a_cluster_run_is_kept_and_resumed(tmp_path) -> None:
     assert first.startswith("32 points\n")
     assert (tmp_path / "cluster.sqlite").exists()
     assert output_of("sweep_cluster.py", "--small", folder=tmp_path) == first
+
+
+def test_masks_of_every_epoch_are_simulated_beside_the_accuracy(tmp_path) -> None:
+    """2:8 leaves a quarter of the multiplications of the inner layers, but for ReLU's zeros."""
+    pytest.importorskip("torch")
+    output_of("train_digits.py", "--epochs", "1", "--seeds", "1", "--out", str(tmp_path))
+    table = pd.read_csv(tmp_path / "digits.csv")
+    assert len(table) == 3
+    recorded = pd.read_csv(EXAMPLES.parent / "sim_results" / "training" / "digits.csv")
+    assert list(recorded.columns) == list(table.columns)
+    assert set(recorded.groupby(["method", "seed"]).size()) == {30}
+    for each in (table, recorded):
+        mean = each.groupby("method")[["multiplies", "seconds_on_sat"]].mean()
+        kept = mean.multiplies / mean.multiplies["dense"]
+        assert kept["bdwp:2:8"] == pytest.approx(0.25, abs=0.05)
+        assert kept["sr-ste:2:8"] == pytest.approx(0.25, abs=0.05)
+        order = mean.seconds_on_sat.sort_values().index.tolist()
+        assert order == ["bdwp:2:8", "sr-ste:2:8", "dense"]
+
+
+def test_models_of_packages_are_compared() -> None:
+    out = output_of("compare_models.py")
+    assert "resnet50-onnx: convolutional" in out
+    assert out.count("bdwp:2:8") >= 2
+
+
+def test_the_page_on_which_accelerator_wins_shows_what_the_models_say() -> None:
+    """If not: python examples/which_accelerator.py docs/which_accelerator.md."""
+    page = (EXAMPLES.parent / "docs" / "which_accelerator.md").read_text("utf-8")
+    tables = page.partition("<!-- tables: begin -->\n")[2].partition("<!-- tables: end -->")[0]
+    assert output_of("which_accelerator.py").strip() == tables.strip()

@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import accumulate, pairwise, product
+from math import gcd
 from typing import Literal, NamedTuple
 
 from workloads.errors import InputError
@@ -45,6 +46,8 @@ from workloads.operations import Conv2d, MatMul, Operand, Pass
 Position = Literal["first", "inner", "last"]
 
 WEIGHT_GRADIENT_DTYPE = "fp32"
+MOST_PHASES = 1 << 16
+"""Products of the BP of one convolution, as many as it has strides in rows times columns."""
 
 
 class Phase(NamedTuple):
@@ -69,6 +72,11 @@ def backward_phases(conv: Conv2d) -> tuple[Phase, ...]:
     [((4, 4), (2, 2)), ((4, 4), (2, 1)), ((4, 4), (1, 2)), ((4, 4), (1, 1))]
     """
     rows, cols = (_axis_phases(conv, axis) for axis in (0, 1))
+    if len(rows) * len(cols) > MOST_PHASES:
+        raise InputError(
+            f"a convolution of stride {conv.stride} and kernel {conv.kernel} has "
+            f"{len(rows) * len(cols)} products in BP; at most {MOST_PHASES} are lowered"
+        )
     return tuple(
         Phase(residue=(rh, rw), positions=(ph, pw), taps=(th, tw))
         for (rh, ph, th), (rw, pw, tw) in product(rows, cols)
@@ -77,13 +85,31 @@ def backward_phases(conv: Conv2d) -> tuple[Phase, ...]:
 
 def _axis_phases(conv: Conv2d, axis: int) -> list[tuple[int, int, int]]:
     """Residue, positions and taps of the phases along one axis that have both."""
-    stride, dilation = conv.stride[axis], conv.dilation[axis]
-    positions, taps = [0] * stride, [0] * stride
-    for ih in range(conv.in_hw[axis]):
-        positions[(ih + conv.padding[axis]) % stride] += 1
-    for kh in range(conv.kernel[axis]):
-        taps[kh * dilation % stride] += 1
-    return [(r, positions[r], taps[r]) for r in range(stride) if positions[r] and taps[r]]
+    stride, padding = conv.stride[axis], conv.padding[axis]
+    step = conv.dilation[axis] % stride
+    period = stride // gcd(stride, step)
+    taps = _shared_out(conv.kernel[axis], period)
+    phases = ((tap * step % stride, count) for tap, count in enumerate(taps))
+    counted = ((r, _from(r - padding, stride, conv.in_hw[axis]), count) for r, count in phases)
+    return sorted(phase for phase in counted if phase[1])
+
+
+def _shared_out(count: int, parts: int) -> list[int]:
+    """Deal out `count` to at most `parts` in turn.
+
+    >>> _shared_out(7, 3), _shared_out(2, 1000)
+    ([3, 2, 2], [1, 1])
+    """
+    return [-(-(count - part) // parts) for part in range(min(count, parts))]
+
+
+def _from(first: int, step: int, end: int) -> int:
+    """Count first, first + step, ... that lie in [0, end).
+
+    >>> _from(1, 2, 6), _from(-1, 2, 6), _from(5, 8, 4)
+    (3, 3, 0)
+    """
+    return max(0, -(-(end - first % step) // step))
 
 
 def lower_conv(

@@ -25,7 +25,8 @@ def compare(
         str | None, typer.Option(help="The same, comma-separated; all for every one.")
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Comma-separated, the first is the baseline.")
+        str | None,
+        typer.Option(help="Comma-separated, the first is the baseline; N:M is 2:8 if left out."),
     ] = None,
     network: options.Network = None,
     batch: options.Batch = None,
@@ -70,7 +71,7 @@ def compare(
         model=model,
         weights_only=weights_only,
     )
-    chosen = [] if methods is None else methods.split(",")
+    chosen = [] if methods is None else [_completed(text) for text in methods.split(",")]
     if steps is not None and not chosen:
         raise InputError("--steps integrates methods over a run; name some with --methods")
     workload = inputs.read_comparable(source, chosen)
@@ -91,6 +92,17 @@ def compare(
         output.write_frame(pd.DataFrame(rows), csv=csv, parquet=parquet)
     fastest = min(reports, key=lambda report: report.seconds)
     output.write_pictures(reports, fastest, plot=plot, report_dir=report_dir)
+
+
+def _completed(text: str) -> str:
+    """Give an N:M method without its N:M the 2:8 of SAT, and say so."""
+    from simulator.cli import output
+    from workloads.methods import names
+
+    if text == "dense" or text not in names():
+        return text
+    output.say(f"note: {text} is taken as {text}:2:8; write {text}:N:M for another")
+    return f"{text}:2:8"
 
 
 def _add_runs(
@@ -139,12 +151,13 @@ Columns = dict[str, list[str]]
 
 def _columns(rows: Sequence[dict[str, Any]]) -> tuple[Columns, Columns, Columns]:
     """Return the texts of the names, of the totals and of the times by pass."""
-    from simulator import breakdown, quantities
+    from simulator import breakdown, comparison, quantities
 
     names = {name: [str(row[name]) for row in rows] for name in ("accelerator", "method")}
     totals = {
         ">time": [quantities.seconds(row["seconds"]) for row in rows],
         ">speedup": [f"{row['speedup']:.2f}x" for row in rows],
+        **({">by method": comparison.by_method(rows)} if comparison.is_grid(rows) else {}),
         ">energy": [quantities.joules(row["energy_j"]) for row in rows],
         ">off-chip": [quantities.size(row["dram_bytes"]) for row in rows],
         ">utilisation": [quantities.percent(row["utilisation"], 1) for row in rows],
@@ -184,7 +197,8 @@ def _method_columns(rows: Sequence[dict[str, Any]]) -> Columns:
 
 def _between(totals: Columns, passes: Columns) -> Columns:
     """Put the times by pass after the time and the speedup."""
-    first = dict(list(totals.items())[:2])
+    speeds = (">time", ">speedup", ">by method")
+    first = {name: column for name, column in totals.items() if name in speeds}
     return {**first, **passes, **totals}
 
 

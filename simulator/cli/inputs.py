@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Source:
         if len(self.given) != 1:
             raise InputError(
                 "name one workload: --network NAME, --trace FILE, --gemm M,K,N, --topology "
-                f"FILE.csv or --model FILE, not {' and '.join(self.given) or 'none'}"
+                f"FILE.csv or --model FILE|NAME, not {' and '.join(self.given) or 'none'}"
             )
         self._check_use(self.given[0])
         workload = self._read()
@@ -87,16 +87,11 @@ class Source:
                 f"--pattern applies to --gemm only; with {given} use --method, such as bdwp:2:8"
             )
 
-    def _model(self, source: str) -> Workload:
-        """Read a model file; `module:function` or `file.py:function` is captured with PyTorch."""
-        if ":" in source and not Path(source).exists():
-            from workloads.capture import capture_target
+    def _model(self, text: str) -> Workload:
+        from workloads.models import find_model
 
-            return capture_target(source).workload
-        from workloads.importers import read_model
-
-        return read_model(
-            source,
+        return find_model(
+            text,
             batch=self.batch,
             tokens=self.tokens,
             inference=self.inference,
@@ -138,9 +133,16 @@ def read_job(
     extra: Sequence[str],
     known: Sequence[str],
 ) -> Job:
-    """Read everything that `run` needs; `extra` are arguments for the accelerator's own options."""
+    """Read everything that `run` needs; `extra` are arguments for the accelerator's own options.
+
+    Where an accelerator's own --model sets a field (a decoder's name), it is that option beside a
+    workload of the accelerator's own, such as --requests, and the shared one otherwise.
+    """
     model: Any = find(accelerator)
-    own = run_options.parse(run_options.chosen_options(model), extra, known=known)
+    offered = run_options.chosen_options(model)
+    if source.model is not None and _reads_model_itself(source.model, offered, extra):
+        extra, source = ["--model", source.model, *extra], replace(source, model=None)
+    own = run_options.parse(offered, extra, known=known)
     values = parse_settings(settings)
     twice = sorted(own.settings.keys() & values.keys())
     if twice:
@@ -158,10 +160,11 @@ def read_job(
             f"--{next(iter(own.workload))} is a whole workload"
         )
     if own.workload:
-        _refuse_clash(next(iter(own.workload)), source, method)
-        return replace(job, workload=model.workload_from_options(own.workload))
+        handed_on = _shared(own.workload, offered, source)
+        _refuse_clash(next(iter(own.workload)), source, method, handed_on)
+        return replace(job, workload=model.workload_from_options(own.workload | handed_on))
     if not source.given and hasattr(model, "workload_from_options"):
-        raise InputError(_name_one(run_options.chosen_options(model)))
+        raise InputError(_name_one(offered))
     plain = model.narrow(source.read(), own.part) if own.part else source.read()
     if method is not None and source.gemm is not None:
         raise InputError("--method applies to whole workloads; with --gemm use --pattern")
@@ -170,17 +173,41 @@ def read_job(
     return replace(job, workload=workload, dense=_dense(source, plain) if sparse else None)
 
 
-def _refuse_clash(own: str, source: Source, method: str | None) -> None:
+def _reads_model_itself(
+    name: str, options: Sequence[run_options.RunOption], extra: Sequence[str]
+) -> bool:
+    """Whether --model is the accelerator's own option here, not the shared one."""
+    own = [option for option in options if option.name == "--model"]
+    if not own or not own[0].field:
+        return bool(own)
+    from workloads.llm import DECODERS
+
+    workloads = {option.name for option in options if not (option.field or option.base)}
+    return name in DECODERS or not workloads.isdisjoint(extra)
+
+
+def _shared(
+    own: Iterable[str], offered: Sequence[run_options.RunOption], source: Source
+) -> dict[str, tuple[str, ...]]:
+    """Return the given options of every run that an accelerator's own ones combine with."""
+    names = {name for o in offered if o.name.lstrip("-") in own for name in o.shared}
+    values = {name: getattr(source, name) for name in sorted(names)}
+    return {name: (str(value),) for name, value in values.items() if value not in (None, False)}
+
+
+def _refuse_clash(own: str, source: Source, method: str | None, handed_on: Iterable[str]) -> None:
     """Refuse shared workload options beside one that the accelerator brings along."""
     shared = {**{f.name: getattr(source, f.name) for f in fields(source)}, "method": method}
-    clash = [name for name, value in shared.items() if value not in (None, False)]
+    given = [name for name, value in shared.items() if value not in (None, False)]
+    clash = [name for name in given if name not in handed_on]
     if clash:
         raise InputError(f"--{clash[0]} cannot be combined with --{own}; give one")
 
 
 def _name_one(options: Sequence[run_options.RunOption]) -> str:
     own = [" ".join((o.name, *o.values)) for o in options if not (o.field or o.base or o.narrows)]
-    return f"name a workload: {', '.join(own)}, or one of --network, --trace, --gemm, --topology"
+    shared = "--network, --trace, --gemm, --topology, --model"
+    return f"name a workload: {', '.join(own)}, or one of {shared}"
 
 
 def read_configs(accelerators: Sequence[str], settings: Sequence[str]) -> dict[str, Any]:
@@ -219,22 +246,26 @@ def read_accelerators(
     wanted = tuple(names) if names else tuple(str(listed).split(","))
     if wanted != ("all",):
         return wanted
-    able = [name for name in accelerator_names() if _takes(name, workload)]
-    return tuple(able)
+    left_out = {name: _why_not(name, workload) for name in accelerator_names()}
+    for reason in dict.fromkeys(reason for reason in left_out.values() if reason):
+        same = [name for name, why in left_out.items() if why == reason]
+        output.say(f"note: all leaves out {', '.join(same)}: {reason}")
+    return tuple(name for name, reason in left_out.items() if not reason)
 
 
-def _takes(name: str, workload: Workload) -> bool:
-    """Say whether an accelerator schedules workloads like this one, by shapes and patterns."""
+def _why_not(name: str, workload: Workload) -> str:
+    """Say why an accelerator is no part of `all` for this workload; nothing if it is."""
     model: Any = find(name)
     own = getattr(model, "example", None)
-    if getattr(model, "STEPS_NON_ZEROS", False) or (own and not isinstance(own(), Workload)):
-        return False
+    if own and not isinstance(own(), Workload):
+        return f"it has workloads of its own; sparsight run {name}"
+    if getattr(model, "STEPS_NON_ZEROS", False):
+        return "they step through every non-zero of a product; name one to wait for it"
     try:
         model.schedule(model.Config(), workload)
     except InputError as error:
-        output.say(f"note: all leaves out {name}: {error}")
-        return False
-    return True
+        return str(error)
+    return ""
 
 
 def read_comparable(source: Source, methods: Sequence[str]) -> Workload:

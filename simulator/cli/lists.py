@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli import options
 from simulator.cli.options import Json
 from workloads.errors import InputError
 
@@ -48,9 +50,18 @@ def networks(as_json: Json = False) -> None:
 
 def methods(
     name: Annotated[str | None, typer.Argument(help="Show this one: a word or a preset.")] = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="How each published number is checked, or why not.")
+    ] = False,
+    csv: options.Csv = None,
     as_json: Json = False,
 ) -> None:
     """List the sparsity methods that --method knows: N:M methods, words, published presets."""
+    if coverage:
+        _show_coverage(name, csv, as_json)
+        return
+    if csv is not None:
+        raise InputError("--csv writes the table of --coverage; give both")
     from workloads import methods
     from workloads.methods import parse_method
     from workloads.methods.presets import presets
@@ -71,6 +82,23 @@ def methods(
     columns = ("method", "written", "published", "unchecked")
     rows = [{name: row[name] for name in columns} for row in published]
     show("Presets: published methods; sparsight reproduce methods checks them", rows, as_json)
+
+
+def _show_coverage(name: str | None, csv: Path | None, as_json: bool) -> None:
+    """Show what is published of each method and system beside how it is checked."""
+    from simulator.cli import output
+    from simulator.experiments.methods import coverage
+
+    rows = [row for row in coverage() if name in (None, row["name"])]
+    if not rows:
+        raise InputError(f"no published method or system is called {name!r}; leave it out for all")
+    output.check_targets(csv=csv)
+    shown = [{key: text for key, text in row.items() if key != "title"} for row in rows]
+    show("Published methods and systems", rows if as_json else shown, as_json)
+    if csv is not None:
+        import pandas as pd
+
+        output.write_frame(pd.DataFrame(rows), csv=csv, parquet=None)
 
 
 def models(as_json: Json = False) -> None:

@@ -24,7 +24,8 @@ Method = Annotated[str | None, typer.Option(help="Sparsity method such as bdwp:2
 Model = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE|NAME", help="Model file, or one that a package carries: sparsight models."
+        metavar="FILE|NAME",
+        help="Model file, name (sparsight models, networks) or MODULE:FUNCTION to capture.",
     ),
 ]
 WeightsOnly = Annotated[

@@ -26,6 +26,8 @@ def run(
     trace: options.Trace = None,
     gemm: options.Gemm = None,
     topology: options.Topology = None,
+    model: options.Model = None,
+    weights_only: options.WeightsOnly = False,
     method: options.Method = None,
     pattern: options.Pattern = None,
     settings: options.Settings = None,
@@ -55,6 +57,8 @@ def run(
         gemm=gemm,
         pattern=pattern,
         topology=topology,
+        model=model,
+        weights_only=weights_only,
     )
     job = inputs.read_job(
         accelerator,

@@ -10,18 +10,18 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from simulator import breakdown, quantities
+from simulator import breakdown, comparison, quantities
 from simulator.cli import details
 from simulator.report import Report
 
 
-def console() -> Console:
-    """Return the console on standard output; wide enough for the tables if it is no terminal.
+def console(wide: int = 120) -> Console:
+    """Return the console on standard output, `wide` columns if it is no terminal.
 
     A terminal of fewer than 80 columns wraps lines: narrower tables would lose their names.
     """
     probe = Console()
-    return Console(width=max(probe.width, 80 if probe.is_terminal else 120))
+    return Console(width=max(probe.width, 80 if probe.is_terminal else wide))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
@@ -72,7 +72,7 @@ def show_report(report: Report, dense: Report | None, *, layers: int) -> None:
 def show_notes(reports: Sequence[Report]) -> None:
     """Print the notes of the reports, each sentence once."""
     out = console()
-    for note in dict.fromkeys(note for report in reports for note in report.notes):
+    for note in comparison.notes(reports):
         out.print(f"note: {note}", style="yellow", highlight=False, markup=False)
 
 

@@ -19,6 +19,8 @@ iso                dense over kept multiply-accumulates of the feed-forward laye
 layer-share        kept over dense multiply-accumulates of an inner layer over a run
 square             kept over dense multiply-accumulates of a square layer of `network` features
 weighted           what the abstract's shares of two parts amount to together
+pipeline           time one after the other over that of as many overlapped resources as `against`
+cost               training MACs of a dense decoder (`against`: depth x width) over those of preset
 =================  =============================================================================
 
 Where `relation` is >=, the published number is a measured speed-up, and ours the ideal one that no
@@ -27,14 +29,16 @@ implementation can exceed.
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
 from simulator import published
+from simulator.collectives import pipelined_seconds
 from workloads import networks
-from workloads.methods import parse_method
+from workloads.methods import parse_method, presets
 from workloads.methods.accounting import (
     bit_operations,
     kept_weights,
@@ -46,10 +50,41 @@ from workloads.operations import DTYPE_BITS, MatMul, Operand, Pass, Workload, ge
 
 Inputs = dict[str, str]
 
+_PAPER = "methods/"
+
 
 def checkable() -> dict[str, float]:
     """Return ours for every number of a published method that a workload can be held against."""
     return _computed("methods/checkable")
+
+
+def systems() -> dict[str, float]:
+    """Return ours for published numbers of training systems and of benchmarks."""
+    return _computed("methods/systems")
+
+
+def coverage() -> list[dict[str, str]]:
+    """Return every published method and system with its number, and how it is checked or why not.
+
+    `checks` names the rows of `sparsight reproduce methods` that hold it, or further exhibits.
+    """
+    rows = [row for exhibit in ("checkable", "systems") for row in published.read(_PAPER + exhibit)]
+    table = published.FOLDER / "methods" / "systems.csv"
+    known = [
+        *csv.DictReader(table.read_text("utf-8").splitlines()),
+        *(preset._asdict() for preset in presets.presets().values()),
+    ]
+    return [
+        {
+            "name": each["name"],
+            "title": each["title"],
+            "published": each["published"],
+            "checks": each.get("checks")
+            or "; ".join(r.quantity for r in rows if r.quantity.partition(":")[0] == each["name"]),
+            "unchecked": each["unchecked"],
+        }
+        for each in known
+    ]
 
 
 def derived() -> dict[str, float]:
@@ -192,6 +227,25 @@ def _weighted(inputs: Inputs) -> float:
     return (0.475 * text_encoder + 0.35 * unet) / (text_encoder + unet)
 
 
+def _pipeline(inputs: Inputs) -> float:
+    """Equally long stages in a million pieces, over the same one after the other."""
+    stages = [1.0] * int(inputs["against"])
+    return sum(stages) / pipelined_seconds(stages, 10**6)
+
+
+def _cost(inputs: Inputs) -> float:
+    depth, width = map(int, inputs["against"].split("x"))
+    tokens, step = int(inputs["tokens"]), _workload(inputs)
+    dense = 3 * tokens * decoder_macs(depth, width, tokens)
+    return dense / parse_method(inputs["preset"])(step).kept_macs
+
+
+def decoder_macs(depth: int, width: int, tokens: int) -> int:
+    """Return the multiply-accumulates of one token in a GPT: blocks, whole attention, logits."""
+    vocabulary = 50257
+    return depth * (12 * width**2 + 2 * tokens * width) + vocabulary * width
+
+
 _MEASURES: dict[str, Callable[[Inputs], float]] = {
     "training": _training,
     "forward": _forward_ratio,
@@ -209,4 +263,6 @@ _MEASURES: dict[str, Callable[[Inputs], float]] = {
     "layer-share": lambda inputs: 1 / _layer(inputs),
     "square": _square,
     "weighted": _weighted,
+    "pipeline": _pipeline,
+    "cost": _cost,
 }

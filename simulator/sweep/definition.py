@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from simulator import run_options
@@ -21,9 +21,10 @@ from simulator.sweep.space import (
     read_quantities,
     read_space,
 )
-from workloads import networks
+from workloads import models, networks
 from workloads.errors import InputError
 from workloads.methods import parse_method
+from workloads.operations import Workload
 
 VERSION = 1
 METRICS = ("cycles", "compute_cycles", "seconds", "energy_j", "dram_bytes", "utilisation")
@@ -74,7 +75,8 @@ class Search:
 class Case:
     """One workload that every design runs, before its method is applied.
 
-    With the mode `options`, `network` holds the accelerator's own options, and `batch` is 0.
+    `network` is a network or any other model that `workloads.models` finds; for one that fixes its
+    batch, `batch` is 0. With the mode `options`, it holds the accelerator's own options.
     """
 
     network: str
@@ -86,7 +88,8 @@ class Case:
 class Definition:
     """A whole study, checked. `space` holds common fields and, by name of an accelerator, its own.
 
-    Every design (accelerator, method and fields) runs every network at every batch. Accelerators
+    Every design (accelerator, method and fields) runs every network at every batch; networks may be
+    model files and names of models, with batches = [0] for those that fix theirs. Accelerators
     with workloads of their own run `options` instead, texts as on the command line. `designs` is a
     table of designs instead of a space: columns of equal length, one a field, and "method".
     """
@@ -157,8 +160,8 @@ class Definition:
                 )
 
     def _check_expressions(self) -> None:
-        known = [*self._field_names, *METHOD_NAMES, *METRICS]
-        for name, quantity in self._quantities.items():
+        known = [*self._field_names, *METHOD_NAMES, *METRICS, *self._offered]
+        for name, quantity in read_quantities(self.quantities, "quantities").items():
             if name in (*known, *RESERVED):
                 raise InputError(
                     f"quantities.{name} is already the name of a column; choose another"
@@ -167,12 +170,8 @@ class Definition:
             known.append(name)
         for place, constraint in enumerate(self._constraints):
             check_names(constraint, known, f"constraints[{place}]")
-        for place, objective in enumerate(self.objectives):
-            check_names(
-                parse(objective.removeprefix("-"), f"objectives[{place}]"),
-                [*METRICS, *self._quantities],
-                f"objectives[{place}]",
-            )
+        for place, objective in enumerate(self._objectives):
+            check_names(objective, [*METRICS, *self._quantities], f"objectives[{place}]")
 
     @property
     def _field_names(self) -> list[str]:
@@ -181,13 +180,44 @@ class Definition:
         return [name for name in first if all(name in other for other in others)]
 
     @cached_property
+    def quantity_texts(self) -> dict[str, str]:
+        """The text of every quantity: those of the models that are used, then the study's own."""
+        return {**self._offered, **self.quantities}
+
+    @cached_property
+    def _offered(self) -> dict[str, str]:
+        """Quantities of the models that the study uses by name; the text is the first model's."""
+        own = read_quantities(self.quantities, "quantities").values()
+        expressions = [*own, *self._constraints, *self._objectives]
+        used = frozenset().union(*(each.names for each in expressions))
+        offers = [offered_quantities(name) for name in self.accelerators]
+        return {
+            name: text
+            for name, text in offers[0].items()
+            if name in used and name not in self.quantities and all(name in o for o in offers)
+        }
+
+    @cached_property
     def _quantities(self) -> dict[str, Expression]:
-        return read_quantities(self.quantities, "quantities")
+        return read_quantities(self.quantity_texts, "quantities")
+
+    def _design_quantities_of(self, accelerator: str) -> dict[str, Expression]:
+        """Return the design quantities with what this accelerator's model offers."""
+        offered = offered_quantities(accelerator)
+        own = {name: offered[name] for name in self._offered}
+        return {**self.design_quantities, **read_quantities(own, "quantities")}
 
     @cached_property
     def _constraints(self) -> tuple[Expression, ...]:
         pairs = enumerate(self.constraints)
         return tuple(parse(text, f"constraints[{place}]") for place, text in pairs)
+
+    @cached_property
+    def _objectives(self) -> tuple[Expression, ...]:
+        return tuple(
+            parse(text.removeprefix("-"), f"objectives[{place}]")
+            for place, text in enumerate(self.objectives)
+        )
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
@@ -226,7 +256,9 @@ class Definition:
         """The design space of every accelerator, in order."""
         early = [each for each in self._constraints if each not in self.result_constraints]
         return tuple(
-            read_space(name, self._forms(name), self.methods, self.design_quantities, early)
+            read_space(
+                name, self._forms(name), self.methods, self._design_quantities_of(name), early
+            )
             for name in self.accelerators
         )
 
@@ -265,12 +297,28 @@ class Definition:
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
+def offered_quantities(accelerator: str) -> Mapping[str, str]:
+    """Return the quantities that a model offers: expressions in its config fields."""
+    offered: Mapping[str, str] = getattr(find(accelerator), "QUANTITIES", {})
+    return offered
+
+
 def check_case(case: Case, accelerator: str) -> None:
     """Raise `InputError` if a workload is unknown, or not one of the accelerator's."""
     if case.mode == OPTIONS:
         own_options(case, accelerator)
     else:
-        networks.find(case.network, batch=case.batch)
+        case_workload(case)
+
+
+@lru_cache(maxsize=32)
+def case_workload(case: Case) -> Workload:
+    """Return the dense workload of a case; the same case is read once."""
+    name, inference = case.network, case.mode == "inference"
+    if name not in networks.names() and (name in models.names() or not models.is_name(name)):
+        return models.find_model(name, batch=case.batch or None, inference=inference)
+    network = networks.find(name, batch=case.batch)
+    return network.inference() if inference else network.training_step()
 
 
 def own_options(case: Case, accelerator: str) -> Mapping[str, tuple[str, ...]]:

@@ -21,9 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.accelerators import find
-from simulator.sweep.definition import METRICS, OPTIONS, WHOLE_METRICS, Case, own_options
+from simulator.sweep.definition import (
+    METRICS,
+    OPTIONS,
+    WHOLE_METRICS,
+    Case,
+    case_workload,
+    own_options,
+)
 from simulator.sweep.version import workload_hash
-from workloads import networks
 from workloads.methods import parse_method
 from workloads.operations import Workload
 
@@ -67,9 +73,7 @@ def workload(accelerator: str, case: Case, method: str) -> Workload:
 
 @lru_cache(maxsize=128)
 def _network_workload(case: Case, method: str) -> Workload:
-    network = networks.find(case.network, batch=case.batch)
-    plain = network.training_step() if case.mode == "training" else network.inference()
-    return parse_method(method)(plain)
+    return parse_method(method)(case_workload(case))
 
 
 def block_size(accelerator: str) -> int:
@@ -99,7 +103,7 @@ def evaluate(task: Task) -> Results:
 
 def forget_workloads() -> None:
     """Build workloads anew from now on: the files that they come from may have changed."""
-    for cached in (workload, _network_workload, _hash):
+    for cached in (workload, _network_workload, _hash, case_workload):
         cached.cache_clear()
 
 

@@ -12,6 +12,7 @@ import pytest
 import simulator
 from simulator import published
 from simulator.accelerators import names
+from simulator.agreement import BEGIN, END
 from simulator.configuration import describe
 from simulator.glossary import GLOSSARY
 from workloads import gemm, methods, networks
@@ -107,6 +108,7 @@ def test_every_key_of_every_output_is_explained(sparsight) -> None:
     outputs = [
         ("networks",),
         ("methods",),
+        ("methods", "fsmoe", "--coverage"),
         ("accelerators",),
         ("accelerators", "systolic"),
         ("explain",),
@@ -166,6 +168,19 @@ def test_reproduce_writes_rows_and_exits_with_0_without_a_miss(sparsight, tmp_pa
     assert len(result.json["rows"]) == len(published.read("peers/systolic"))
     meta = json.loads((tmp_path / "peers" / "systolic.meta.json").read_text())
     assert meta["function"] == "simulator.experiments.peers.systolic"
+
+
+def test_reproduce_writes_the_table_of_models_between_the_markers(
+    sparsight, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    result = sparsight("reproduce", "sat/facts", "--out", tmp_path, "--summary", page)
+    assert result.code == 0
+    lines = page.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert any("5 of 6" in line for line in lines)
+    assert "sat/facts" in (tmp_path / "agreement.md").read_text()
 
 
 def test_reproduce_exits_with_1_on_a_miss(
@@ -230,15 +245,39 @@ def test_compare_reads_a_model_and_every_accelerator(sparsight, tmp_path: Path) 
         "compare", "--model", trace, "--accelerators", "all", "--steps", "100",
         "--methods", "dense,bdwp:2:8,spdf", "--report", tmp_path, "--json",
     )  # fmt: skip
-    rows = result.json
-    assert [row["method"] for row in rows[:3]] == ["dense", "bdwp:2:8", "spdf"]
-    assert {"sat", "systolic"} <= {row["accelerator"] for row in rows}
+    assert {"bitweight", "gpu", "sat", "systolic"} <= {row["accelerator"] for row in result.json}
+    rows = [row for row in result.json if row["accelerator"] == "sat"]
+    assert [row["method"] for row in rows] == ["dense", "bdwp:2:8", "spdf"]
     assert rows[2]["published"] == "GPT-3 XL at 75 %: 2.5x fewer pre-training FLOPs"
     assert rows[2]["weight_bytes"] < rows[0]["weight_bytes"]
     assert rows[1]["run_seconds"] == pytest.approx(100 * rows[1]["seconds"])
     assert (rows[0]["break_even_step"], rows[1]["break_even_step"]) == (None, 1)
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "GPT-3 XL at 75 %" in page
+
+
+def test_all_says_which_accelerators_it_leaves_out_and_why(sparsight) -> None:
+    err = sparsight("compare", "--accelerators", "all", *SMALL).err
+    assert "smash" in err
+    assert "step through every non-zero of a product" in err
+    assert "all leaves out neupims: it has workloads of its own" in err
+
+
+def test_notes_say_whose_they_are_and_methods_what_they_bring_where(sparsight) -> None:
+    command = ("compare", "sat", "systolic", *SMALL, "--methods", "dense,spdf,bdwp:2:8")
+    out = " ".join(sparsight(*command).out.split())
+    assert "sat only skips N:M groups: unstructured:0.25" in out
+    assert "note: systolic with bdwp:2:8: N:M shortens the reduction" in out
+    rows = sparsight(*command, "--json").json
+    own = [row["method_speedup"] for row in rows]
+    assert own[0] == own[3] == 1.0
+    assert own[5] == rows[3]["seconds"] / rows[5]["seconds"] != rows[5]["speedup"]
+
+
+def test_a_method_without_its_pattern_is_two_of_eight(sparsight) -> None:
+    result = sparsight("compare", "sat", *SMALL, "--methods", "dense,sr-ste,bdwp", "--json")
+    assert [row["method"] for row in result.json] == ["dense", "sr-ste:2:8", "bdwp:2:8"]
+    assert "sr-ste is taken as sr-ste:2:8" in result.err
 
 
 def test_compare_shows_what_methods_report(sparsight) -> None:

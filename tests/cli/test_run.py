@@ -1,5 +1,6 @@
 """`sparsight run`: what it prints, and that it agrees with the Python functions."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 
 import simulator
 from workloads import NM, gemm, methods, networks
-from workloads.trace import write_trace
+from workloads.trace import shipped, write_trace
 
 GEMM = ("run", "systolic", "--gemm", "128,256,96")
 STABLE_KEYS = {
@@ -143,3 +144,18 @@ def test_names_from_a_file_are_no_markup(sparsight, tmp_path: Path) -> None:
     assert result.code == 0
     assert "[/red] [link=x]" in result.out
     assert "[bold]t" in result.out
+
+
+def test_a_model_runs_wherever_a_network_does(sparsight, refused, tmp_path: Path) -> None:
+    """A name or a file; an accelerator with an option --model of its own reads that."""
+    network = sparsight("run", "sat", "--network", "resnet9", "--batch", "2", "--json").json
+    model = sparsight("run", "sat", "--model", "resnet9", "--batch", "2", "--json").json
+    assert model == network
+    path = shutil.copy(shipped()["digits-vit"], tmp_path / "mine.trace")
+    by_file = sparsight("run", "sat", "--model", path, "--method", "bdwp:2:8", "--json").json
+    assert by_file["speedup_over_dense"] > 1
+    message = refused("run", "neupims", "--model", "gpt3-8b", "--requests", "alpaca:4")
+    assert message.startswith("no decoder is called 'gpt3-8b'")
+    assert refused("run", "sat", "--model", "resnet9", "--trace", "digits-vit").startswith(
+        "name one workload"
+    )

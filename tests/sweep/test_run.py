@@ -14,6 +14,7 @@ from simulator.sweep import Study, progress
 from simulator.sweep.version import workload_hash
 from workloads import InputError, networks
 from workloads.methods import parse_method
+from workloads.trace import read_trace, shipped
 
 METRICS = ("cycles", "compute_cycles", "seconds", "energy_j", "dram_bytes", "utilisation")
 
@@ -166,3 +167,18 @@ def test_accelerators_with_workloads_of_their_own_run_their_options(tmp_path) ->
     path.write_text("")
     failed = Study(accelerators=["gamma"], options=[f"--matrix {path}"]).run(workers=1)
     assert failed.error.notna().all()
+
+
+def test_a_study_runs_models_that_fix_their_batch() -> None:
+    trace = shipped()["digits-vit"]
+    space = {"rows": [16], "cols": [16]}
+    for text in ("digits-vit", str(trace)):
+        table = Study(networks=[text], batches=[0], methods=["bdwp:2:8"], space=space).run(
+            workers=1
+        )
+        model = find("sat")
+        config = model.Config(rows=16, cols=16)
+        plan = model.schedule(config, parse_method("bdwp:2:8")(read_trace(trace)))
+        assert table.cycles.tolist() == [model.simulate(config, plan).cycles]
+    with pytest.raises(InputError, match="fixes its batch"):
+        Study(networks=["digits-vit"], space=space)

@@ -289,3 +289,168 @@ def test_names_are_unique() -> None:
     names = [op.name for op in capture_vit(fused=True)]
     assert len(set(names)) == len(names)
     assert all(isinstance(op, MatMul) for op in capture_vit(fused=True).matmuls)
+
+
+# Architectures out of the ordinary
+
+
+def rows_by_layer(module: nn.Module, inputs: Any, *, loss: Any = None) -> Counter[models.Row]:
+    workload = capture_training_step(module, inputs, loss or (lambda out: out.square().sum()))
+    return Counter(rows_of(workload))
+
+
+def test_a_tied_weight_belongs_to_the_layer_that_runs_and_is_updated_once() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.inner = nn.Embedding(20, 8), nn.Linear(8, 8)
+            self.head = nn.Linear(8, 20, bias=False)
+            self.head.weight = self.embed.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.inner(self.embed(x)))
+
+    workload = capture_training_step(Tied(), torch.arange(10), lambda out: out.square().sum())
+    assert Counter(rows_of(workload)) == Counter(
+        models.linear("inner", 10, 8, 8) + models.linear("head", 10, 8, 20)
+    )
+    assert {op.position for op in workload.matmuls if op.layer == "head"} == {"last"}
+    updates = {op.layer: op.elements for op in workload.vector_ops if op.pass_ is Pass.UP}
+    assert updates == {"embed": 160, "inner": 72}
+
+
+def test_an_expert_that_no_token_chose_computes_nothing() -> None:
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.experts = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out, chosen = torch.zeros_like(x), torch.tensor([0, 2, 2, 0, 2])
+            for number, expert in enumerate(self.experts):
+                tokens = (chosen == number).nonzero().squeeze(-1)
+                out = out.index_add(0, tokens, expert(x[tokens]))
+            return out
+
+    found = rows_by_layer(Experts(), torch.randn(5, 8))
+    assert found == Counter(
+        row
+        for expert, tokens in (("experts.0", 2), ("experts.2", 3))
+        for row in models.linear(expert, tokens, 8, 8)
+        if row[0] != "BP"
+    )
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_grouped_product_has_the_rows_that_each_expert_got(device: str) -> None:
+    """Rows 3, 0, 5, 5 of four experts; on the meta device nobody chose, so 13 rows are dealt out.
+
+    The kernel wants bf16 there.
+    """
+
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(16, 16)
+            self.experts = nn.Parameter(torch.randn(4, 32, 16))
+
+        def forward(self, x: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+            return torch._grouped_mm(self.first(x), self.experts.transpose(-2, -1), offs=ends)
+
+    module = Experts().to(device, torch.bfloat16)
+    ends = torch.tensor([3, 3, 8, 13], dtype=torch.int32, device=device)
+    x = torch.randn(13, 16, device=device, dtype=torch.bfloat16)
+    step = capture_training_step(module, (x, ends), lambda out: out.float().square().sum())
+    wanted = {3: 1, 5: 2} if device == "cpu" else {3: 3, 4: 1}
+    assert {row for row in rows_of(step) if row[1] == "experts"} == {
+        row
+        for rows, experts in wanted.items()
+        for row in (
+            ("FF", "experts", experts, rows, 16, 32),
+            ("BP", "experts", experts, rows, 32, 16),
+            ("WU", "experts", experts, 16, rows, 32),
+        )
+    }
+
+
+def test_rotary_positions_as_complex_numbers_are_work_between_products() -> None:
+    class Rotary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.query, self.out = nn.Linear(8, 8), nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+            pairs = torch.view_as_complex(self.query(x).reshape(5, 4, 2))
+            return self.out(torch.view_as_real(pairs * turns).flatten(-2))
+
+    turns = torch.exp(1j * torch.arange(20.0)).reshape(5, 4)
+    workload = capture_training_step(Rotary(), (torch.randn(5, 8), turns), lambda y: y.sum())
+    assert {op.layer for op in workload.matmuls} == {"query", "out"}
+    assert any(op.kind == "mul" for op in workload.vector_ops)
+    assert not [note for note in workload.notes if note.startswith("NOT in this workload")]
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_convolution_over_volumes_is_the_product_of_its_unfolded_input(transposed: bool) -> None:
+    batch, side, groups = 2, 5, 2
+    kind = nn.ConvTranspose3d if transposed else nn.Conv3d
+    module = nn.Sequential(nn.Conv3d(3, 4, 1), kind(4, 6, 3, stride=2, groups=groups))
+    small = batch * (side**3 if transposed else ((side - 3) // 2 + 1) ** 3)
+    ins, outs = (2, 3 * 27) if transposed else (2 * 27, 3)
+    found = rows_by_layer(module, torch.randn(batch, 3, side, side, side))
+    assert {row for row in found if row[1] == "1"} == {
+        ("FF", "1", groups, small, ins, outs),
+        ("BP", "1", groups, small, outs, ins),
+        ("WU", "1", groups, ins, small, outs),
+    }
+
+
+def test_grouped_queries_share_their_keys_and_values() -> None:
+    """Two query heads to a key head: the products have twice the rows and half the copies."""
+
+    class Grouped(nn.Module):
+        def forward(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+            return nn.functional.scaled_dot_product_attention(q, k, k, enable_gqa=True)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.k, self.mix = nn.Linear(16, 16), nn.Linear(16, 8), Grouped()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            heads = [t.view(3, 5, -1, 4).transpose(1, 2) for t in (self.q(x), self.k(x))]
+            return self.mix(*heads)
+
+    step = capture_training_step(Model(), torch.randn(3, 5, 16), lambda out: out.square().sum())
+    rows = [row for row in rows_of(step) if row[1] == "mix" and row[0] == "FF"]
+    assert rows == [("FF", "mix", 3 * 2, 2 * 5, 4, 5), ("FF", "mix", 3 * 2, 2 * 5, 5, 4)]
+
+
+def test_a_compiled_part_keeps_the_names_of_the_plain_one() -> None:
+    plain = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    part = torch.compile(plain, backend="aot_eager")
+    x = torch.randn(3, 8)
+    assert rows_by_layer(nn.Sequential(part, nn.Linear(8, 4)), x) == rows_by_layer(
+        nn.Sequential(plain, nn.Linear(8, 4)), x
+    )
+
+
+def test_pieces_of_a_batch_are_products_of_their_own() -> None:
+    """Gradient accumulation within a step: as many forward products and weight gradients."""
+
+    class Pieces(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([super(Pieces, self).forward(part).sum() for part in x.chunk(3)])
+
+    found = rows_by_layer(Pieces(nn.Linear(8, 8), nn.Linear(8, 4)), torch.randn(6, 8))
+    assert found == Counter(
+        {("FF", "0", 1, 2, 8, 8): 3, ("WU", "0", 1, 8, 2, 8): 3}
+        | dict.fromkeys(models.linear("1", 2, 8, 4), 3)
+    )
+
+
+def test_a_bag_of_rows_is_gathered_and_scattered() -> None:
+    module = nn.Sequential(nn.EmbeddingBag(20, 8, mode="sum"), nn.Linear(8, 4))
+    step = capture_training_step(module, torch.arange(15).view(3, 5), lambda out: out.sum())
+    work = {op.pass_: op.elements for op in step.vector_ops if op.kind == "embedding"}
+    assert work == {Pass.FF: 15 * 8, Pass.WU: 15 * 8}

@@ -26,21 +26,48 @@ _weak_reference: Any = StorageWeakRef
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A parameter or buffer: its qualified name, its type, and whether the step trains it."""
+    """A parameter or buffer: its qualified name, its type, and whether the step trains it.
+
+    `others` are the further names of one that several modules share.
+    """
 
     name: str
     dtype: torch.dtype
     trained: bool
+    others: tuple[str, ...] = ()
 
     @property
     def layer(self) -> str:
-        """The name without the part that says which tensor of the layer it is.
+        """The layer of the first name."""
+        return layer_of(self.name)
 
-        >>> names = ("attn.in_proj_weight", "fc.parametrizations.weight.original", "bias")
-        >>> [Weight(name, torch.float32, True).layer for name in names]
-        ['attn.in_proj', 'fc', 'model']
+    def layer_in(self, running: str) -> str:
+        """Return the running layer if the weight is one of its own, else the layer of its name.
+
+        >>> tied = Weight("embed.weight", torch.float32, True, ("head.weight",))
+        >>> tied.layer_in("head"), tied.layer_in("block.0")
+        ('head', 'embed')
         """
-        return _TENSOR_OF_LAYER.sub("", self.name) or "model"
+        return running if running in map(layer_of, self.others) else self.layer
+
+
+def layer_of(name: str) -> str:
+    """Return the name of a tensor without the part that says which tensor of the layer it is.
+
+    >>> names = ("attn.in_proj_weight", "fc.parametrizations.weight.original", "bias")
+    >>> [layer_of(name) for name in names]
+    ['attn.in_proj', 'fc', 'model']
+    """
+    return plain_name(_TENSOR_OF_LAYER.sub("", name)) or "model"
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a module or tensor without what `torch.compile` puts into it.
+
+    >>> plain_name("block._orig_mod.fc.weight")
+    'block.fc.weight'
+    """
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 def storage_key(tensor: torch.Tensor) -> int:
@@ -54,9 +81,13 @@ class Weights:
     def __init__(self, module: torch.nn.Module) -> None:
         """Know the parameters, buffers and other tensors of `module` by their qualified names."""
         self._static: dict[int, tuple[Any, Weight | None]] = {}
+        shared: dict[int, list[str]] = {}
+        for name, parameter in module.named_parameters(remove_duplicate=False):
+            shared.setdefault(id(parameter), []).append(name)
         for name, tensor in tensors_of(module):
             trained = isinstance(tensor, torch.nn.Parameter) and tensor.requires_grad
-            self._remember(tensor, Weight(name, tensor.dtype, trained))
+            others = tuple(other for other in shared.get(id(tensor), ()) if other != name)
+            self._remember(tensor, Weight(name, tensor.dtype, trained, others))
 
     def _remember(self, tensor: torch.Tensor, weight: Weight | None) -> None:
         storage = tensor.untyped_storage()

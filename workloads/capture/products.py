@@ -13,6 +13,7 @@ import torch
 
 from workloads.capture.call import Call, ForwardProduct, Side
 from workloads.capture.convolutions import convolution, convolution_backward
+from workloads.capture.experts import grouped
 from workloads.capture.identity import Weight, storage_key
 from workloads.capture.values import dtype_name
 from workloads.errors import InputError
@@ -22,17 +23,24 @@ from workloads.operations import MatMul, Operand, Pass
 Tensor = torch.Tensor
 
 
+def is_product(name: str) -> bool:
+    """Say whether an operation multiplies matrices, whether it is known here or not."""
+    return "mm" in name or "convolution" in name or "attention" in name
+
+
 def products_of(call: Call) -> list[MatMul] | None:
     """Return the products of a call; None if it is no matrix product that is known here."""
     if call.name in _MATRICES:
         left, right = call.args[_MATRICES[call.name] :][:2]
         forward = call.pass_ is Pass.FF
         return (_forward if forward else _backward)(call, left, right, call.outs[0])
+    if call.name == "_grouped_mm":
+        return grouped(call)
     if call.name == "convolution":
         return convolution(call)
     if call.name == "convolution_backward":
         return convolution_backward(call)
-    if "scaled_dot_product" in call.name and "attention" in call.name:
+    if "scaled_dot_product" in call.name:
         return (_attention_backward if "backward" in call.name else _attention_forward)(call)
     return None
 
@@ -50,7 +58,7 @@ def _forward(call: Call, left: Tensor, right: Tensor, out: Tensor) -> list[MatMu
     call.remember(weight, (k, n), left, right)
     if weight is None:
         return [_activations(call, ("X", "X", "Y"), left, right, out)]
-    (op,) = lower_linear(weight.layer, rows, k, n, Pass.FF)
+    (op,) = lower_linear(weight.layer_in(call.layer), rows, k, n, Pass.FF)
     return [
         call.describe(_batched(op, left, right, out), Side(left, -1), Side(right, -2), Side(out))
     ]
@@ -69,7 +77,7 @@ def _backward(call: Call, left: Tensor, right: Tensor, out: Tensor) -> list[MatM
         if call.weight_of(right) is None:
             left, right, out = right.mT, left.mT, out.mT
         rows, outs = left.shape[-2:]
-        (op,) = lower_linear(named.layer, rows, right.shape[-1], outs, Pass.BP)
+        (op,) = lower_linear(named.layer_in(call.layer), rows, right.shape[-1], outs, Pass.BP)
         op = _batched(op, left, right, out)
         return [call.describe(op, Side(left, -1), Side(right, -2), Side(out))]
     known = ahead.operands if ahead else ()
@@ -94,7 +102,8 @@ def _weight_gradient(
         flipped = storage_key(right) in ahead.operands and storage_key(left) not in ahead.operands
     if flipped:
         left, right, out = right.mT, left.mT, out.mT
-    (op,) = lower_linear(weight.layer, left.shape[-1], *features, Pass.WU)
+    layer = weight.layer_in(call.layer)
+    (op,) = lower_linear(layer, left.shape[-1], *features, Pass.WU)
     op = _batched(op, left, right, out)
     return call.describe(op, Side(left, -1), Side(right, -2), Side(out, dtype=weight.dtype))
 

@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from workloads.capture.call import Call, Origin
-from workloads.capture.identity import Weights
-from workloads.capture.products import products_of
+from workloads.capture.identity import Weights, plain_name
+from workloads.capture.products import is_product, products_of
 from workloads.capture.values import has_values
 from workloads.capture.vectors import bias_of, is_free, is_uncounted, vectors_of
 from workloads.errors import InputError
@@ -88,6 +88,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if is_uncounted(call.name):
             self.uncounted[call.name] += 1
             return
+        if any(tensor.numel() == 0 for tensor in call.tensors[:3]):
+            return  # an expert that no token chose: its operations run on no rows
         products = products_of(call)
         if products is not None:
             self.operations += [*products, *bias_of(call)]
@@ -113,13 +115,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return origin, Pass.FF, in_backward
 
     def _refuse(self, name: str, tensors: tuple[torch.Tensor, ...]) -> None:
-        """Raise `InputError` for tensors that no operation of this project describes."""
+        """Raise `InputError` for tensors that no operation of this project describes.
+
+        Complex numbers may be turned (rotary positions) but not multiplied as matrices.
+        """
         for tensor in tensors:
             if tensor.layout != torch.strided:
                 what = f"a tensor of layout {tensor.layout}"
             elif tensor.is_quantized:
                 what = f"a quantised tensor of type {tensor.dtype}"
-            elif tensor.is_complex():
+            elif tensor.is_complex() and is_product(name):
                 what = f"complex numbers of type {tensor.dtype}"
             else:
                 continue
@@ -137,9 +142,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Know, as long as the context lasts, which submodule runs."""
         hooks = ExitStack()
         for name, child in module.named_modules():
-            if name:
-                before = child.register_forward_pre_hook(self._enter(name), prepend=True)
-                after = child.register_forward_hook(self._leave(name), always_call=True)
+            if name and not isinstance(child, torch.jit.ScriptModule):
+                before = child.register_forward_pre_hook(
+                    self._enter(plain_name(name)), prepend=True
+                )
+                after = child.register_forward_hook(self._leave(plain_name(name)), always_call=True)
                 hooks.callback(before.remove)
                 hooks.callback(after.remove)
         return hooks

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
-from workloads.capture.identity import Weight, tensors_of
+from workloads.capture.identity import layer_of, tensors_of
 from workloads.capture.recorder import Recorder
 from workloads.capture.step import TrainingStep, arguments, brief
 from workloads.errors import InputError
@@ -171,8 +171,8 @@ def _trained(module: torch.nn.Module, name: str) -> dict[str, int]:
     """Return the layers that got a gradient, in order, with the parameters of each."""
     layers: Counter[str] = Counter()
     for parameter_name, parameter in module.named_parameters():
-        if parameter.grad is not None:
-            layers[Weight(parameter_name, parameter.dtype, True).layer] += parameter.numel()
+        if parameter.grad is not None and parameter.numel():
+            layers[layer_of(parameter_name)] += parameter.numel()
     if not layers:
         raise InputError(f"cannot capture {name}: no parameter got a gradient from the loss")
     return dict(layers)
@@ -186,12 +186,10 @@ def _positioned(
     operations: list[MatMul | VectorOp], trained: dict[str, int]
 ) -> list[MatMul | VectorOp]:
     """Mark the first trained layer, if no gradient goes through it, and the last one."""
-    forward = [
-        op.layer
-        for op in operations
-        if isinstance(op, MatMul) and op.pass_ is Pass.FF and op.layer in trained
-    ]
-    through = {op.layer for op in operations if isinstance(op, MatMul) and op.pass_ is Pass.BP}
+    products = [op for op in operations if isinstance(op, MatMul)]
+    learning = {*trained, *(op.layer for op in products if op.pass_ is Pass.WU)}
+    forward = [op.layer for op in products if op.pass_ is Pass.FF and op.layer in learning]
+    through = {op.layer for op in products if op.pass_ is Pass.BP}
     positions: dict[str, Position] = {}
     if forward:
         positions[forward[-1]] = "last"

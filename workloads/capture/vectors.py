@@ -52,11 +52,13 @@ _POOLS = {
 
 # fmt: off
 _UNCOUNTED = frozenset({
-    "_reshape_copy", "_to_copy", "bernoulli_", "cat", "clone", "constant_pad_nd", "copy_",
-    "fill_", "flip", "gather", "im2col", "index", "index_put", "index_put_", "index_select",
-    "native_dropout", "normal_", "pixel_shuffle", "random_", "repeat", "roll", "scatter",
-    "select_backward", "select_scatter", "slice_backward", "slice_scatter",
-    "split_with_sizes_copy", "stack", "tril", "triu", "unfold_backward", "uniform_", "zero_"
+    "_reshape_copy", "_to_copy", "bernoulli_", "cat", "clone", "constant_pad_nd", "copy_", "fill_",
+    "flip", "gather", "im2col", "index", "index_copy", "index_copy_", "index_fill", "index_fill_",
+    "index_put", "index_put_", "index_select", "native_dropout", "nonzero", "normal_",
+    "pixel_shuffle", "random_", "reflection_pad1d", "reflection_pad2d", "repeat",
+    "replication_pad2d", "roll", "scatter", "select_backward", "select_scatter", "slice_backward",
+    "slice_scatter", "split_with_sizes_copy", "stack", "tril", "triu", "unfold_backward",
+    "uniform_", "zero_",
 })
 # fmt: on
 """Moves, casts and random numbers: the report names them, no network table counts them."""
@@ -92,13 +94,24 @@ def vectors_of(call: Call) -> list[VectorOp] | None:
         return [_pool(call, _POOLS[name.removesuffix("_backward")])]
     if name in ("embedding", "embedding_dense_backward"):
         return [_embedding(call)]
+    if name in ("_embedding_bag", "_embedding_bag_backward"):
+        return [_embedding_bag(call)]
     if name == "sum" and call.pass_ is Pass.BP:
         return _kind(call, "bias", Pass.WU, call.tensors[0])
     if name == "add" and (kind := _addition(call)):
         return _kind(call, kind, call.pass_, call.outs[0])
-    if call.tags & {"pointwise", "reduction"}:
+    if name in ("index_add", "scatter_add"):
+        return _generic(call, name)
+    if call.tags & {"pointwise", "reduction"} or _is_pointwise(name.removesuffix("_backward")):
         return _generic(call, name)
     return None
+
+
+def _is_pointwise(name: str) -> bool:
+    """Say whether an operation, or the one whose gradient this is, goes element by element."""
+    packet = getattr(torch.ops.aten, name.removeprefix("_").removesuffix("_kernel"), None)
+    overloads = () if packet is None else packet.overloads()
+    return any(torch.Tag.pointwise in getattr(packet, each).tags for each in overloads)
 
 
 def bias_of(call: Call) -> list[VectorOp]:
@@ -187,6 +200,24 @@ def _embedding(call: Call) -> VectorOp:
         lane_operations=1,
         read_bytes=_bytes(rows) + scattered + indices,
         write_bytes=_bytes(rows),
+        pass_=call.pass_ if forward else Pass.WU,
+    )
+
+
+def _embedding_bag(call: Call) -> VectorOp:
+    """Gather the rows of each bag and add them up, or add each bag's gradient to its rows."""
+    forward = call.pass_ is Pass.FF
+    first, indices = call.tensors[:2]
+    elements = indices.numel() * first.shape[-1]
+    rows, bags = elements * first.element_size(), _bytes(call.outs[0] if forward else first)
+    return _vector(
+        call,
+        "embedding",
+        "embedding",
+        elements=elements,
+        lane_operations=1,
+        read_bytes=rows + _bytes(indices) + (0 if forward else bags),
+        write_bytes=bags if forward else rows,
         pass_=call.pass_ if forward else Pass.WU,
     )
 

@@ -20,6 +20,7 @@ library is imported when it is needed. Nothing opens a pickle unless `weights_on
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from workloads.errors import InputError
@@ -50,6 +51,8 @@ def read_model(
     path = Path(source)
     if not path.suffix and not path.exists():
         path = packages.locate(str(source))
+        found = read_model(path, batch=batch, tokens=tokens, inference=inference)
+        return replace(found, name=found.name.replace(path.stem, str(source), 1))
     checked_size(path)
     with open(path, "rb") as file:
         head = file.read(8)

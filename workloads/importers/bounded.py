@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from workloads.errors import InputError
@@ -22,6 +24,9 @@ MOST_EXPANSION = 200
 """Largest ratio of unpacked to packed bytes; deflate reaches 1032 on zeros, weights about 1."""
 
 MOST_MEMBERS = 10_000
+
+MOST_LIBRARY_BYTES = 512 << 20
+"""What a library may allocate to infer the shapes of a graph; the largest need some 10 MiB."""
 
 
 def checked_size(path: Path, *, most: int = MOST_FILE_BYTES) -> int:
@@ -77,11 +82,11 @@ def unpack_model(path: Path, suffixes: tuple[str, ...]) -> tuple[str, bytes]:
                 )
             return models[0].filename, _content(path, archive, models[0])
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError) as error:
-        raise InputError(f"archive {path} must be a whole zip file: {error}") from error
+        raise InputError(f"archive {path} must be a whole zip file: {brief(error)}") from error
     except (NotImplementedError, ValueError, UnicodeDecodeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"archive {path} cannot be unpacked: {error}") from error
+        raise InputError(f"archive {path} cannot be unpacked: {brief(error)}") from error
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
@@ -107,6 +112,29 @@ def _content(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> b
             f"{MOST_EXPANSION} times what is packed, but it unpacks to more"
         )
     return content
+
+
+@contextmanager
+def limited_memory(most: int = MOST_LIBRARY_BYTES) -> Iterator[None]:
+    """Let what runs within allocate at most so many bytes more, or get a `MemoryError`.
+
+    For a library that believes the sizes in a file. Without effect on systems other than Linux.
+    """
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = pages * resource.getpagesize() + most
+    within = [limit for limit in before if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min(wanted, *within, wanted), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def brief(error: BaseException) -> str:

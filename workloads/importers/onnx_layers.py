@@ -83,7 +83,7 @@ class Builder:
         kind = node.op_type
         if kind in FREE:
             return ()
-        if kind == "Gather" and node.input[0] in self.values.weights:
+        if kind == "Gather" and node.input[:1] and node.input[0] in self.values.weights:
             return self._embedding(node, name)
         if kind in MOVES:
             self.moves[kind] = self.moves.get(kind, 0) + 1
@@ -145,10 +145,10 @@ class Builder:
         return [Elementwise(name=name, kind=kind, elements=elements, inputs=max(1, len(active)))]
 
     def _embedding(self, node: Any, name: str) -> list[Layer]:
-        table = self.shape(node, 0)
+        table, indices = self.shape(node, 0), self.shape(node, 1)
         if len(table) != 2 or not self.values.is_activation(node.input[1]):
             return []
-        tokens = self.item(prod(self.shape(node, 1)))
+        tokens = self.item(prod(indices))
         return [Embedding(name=name, tokens=tokens, dim=table[1], table_rows=(table[0],))]
 
 
@@ -174,7 +174,18 @@ def attribute(node: Any, name: str, default: Any) -> Any:
 
 
 def _is_list(value: Any) -> bool:
-    return hasattr(value, "__iter__") and all(isinstance(each, int) for each in value)
+    texts = isinstance(value, (bytes, str))
+    return not texts and hasattr(value, "__iter__") and all(isinstance(i, int) for i in value)
+
+
+def _along(node: Any, name: str, axes: int) -> tuple[int, int]:
+    """Return a number for each axis of a convolution, 1 unless the node says otherwise."""
+    values = attribute(node, name, [1] * axes)
+    if len(values) != axes:
+        raise InputError(
+            f"{name} of node {node.name or node.op_type} must be {axes} numbers, not {values}"
+        )
+    return _two(values)
 
 
 def _conv(builder: Builder, node: Any, name: str) -> list[Layer]:
@@ -205,8 +216,7 @@ def _check_conv(builder: Builder, node: Any, name: str, x: Any, w: Any) -> None:
 def _geometry(builder: Builder, node: Any, x: Any, w: Any) -> Conv2d:
     """Return the geometry of one item; a 1-D convolution has one row."""
     size, kernel = _two(x[2:]), _two(w[2:])
-    stride = _two(attribute(node, "strides", [1] * (len(x) - 2)))
-    dilation = _two(attribute(node, "dilations", [1] * (len(x) - 2)))
+    stride, dilation = (_along(node, each, len(x) - 2) for each in ("strides", "dilations"))
     before, after = _pads(node, size, kernel, stride, dilation)
     padding = (min(before[0], after[0]), min(before[1], after[1]))
     extra = [b + a - 2 * p for b, a, p in zip(before, after, padding, strict=True)]

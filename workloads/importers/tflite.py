@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.errors import InputError
-from workloads.importers.bounded import read_bytes
+from workloads.importers.bounded import MOST_EXPANSION, read_bytes
 from workloads.importers.flatbuffer import Table, root
 from workloads.importers.layers import GeneralConv, Window
-from workloads.importers.statistics import sampled_rows, with_weights
+from workloads.importers.statistics import KeptTensor, sampled_rows, with_weights
 from workloads.layers import Layer, Linear, Vector
 from workloads.network import Network
 from workloads.operations import Conv2d, Workload
@@ -97,6 +97,11 @@ class _Graph:
         stored = int(counts.sum())
         if len(columns) < stored or (columns[:stored] >= shape[-1]).any():
             raise InputError(f"tensor {index} of {self.path} has columns beyond {shape[-1]}")
+        if prod(shape) > MOST_EXPANSION * max(stored, 1 << 12):
+            raise InputError(
+                f"tensor {index} of {self.path} holds {stored} values for {shape}; at most "
+                f"{MOST_EXPANSION} times as many are unpacked"
+            )
         dense = np.zeros((rows, shape[-1]), values.dtype)
         dense[np.repeat(np.arange(rows), counts), columns[:stored]] = values[:stored]
         return dense.reshape(shape)
@@ -134,7 +139,9 @@ def read_tflite(
     graph = _Graph(path, graphs[0].tables(0), model.tables(4), producers)
     network, weights, notes = _network(graph, operators, codes, 1 if batch is None else batch)
     workload = network.inference() if inference else network.training_step()
-    return replace(with_weights(workload, weights), notes=(*workload.notes, *notes))
+    sampled = {layer: values[sampled_rows(values.shape)] for layer, values in weights.items()}
+    readers = {layer: KeptTensor(values) for layer, values in weights.items()}
+    return replace(with_weights(workload, sampled, readers), notes=(*workload.notes, *notes))
 
 
 def _code(path: Path, operator: Table, codes: list[int]) -> int:
@@ -159,7 +166,7 @@ def _network(
         if made and made[0].macs:
             found = _oriented(graph, operator, code)
             if found is not None:
-                weights[made[0].name] = found[sampled_rows(found.shape)]
+                weights[made[0].name] = found
     if not any(layer.macs for layer in layers):
         raise InputError(f"{graph.path} must hold a convolution or a product, but holds none")
     last = max(i for i, layer in enumerate(layers) if layer.macs)
@@ -168,12 +175,19 @@ def _network(
     network = Network(
         name=graph.path.stem,
         source=f"TFLite file {graph.path.name}",
-        input="x".join(map(str, graph.shape(int(operators[0].array(1, "<i4")[0]))[1:])),
+        input=_input(graph, operators),
         batch=batch,
         layers=tuple(layers),
     )
     listed = ", ".join(f"{count} of code {code}" for code, count in sorted(others.items()))
     return network, weights, (f"operators not counted: {listed}",) if listed else ()
+
+
+def _input(graph: _Graph, operators: list[Table]) -> str:
+    """Return the sizes of what the first operator reads that reads anything."""
+    read = (operator.array(1, "<i4") for operator in operators)
+    first = next((int(inputs[0]) for inputs in read if len(inputs)), None)
+    return "" if first is None else "x".join(map(str, graph.shape(first)[1:]))
 
 
 def _layers(graph: _Graph, operator: Table, code: int, number: int) -> list[Layer]:
@@ -211,6 +225,12 @@ def _convolution(
     image, kernel = graph.shape(int(inputs[0])), graph.shape(int(inputs[1]))
     if len(image) != 4 or len(kernel) != 4 or len(out) != 4:
         raise InputError(f"{name} of {graph.path} must have 4 axes, not {image} by {kernel}")
+    wanted = out[3] if depthwise else kernel[0]
+    if out[3] != wanted or (kernel[3] != out[3] if depthwise else image[3] % kernel[3]):
+        raise InputError(
+            f"{name} of {graph.path} must have weights for {image[3]} channels in and {out[3]} "
+            f"out, not {kernel}"
+        )
     first = 5 if depthwise else 4
     stride = (options.number(2, "<i", 1), options.number(1, "<i", 1))
     dilation = (options.number(first + 1, "<i", 1), options.number(first, "<i", 1))

@@ -331,7 +331,8 @@ def _notes(config: Config, workload: Workload, table: Columns) -> tuple[str, ...
         if not isinstance(operand.pattern, (Dense, NM))
     }
     if unused:
-        notes.append(f"sat only skips N:M groups: {', '.join(sorted(unused))} runs as dense")
+        some = ", ".join(sorted(unused)[:3]) + (", ..." if len(unused) > 3 else "")
+        notes.append(f"sat only skips N:M groups: {some} runs as dense")
     if table.widest_value_bits > config.value_bits:
         notes.append(
             f"operands of {table.widest_value_bits} bits in the workload are stored and multiplied "

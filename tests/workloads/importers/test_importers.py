@@ -223,13 +223,21 @@ def test_graphs_that_the_library_ships_have_the_published_macs(name: str, macs: 
         assert forward.macs == networks.find("resnet50", batch=1).macs
 
 
+SPEECH = (
+    *([(24, 24)] * 2 + [(24, 48)] + [(48, 48)] * 3 + [(48, 72)] + [(72, 72)] * 3),
+    *([(72, 96)] + [(96, 96)] * 8),
+)
+"""Channels in and out of 19 kernels of three taps, which follow one of 3 x 3 from 1 to 24."""
+
 REAL = {
+    "speech-embedding": 9 * 24 + sum(3 * i * o for i, o in SPEECH),
+    "page-orientation": None,
     "minilm": 10_764_288,
     "smollm2-135m": 106_168_320 + 28_311_552,
     "open-nsfw": None,
     "pose-sparse": None,
 }
-"""Models of packages that a developer may have, with the weights of their products."""
+"""Models of packages, with the weights of their products; the first comes with the test extra."""
 
 
 @pytest.mark.parametrize("name", sorted(set(REAL) & set(packages.installed())))

@@ -127,6 +127,70 @@ def test_a_size_beyond_all_memory_is_refused_before_it_is_allocated(tmp_path: Pa
     assert "at most" in refusal(write_onnx(tmp_path / "m.onnx", model))
 
 
+def test_a_tall_image_takes_no_longer_than_a_small_one(tmp_path: Path) -> None:
+    """A stride of 2 splits its 2^31 rows into two phases by arithmetic, not one by one."""
+    model = small_onnx()
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 2**31
+    step = read_model(write_onnx(tmp_path / "m.onnx", model))
+    first = next(op for op in step.matmuls if op.name == "conv1.FF")
+    assert first.m == 2**30 * 4
+
+
+def test_sizes_that_a_library_believes_cost_bounded_memory(tmp_path: Path) -> None:
+    """An index list that states 2^40 entries and holds one, as the end of a slice."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Slice", ["x", "start", "end"], ["s"], name="slice"),
+        helper.make_node("MatMul", ["s", "w"], ["y"], name="product"),
+    ]
+    weights = {"w": np.ones((4, 4), np.float32), "start": np.zeros(1, int), "end": np.ones(1, int)}
+    model = onnx_model(nodes, {"x": [4, 4]}, weights, "y")
+    model.graph.initializer[2].dims[0] = 2**40
+    sentence = refusal(write_onnx(tmp_path / "m.onnx", model))
+    assert "cannot be inferred in bounded memory" in sentence
+
+
+@pytest.mark.parametrize(
+    ("strides", "message"), [(b"", "must be of type list"), ([1, 2, 3], "must be 2 numbers")]
+)
+def test_strides_that_are_none_are_refused(tmp_path: Path, strides, message: str) -> None:
+    from onnx import helper
+
+    model = small_onnx()
+    kept = [a for a in model.graph.node[0].attribute if a.name != "strides"]
+    del model.graph.node[0].attribute[:]
+    model.graph.node[0].attribute.extend([*kept, helper.make_attribute("strides", strides)])
+    assert message in refusal(write_onnx(tmp_path / "m.onnx", model))
+
+
+@pytest.mark.parametrize("place", range(0, 46, 2))
+def test_a_checkpoint_with_a_damaged_directory_is_refused(tmp_path: Path, place: int) -> None:
+    """Every field of the first entry of the zip's directory, and of its end, overwritten."""
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "m.pt"
+    torch.save({"w": torch.ones(2, 2)}, path)
+    whole = path.read_bytes()
+    for start in (whole.rfind(b"PK\x01\x02"), whole.rfind(b"PK\x05\x06")):
+        path.write_bytes(whole[: start + place] + b"\xff\xfe" + whole[start + place + 2 :])
+        refusal(path, weights_only=True)
+
+
+def test_weights_that_do_not_fit_their_channels_are_refused(tmp_path: Path) -> None:
+    """The last size of the sparse kernel (4) states 2^28 columns for 9 stored values."""
+    path = write_tflite(tmp_path / "m.tflite")
+    whole = path.read_bytes()
+    shape = np.array([5, 1, 1, 4], "<i4").tobytes()
+    assert whole.count(shape) == 1
+    wide = np.array([5, 1, 1, 2**28], "<i4").tobytes()
+    path.write_bytes(whole.replace(shape, wide))
+    tracemalloc.start()
+    assert "must have weights for 4 channels in and 5 out" in refusal(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < MOST_BYTES
+
+
 def test_a_cyclic_graph_is_refused(tmp_path: Path) -> None:
     from onnx import helper
 
@@ -261,3 +325,13 @@ def test_nothing_to_read_is_refused(tmp_path: Path) -> None:
     assert "cannot read" in refusal(tmp_path / "none.onnx")
     (tmp_path / "folder.onnx").mkdir()
     assert "directory" in refusal(tmp_path / "folder.onnx")
+
+
+def test_an_operator_without_inputs_does_not_end_the_reading(tmp_path: Path) -> None:
+    """The state of a streaming model: its first operator reads nothing."""
+    path = write_tflite(tmp_path / "m.tflite")
+    whole = path.read_bytes()
+    inputs = np.array([2, 0, 1], "<i4").tobytes()  # a vector of two: the inputs of the operator
+    assert whole.count(inputs) == 1
+    path.write_bytes(whole.replace(inputs, np.array([0, 0, 1], "<i4").tobytes()))
+    assert "must hold a convolution or a product" in refusal(path)
