@@ -43,7 +43,7 @@ OVER_MKL = dict.fromkeys(list(MATRICES)[:5], 2.0) | dict.fromkeys(list(MATRICES)
 OVER_SCIPY = dict.fromkeys(list(MATRICES)[:5], 3.0) | dict.fromkeys(list(MATRICES)[5:], 1.5)
 
 SLOWER = {
-    "mild rmat s14 e16": "2.75 to 2.95 times SciPy: 40 % is clearing 61 MB of fresh pages, as there",
+    "mild rmat s14 e16": "2.75 to 2.95 times SciPy: 40 % is clearing fresh pages, as there",
 }
 COUNTS_SLOWER = {
     "mild rmat s14 e16": "0.75 to 0.85 ns a product: rows of 24 entries, each a new line",
