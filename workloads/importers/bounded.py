@@ -25,7 +25,7 @@ MOST_EXPANSION = 200
 
 MOST_MEMBERS = 10_000
 
-MOST_LIBRARY_BYTES = 512 << 20
+MOST_LIBRARY_BYTES = 256 << 20
 """What a library may allocate to infer the shapes of a graph; the largest need some 10 MiB."""
 
 

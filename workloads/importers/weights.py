@@ -281,13 +281,12 @@ def beside(path: Path) -> Hyperparameters:
     heads = _whole(config, found, "num_attention_heads", "n_head", "n_heads")
     decoder = "rms_norm_eps" in found
     image = _patches(config, found)
-    classes = " ".join(map(str, found.get("architectures") or ()))
     return Hyperparameters(
         heads=heads,
         kv_heads=_whole(config, found, "num_key_value_heads", default=heads),
         tokens=image,
         experts_per_token=_whole(config, found, "num_experts_per_tok", default=1),
-        language_model="LM" in classes,
+        language_model="LM" in str(found.get("architectures")),
         norm="rmsnorm" if decoder else "layernorm",
         activation="relu" if found.get("hidden_act") == "relu" else "gelu",
         rotary=decoder or "rope_theta" in found,

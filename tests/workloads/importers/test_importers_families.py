@@ -153,3 +153,10 @@ def test_weights_that_are_not_read_are_named(tmp_path: Path) -> None:
         "NOT in this workload: 1 weights of three axes and more, such as "
         "model.layers.0.mlp.experts.gate_up.weight",
     )
+
+
+@pytest.mark.parametrize("architectures", [None, 1, "GPT2LMHeadModel", [None], {"LM": 1}])
+def test_the_name_of_the_architecture_may_be_anything(
+    tmp_path: Path, architectures: object
+) -> None:
+    assert forward(write(tmp_path, GPT2, architectures=architectures)).macs
