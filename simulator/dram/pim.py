@@ -38,9 +38,7 @@ from simulator.dram.state import (
     GWRITE_DONE,
     GWRITING,
     INTERVAL,
-    MAX_RANKS,
     NEVER,
-    OPEN_BANKS,
     OPEN_ROW,
     PIM_ANSWER,
     PIM_HEAD,
@@ -93,16 +91,24 @@ def gwrite_estimate(s: Ints, ch: int) -> int:
 
 
 @kernel
-def tile_estimate(s: Ints, ch: int, comps: int, results: int) -> int:
+def tile_estimate(s: Ints, ch: int, row: int, comps: int, results: int) -> int:
     """Return the controller's estimate of the clocks from a header to its last READRES.
 
     tRTP for each bank to close, half of the activations tFAW apart, tRCD, then the COMP and the
-    READRES. No tile has the row of another one, so that every open row must be closed.
+    READRES.
     """
-    closes = 0
-    for rank in range(s[RANKS]):
-        closes += s[ch + OPEN_BANKS + s[DUAL] * MAX_RANKS + rank]
-    activations = s[GROUPS] * s[RANKS]
+    activations, closes = 0, 0
+    buffer = PIM_ROW if s[DUAL] else OPEN_ROW
+    per_group = s[BANKS]
+    for group in range(s[GROUPS] * s[RANKS]):
+        right, wrong = 0, 0
+        for bank in range(group * per_group, (group + 1) * per_group):
+            held = s[ch + BANK + bank * BANK_FIELDS + buffer]
+            right += held == row
+            wrong += held >= 0 and held != row
+        if right < per_group:
+            closes += wrong
+            activations += 1
     steps = s[COMP_STEP] * max(comps, PIPELINE_STEPS)
     reads = max(s[COMP_STEP], s[CCD_L]) * (results - 1)
     opening = s[FAW] * (activations // 2 - 1) + s[RCD_READ]
@@ -178,22 +184,25 @@ def _gwrite(s: Ints, ch: int, clock: int) -> int:
 
 @kernel
 def _header(s: Ints, ch: int, row: int, comps: int, results: int, clock: int) -> int:
-    if not _fits(s, ch, tile_estimate(s, ch, comps, results), clock):
+    if not _fits(s, ch, tile_estimate(s, ch, row, comps, results), clock):
         return 0
     s[ch + RESERVED_ROW] = row
     s[ch + PIM_MODE] = 1
     closed = True
     if s[DUAL]:
         open_banks, bank = s[ch + PIM_OPEN], 0
-        closed = open_banks == 0
         while open_banks >> bank:
-            if open_banks >> bank & 1 and earliest(s, ch, bank, PPRE) <= clock:
-                close_pim_row(s, ch, bank, clock)
-                return 1
+            held = s[ch + BANK + bank * BANK_FIELDS + PIM_ROW]
+            if held >= 0 and held != row:
+                closed = False
+                if earliest(s, ch, bank, PPRE) <= clock:
+                    close_pim_row(s, ch, bank, clock)
+                    return 1
             bank += 1
     else:
         for bank in range(s[BANKS] * s[GROUPS] * s[RANKS]):
-            if s[ch + BANK + bank * BANK_FIELDS + OPEN_ROW] < 0:
+            held = s[ch + BANK + bank * BANK_FIELDS + OPEN_ROW]
+            if held < 0 or held == row:
                 continue
             closed = False
             if earliest(s, ch, bank, PRE) <= clock:

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from simulator import published
-from simulator.accelerators import neupims
+from simulator.accelerators import gpu, neupims
 from simulator.report import Report
 from workloads.errors import InputError
 from workloads.llm import RequestBatch, read_requests
@@ -117,6 +117,7 @@ def claims() -> dict[str, float]:
     values = {
         "neupims over npu-only, mean": ratio["npu-only", "neupims"],
         "neupims over npu-pim, mean": ratio["npu-pim", "neupims"],
+        "neupims over gpu-only, mean": _mean_over_gpu(),
         "npu-pim over npu-only, mean": ratio["npu-only", "npu-pim"],
         "two row buffers alone over npu-pim, 7B, sharegpt": _mean_ratio(seven, "npu-pim", "dual"),
         **{f"sub-batches, 7B, sharegpt, {n} requests: gain": gain[n] for n in gain},
@@ -178,6 +179,32 @@ def _cycles_of_systems(model: str, tp: int, pp: int, dataset: str, batch: int) -
 
 def _mean_ratio(points: list[dict[str, float]], slow: str, fast: str) -> float:
     return float(np.mean([point[slow] / point[fast] for point in points]))
+
+
+def _mean_over_gpu() -> float:
+    """Return the mean time of a layer on as many A100, caches padded as in PyTorch, over ours."""
+    ratios = []
+    for model, tp, pp, dataset, batch in _points():
+        config = gpu.Config(
+            device="a100-40gb",
+            model=model,
+            tensor_parallel=tp,
+            pipeline_parallel=pp,
+            attention="unfused",
+        )
+        requests = warm_batch(dataset, batch // pp, np.random.default_rng(0))
+        report = _paper_report("neupims", model, tp, pp, dataset, batch)
+        try:
+            other = gpu.simulate(config, gpu.schedule(config, requests))
+        except InputError:
+            continue
+        if report is not None:
+            ratios.append(_layer_seconds(other) / _layer_seconds(report))
+    return float(np.mean(ratios))
+
+
+def _layer_seconds(report: Report) -> float:
+    return float(report.extra["cycles_per_layer"]) / report.clock_hz
 
 
 def _sub_batch_gain(batch: int) -> float:

@@ -5,8 +5,8 @@ three branches are the systems `neupims`, `npu-pim` and `npu-only`.
 
 *Exact*, preset `published-simulator`: clocks of every stage and operator of that simulator. It is
 stepped clock by clock with the same decisions in the same order (`device`, `simulator.dram`), less
-the clocks in which nothing happens. Of 138 operators and stages in nine reference runs 110 agree
-to the clock (`sim_results/neupims/operators`). Its artefacts are kept: a scratchpad holds 131 MB,
+the clocks in which nothing happens. Of 138 layers, stages and operators in nine reference runs 110
+agree to the clock (`sim_results/neupims/operators`). Its artefacts are kept: a scratchpad holds 131 MB,
 so that most products are one tile; of a result only a square corner is stored; vector work sees
 empty rows; addresses run through 10 x width^2 bytes over and over, whatever the tensor; writes are
 posted; npu-pim hands over one PIM instruction a clock for all channels together; the cache holds
@@ -20,7 +20,8 @@ other on the interconnect (within 3 % of a stage). Preset `paper`: see `analytic
 stream of weights is within 2 % of the stepped controller. Grouped-query attention repeats the PIM
 work of a stored head for each query head. Energy: `simulator.energy` and `simulator.dram.energy`.
 
-*Ignored*: prefill, communication between devices, embedding and output layer; where queries,
+*Ignored*: prefill, embedding; in the stepped preset also communication between devices and the
+output layer (options of preset `paper`: `link_bytes_per_s`, `output_layer`); where queries,
 probabilities and new keys and values are written before PIM uses them.
 """
 
