@@ -1,17 +1,24 @@
 # Two commands on a fresh machine with Python 3.11+, make and g++:
 #   make demo   own virtual environment, the main job on the shipped trace, a report to open
 #   make test   lint, types, every test; installs what they need
-# Further: make bench (figures beside their budgets), make clean.
+# Further:
+#   make agreement   published numbers beside ours, into sim_results/ and the README
+#   make bench       figures beside their budgets, other tools beside ours (make peers installs them)
+#   make fuzz        readers of files and texts, FUZZ_SECONDS=60
+#   make clean
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 REPORT ?= report
+FUZZ_SECONDS ?= 60
+PEERS ?= .peers
+PYTHON312 ?= python3.12
 
 TOOLS := iverilog yosys
 
-.PHONY: demo test lint tools bench clean
+.PHONY: demo test lint tools agreement bench peers fuzz clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/sparsight compare sat --trace digits-resnet \
@@ -36,8 +43,27 @@ tools:
 test: tools lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+agreement: $(VENV)/demo.stamp
+	$(BIN)/sparsight reproduce --summary README.md
+
 bench: $(VENV)/test.stamp
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,max
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,max \
+	  --figures sim_results/bench/figures.md
+	$(BIN)/python -m tests.benchmarks.peers --peers $(PEERS) --out sim_results/bench
+
+# Tools that answer the same questions, each in an environment of its own; make bench compares with
+# those that are there. SCALE-Sim 3.0.0 fails with NumPy 2.4, ZigZag misses six, AccelForge needs 3.12.
+peers: $(VENV)/test.stamp
+	-$(PIP) '.[spgemm-benchmarks]'
+	-$(PYTHON) -m venv $(PEERS)/scalesim
+	-$(PEERS)/scalesim/bin/pip install --quiet scalesim==3.0.0 'numpy<2.4'
+	-$(PYTHON) -m venv $(PEERS)/zigzag
+	-$(PEERS)/zigzag/bin/pip install --quiet zigzag-dse==3.9.1 six
+	-$(PYTHON312) -m venv $(PEERS)/accelforge
+	-$(PEERS)/accelforge/bin/pip install --quiet accelforge==1.0.467
+
+fuzz: $(VENV)/test.stamp
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -51,4 +77,4 @@ $(VENV)/test.stamp: $(BIN)/python pyproject.toml constraints.txt
 	touch $@ $(VENV)/demo.stamp
 
 clean:
-	rm -rf $(VENV) build *.egg-info $(REPORT) sim_build
+	rm -rf $(VENV) build *.egg-info $(REPORT) sim_build fuzz $(PEERS)

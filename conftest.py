@@ -1,4 +1,4 @@
-"""What is not collected where PyTorch is missing: the modules that need it."""
+"""What is not collected where a library is missing: the modules that need it."""
 
 import importlib.util
 
@@ -21,3 +21,5 @@ collect_ignore = (
         *(f"workloads/capture/{name}.py" for name in NEED_TORCH),
     ]
 )
+if not importlib.util.find_spec("atheris"):
+    collect_ignore.append("tests/fuzz/guided.py")

@@ -13,8 +13,13 @@ from typing import Any, get_type_hints
 
 from amaranth.lib import wiring
 
+from dataflow.hash_unit import HashUnit
 from rtl.float import Float16Multiply, Float32Add, Float32Multiply
 from rtl.float.parts import check_latency
+from rtl.hash import HashAccumulate
+from rtl.pim import BankController, Channel, CommandGate, PimUnit
+from rtl.pim.parameters import ChannelParameters
+from rtl.pim.parameters import UnitParameters as PimUnitParameters
 from rtl.sat.parameters import Parameters
 from rtl.sat.sore import Sore, check_selection
 from rtl.sat.stce import Stce
@@ -150,6 +155,41 @@ DESIGNS = (
         timing="latency cycles; 1 a cycle",
         parameters=UnitParameters(latency=3),
         make=lambda p: Float32Multiply(latency=p.latency),
+    ),
+    Design(
+        name="hash_accumulate",
+        summary="banked hash table that adds int32 or fp32 values by key, with a drain",
+        timing="an update in 3 cycles; a probe of each bank in 2",
+        parameters=HashUnit(),
+        make=HashAccumulate,
+    ),
+    Design(
+        name="pim_unit",
+        summary="16 fp16 multipliers, fp32 adder tree and sum of a PIM bank",
+        timing="log2(lanes) + 2 cycles; one COMP a cycle",
+        parameters=PimUnitParameters(),
+        make=lambda p: PimUnit(lanes=p.lanes),
+    ),
+    Design(
+        name="pim_bank",
+        summary="timers and row buffers of a DRAM bank: which commands it may take",
+        timing="a command is in force a cycle later",
+        parameters=ChannelParameters(),
+        make=lambda p: BankController(timing=p.dram, dual=bool(p.dual)),
+    ),
+    Design(
+        name="pim_gate",
+        summary="command bus of a channel: every constraint of the timing table",
+        timing="a command is accepted in the cycle in which it may issue; 1 a cycle",
+        parameters=ChannelParameters(),
+        make=lambda p: CommandGate(timing=p.dram, dual=bool(p.dual)),
+    ),
+    Design(
+        name="pim_channel",
+        summary="channel of PIM banks: sequencer, command bus, cells, multipliers",
+        timing="clocks of the simulator's controller; sums read_delay after READRES",
+        parameters=ChannelParameters(),
+        make=Channel,
     ),
     *_bitweight(),
 )

@@ -64,7 +64,14 @@ GLOSSARY: dict[str, Term] = {
         "four operands that has none at a position.",
     ),
     "digits_per_operand": Term(
-        "digits", "Mean non-zero digits of the left operands in the engine's encoding (EN-T)."
+        "digits", "Mean non-zero digits of the encoded operands in the engine's encoding (EN-T)."
+    ),
+    "encoded": Term("-", "Operand whose digits are skipped: left or right."),
+    "digits": Term("digits", "Mean non-zero digits of the encoded operand's values (EN-T)."),
+    "digits_from": Term(
+        "-",
+        "Where the digits come from: values, a histogram of them, an assumed distribution; unused: "
+        "the engine's time does not depend on them.",
     ),
     "column_utilisation": Term(
         "fraction", "Steps over those that all columns would take if each were the slowest."
@@ -139,8 +146,8 @@ GLOSSARY: dict[str, Term] = {
     "tolerance": Term("fraction", "Largest accepted size of rel_error."),
     "verdict": Term(
         "-",
-        "What to conclude: ok, miss, expected-miss (for the reason given), or recalled (shown, "
-        "not asserted).",
+        "What to conclude: ok, miss or expected-miss (for the reason given); not asserted are peer "
+        "(another tool's number), recalled (from memory) and shown.",
     ),
     "multiplies": Term("products", "Partial products of a sparse product."),
     "adds": Term("additions", "Additions that merge partial products: these less entries."),
@@ -149,6 +156,56 @@ GLOSSARY: dict[str, Term] = {
     "probes_per_product": Term(
         "probes", "Table slots looked at for each partial product; 0 without a hash table."
     ),
+    "tile": Term(
+        "-", "Rows x columns of a thread block's tile, / blocks that share the k of a tile (GPU)."
+    ),
+    "waves": Term("waves", "Rounds in which the thread blocks of a kernel run over the SMs (GPU)."),
+    "launch_cycles": Term("cycles", "Part of cycles between the kernel before and this one (GPU)."),
+    "tensor cores": Term("-", "Bottleneck or part of energy_pj: products on a GPU."),
+    "L2": Term("-", "Bottleneck or part of energy_pj: the cache that feeds a GPU's SMs."),
+    "link": Term("-", "Bottleneck: the connection between GPUs."),
+    "launch": Term("-", "Bottleneck: the time between two kernels."),
+    "system": Term("-", "What serves or decodes: gpu-only, npu-only, npu-pim or neupims."),
+    "policy": Term(
+        "-", "What happens when the cache is full: preempt the youngest, or reserve before joining."
+    ),
+    "requests": Term("requests", "Requests served."),
+    "output_tokens": Term("tokens", "Tokens made, each counted once."),
+    "input_tokens": Term("tokens", "Tokens of the prompt."),
+    "duration_s": Term("s", "From the first arrival to the end of the last request."),
+    "requests_per_s": Term("requests/s", "Requests served over the duration."),
+    "time_to_first_token_s": Term("s", "From arrival to the end of the (first) prefill."),
+    "time_per_output_token_s": Term("s", "From the first token to the last, for each after it."),
+    "queue_s": Term("s", "From arrival to the start of the (first) prefill."),
+    "latency_s": Term("s", "From arrival to the last token."),
+    "preemptions": Term("times", "How often a request gave back its pages and started again."),
+    "preempted": Term("requests", "Requests that gave back their pages before the iteration."),
+    "iterations": Term("iterations", "Rounds in which the device worked."),
+    "mean_batch": Term("requests", "Requests that decode, average over the time of iterations."),
+    "largest_batch": Term("requests", "Most requests that decoded together."),
+    "mean_kv_occupancy": Term(
+        "fraction", "Pages held over pages of the cache, average over the time of iterations."
+    ),
+    "largest_kv_occupancy": Term("fraction", "Largest share of the pages that was held."),
+    "busy_s": Term("s", "Time of all iterations."),
+    "simulated_layers": Term("layers", "Decoder layers that were simulated for the iterations."),
+    "reused_layers": Term("layers", "Decoder layers that took the time of a similar one."),
+    "largest_reuse_error": Term(
+        "fraction", "Largest deviation of a reused time from its own, where checked."
+    ),
+    "per_request": Term("-", "One entry per request, in the order of arrival."),
+    "request": Term("-", "Number of the request, in the order of arrival."),
+    "arrival_s": Term("s", "When the request arrives."),
+    "first_token_s": Term("s", "When its first token is made."),
+    "finish_s": Term("s", "When its last token is made."),
+    "start_s": Term("s", "When the iteration starts."),
+    "decoding": Term("requests", "Requests that get their next token in the iteration."),
+    "prefill_tokens": Term("tokens", "Prompt tokens that the device reads in the iteration."),
+    "used_pages": Term("pages", "Pages that requests hold in the iteration."),
+    "mean": Term("as the value", "Arithmetic mean."),
+    "p50": Term("as the value", "Median."),
+    "p95": Term("as the value", "Value that 95 of 100 stay below."),
+    "p99": Term("as the value", "Value that 99 of 100 stay below."),
     "npu_utilisation": Term("fraction", "Share of the clocks in which a systolic array works."),
     "pim_utilisation": Term("fraction", "Share of the clocks in which the banks multiply."),
     "bandwidth_utilisation": Term(

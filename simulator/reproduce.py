@@ -13,12 +13,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from simulator import published
 from simulator.published import Row
 
-Verdict = Literal["ok", "miss", "expected-miss", "recalled"]
+Verdict = Literal["ok", "miss", "expected-miss", "peer", "recalled", "shown"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+"""The last three are those of rows without a tolerance: of other tools, from memory, and others."""
+
+UNASSERTED: dict[str, Verdict] = {"measured": "peer", "recalled": "recalled"}
+"""Verdicts of rows without a tolerance by how they were read; any other is `shown`."""
 
 JUDGED_COLUMNS = (
     "exhibit",
@@ -66,7 +71,7 @@ class Judged:
     def verdict(self) -> Verdict:
         """What to conclude. A row whose expected miss is gone is a miss: its reason is wrong."""
         if self.row.tolerance is None:
-            return "recalled"
+            return UNASSERTED.get(self.row.tag, "shown")
         if self.row.expected_miss:
             return "miss" if self.agrees else "expected-miss"
         return "ok" if self.agrees else "miss"

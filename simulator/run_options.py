@@ -28,7 +28,8 @@ class RunOption:
     """One option: its name with dashes, what it means, and one word per value that it takes.
 
     With `field` it sets that config field: to its value, or to `flag_value` if it takes none. With
-    `base` it is where the config comes from.
+    `base` it is where the config comes from. `shared` names the options of every run that it may be
+    combined with (batch, tokens, inference); they are handed on as texts.
     """
 
     name: str
@@ -37,6 +38,7 @@ class RunOption:
     field: str = ""
     flag_value: str = "true"
     base: bool = False
+    shared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,3 +87,10 @@ def test_models_of_packages_are_compared() -> None:
     out = output_of("compare_models.py")
     assert "resnet50-onnx: convolutional" in out
     assert out.count("bdwp:2:8") >= 2
+
+
+def test_the_page_on_which_accelerator_wins_shows_what_the_models_say() -> None:
+    """If not: python examples/which_accelerator.py docs/which_accelerator.md."""
+    page = (EXAMPLES.parent / "docs" / "which_accelerator.md").read_text("utf-8")
+    tables = page.partition("<!-- tables: begin -->\n")[2].partition("<!-- tables: end -->")[0]
+    assert output_of("which_accelerator.py").strip() == tables.strip()

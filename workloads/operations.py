@@ -29,6 +29,7 @@ from workloads.patterns import DENSE, NM, Pattern, parse_pattern
 
 if TYPE_CHECKING:
     from workloads.matrices.csr import Csr
+    from workloads.operand_values import Values
 
 DTYPE_BITS = {
     "fp64": 64,
@@ -83,7 +84,8 @@ class Operand:
     """One tensor of a matrix product.
 
     `tensor` is its role: X, W, Y, dX, dY or dW. `elements` counts what is stored (for a
-    convolution the feature map, not its im2col copy). `pattern` groups lie along K.
+    convolution the feature map, not its im2col copy). `pattern` groups lie along K. `values`, if
+    there are any, are for models whose time depends on them; see `workloads.operand_values`.
     """
 
     tensor: str
@@ -91,6 +93,7 @@ class Operand:
     dtype: str = "fp16"
     pattern: Pattern = DENSE
     statistics: Statistics | None = None
+    values: Values | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPE_BITS:

@@ -49,7 +49,8 @@ pregenerable         bool     selection          known before the step starts
 `sparsight.source`, `sparsight.method`, `sparsight.notes` (a JSON list), `sparsight.command` (what
 made the trace) and `sparsight.tensors_sha256` (empty without tensors).
 
-**Tensors.** Optional values lie beside the trace as `<trace>.safetensors`; names are the writer's.
+**Tensors.** Optional values lie beside the trace as `<trace>.safetensors`. Those that
+`workloads.operand_values` knows by name become values of operands; others are the writer's.
 
 Nothing here opens a pickle. Pages carry checksums, which reading verifies.
 """
@@ -60,7 +61,8 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +130,7 @@ def write_trace(
 
 
 def read_trace(path: Path | str) -> Workload:
-    """Read the workload of a trace file.
+    """Read the workload of a trace file; tensors beside it become values of its operands.
 
     Raises `InputError` that names the file, the row and what would be right.
     """
@@ -141,13 +143,52 @@ def read_trace(path: Path | str) -> Workload:
     operations = tuple(_operation(row, path, index) for index, row in enumerate(rows))
     if not operations:
         raise InputError(f"trace {path} must have at least one operation, not an empty table")
-    return Workload(
+    workload = Workload(
         name=info.name,
         operations=operations,
         method=info.method,
         source=info.source,
         notes=info.notes,
     )
+    return _with_values(workload, path, info) if info.tensors_sha256 else workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceTensor:
+    """A tensor beside a trace, read and checked when it is called."""
+
+    path: Path
+    name: str
+    sha256: str
+
+    def __call__(self) -> NDArray[np.generic]:
+        """Return the tensor; raises `InputError` like `read_tensors`."""
+        return _kept_tensors(self.path, self.sha256)[self.name]
+
+
+@lru_cache(maxsize=1)
+def _kept_tensors(path: Path, sha256: str) -> dict[str, NDArray[np.generic]]:
+    """Return `_tensors`, read once for all operations of a trace; not to be changed."""
+    return _tensors(path, sha256)
+
+
+def _with_values(workload: Workload, path: Path, info: TraceInfo) -> Workload:
+    """Attach the tensors beside a trace; a trace that has lost them says so in a note."""
+    from safetensors import SafetensorError, safe_open
+
+    from workloads.operand_values import with_tensors
+
+    beside, digest = tensors_path(path), info.tensors_sha256
+    if not beside.is_file():
+        lost = f"the tensors {beside.name} are not beside the trace: no values are known"
+        return replace(workload, notes=(*workload.notes, lost))
+    try:
+        with safe_open(str(beside), framework="numpy") as file:
+            names = list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{beside} must be a safetensors file: {_sentence(error)}") from error
+    readers = {name: TraceTensor(path=path, name=name, sha256=digest) for name in names}
+    return with_tensors(workload, readers)
 
 
 def read_info(path: Path | str) -> TraceInfo:
@@ -161,17 +202,23 @@ def read_tensors(path: Path | str) -> dict[str, NDArray[np.generic]]:
 
     Raises `InputError` if the trace has none, or if they are not the ones it was written with.
     """
+    info = read_info(path)
+    if not info.tensors_sha256:
+        raise InputError(f"trace {path} was written without tensors; capture it with some to keep")
+    return _tensors(Path(path), info.tensors_sha256)
+
+
+def _tensors(path: Path, sha256: str) -> dict[str, NDArray[np.generic]]:
+    """Return the tensors beside a trace, which must have the hash."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    info, beside = read_info(path), tensors_path(Path(path))
-    if not info.tensors_sha256:
-        raise InputError(f"trace {path} was written without tensors; capture it with some to keep")
+    beside = tensors_path(path)
     try:
         content = beside.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read the tensors {beside}: {error.strerror}") from error
-    if hashlib.sha256(content).hexdigest() != info.tensors_sha256:
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise InputError(
             f"{beside} must be the tensors written with {path}, but its content differs"
         )

@@ -104,6 +104,18 @@ def mean_digits(pmf: Floats, scheme: str, width: int) -> float:
     return float(pmf @ _ordered(count_table(scheme, width), width))
 
 
+def normal_mean(scheme: str, std: float, width: int) -> float:
+    """Return the mean non-zero digits of a rounded normal operand of `std` units of the last place.
+
+    A finite sum over all values v of count(v) x (erf((v + 1/2) / s) - erf((v - 1/2) / s)), with
+    s = std sqrt(2), over the same sum without count: exact for values out of range drawn again.
+
+    >>> round(normal_mean("booth", 24.4, 8), 3)
+    2.414
+    """
+    return mean_digits(normal_pmf(std, width), scheme, width)
+
+
 def position_probabilities(pmf: Floats, scheme: str, width: int) -> Floats:
     """Return for each digit position the probability that the digit is not zero."""
     probabilities: Floats = pmf @ _ordered(position_table(scheme, width), width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,13 +92,21 @@ def count(left: Csr, right: Csr) -> Work:
 
 def row_counts(left: Csr, right: Csr) -> NDArray[np.int64]:
     """Count the distinct columns of each row of the result."""
+    check_shapes(left, right)
+    arrays = (*short_arrays(left), *short_arrays(right))
+    return count_range(arrays, right.shape[1], 0, left.shape[0])
+
+
+def count_range(
+    arrays: tuple[NDArray[Any], ...], columns: int, first: int, last: int
+) -> NDArray[np.int64]:
+    """Count as `row_counts`, rows `first` to `last`, from both operands' `short_arrays`."""
     from dataflow.spgemm.kernels import count_rows
 
-    check_shapes(left, right)
-    counts = np.zeros(left.shape[0], dtype=np.int64)
-    mark = np.zeros(right.shape[1] + 1, dtype=np.uint8)
-    count_rows(*index_arrays(left), *index_arrays(right), 0, left.shape[0], mark, counts)
-    return counts
+    kernel: Any = count_rows
+    counts = np.zeros(last, dtype=np.int64)
+    kernel(*arrays, first, last, np.zeros(columns + 1, dtype=np.uint8), counts)
+    return counts[first:]
 
 
 def split_evenly(products: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
@@ -118,3 +127,10 @@ def split_evenly(products: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
 def index_arrays(matrix: Csr) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
     """Return row starts and columns seen as unsigned, which kernels need not test for sign."""
     return matrix.indptr.view(np.uint64), matrix.indices.view(np.uint32)
+
+
+def short_arrays(matrix: Csr) -> tuple[NDArray[Any], NDArray[np.uint32]]:
+    """Return row starts and columns, the starts in 32 bits where they fit: half the bytes."""
+    starts, columns = index_arrays(matrix)
+    fits = matrix.nnz < 2**32
+    return starts.astype(np.uint32) if fits else starts, columns

@@ -1,10 +1,11 @@
 """Compiled loops of sparse matrix products, row by row (Gustavson 1978), on flat arrays.
 
 What makes them fast, each measured: unsigned indices (no test for negative ones); the list of a
-row's columns grows without a branch; the dense accumulator itself says whether a column is new,
-because it rests at -0.0, which no sum of the row can return to once +0.0 is added to every product
-(IEEE 754: only -0.0 + -0.0 is -0.0); rows of B that will be needed are prefetched; a row of B
-without gaps that starts inside columns already present is added as a vector.
+row's columns grows without a branch, or eight at a time (`dataflow.lanes`); the dense accumulator
+itself says whether a column is new, because it rests at -0.0, which no sum of the row can return to
+once +0.0 is added to every product (IEEE 754: only -0.0 + -0.0 is -0.0); rows of B that will be
+needed are prefetched; a row of B without gaps that starts inside columns already present is added
+as a vector. On large results half of the time is the system's clearing of fresh pages.
 
 The caller owns all arrays, gives `indices` and `values` of the result room for the upper bound of
 the rows, and starts the accumulators as stated. The kernels assume valid operands.
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from dataflow.lanes import LANES, add_lanes, take_lanes
 from dataflow.prefetch import prefetch
 
 AHEAD = 8
@@ -26,6 +28,7 @@ LINE = 8
 """Values in a cache line: rows of B are asked for two lines deep."""
 
 ONE = np.uint64(1)
+STEP, HALF = np.uint64(LANES), np.uint64(LANES // 2)
 KNUTH = np.uint64(0x9E3779B97F4A7C15)
 """2**64 over the golden ratio, the multiplier of Fibonacci hashing."""
 
@@ -35,24 +38,41 @@ def count_rows(
     a_starts: Any, a_columns: Any, b_starts: Any, b_columns: Any, first: int, last: int,
     mark: Any, counts: Any,
 ) -> None:  # fmt: skip
-    """Write the number of distinct columns of each row of the result; `mark` bytes begin at 0."""
-    end = a_starts[last]
+    """Write the number of distinct columns of each row of the result; `mark` bytes begin at 0.
+
+    A row of B is taken in steps of eight, the last of which may take a column again: it is marked
+    by then, and no step has a length that must be guessed.
+    """
+    end = np.uint64(a_starts[last])
     tag = np.uint8(0)
     for i in range(first, last):
         if tag == np.uint8(255):
             mark[:] = 0
             tag = np.uint8(0)
         tag = np.uint8(tag + np.uint8(1))
-        distinct = np.int64(0)
-        for p in range(a_starts[i], a_starts[i + 1]):
+        distinct = np.uint64(0)
+        for p in range(np.uint64(a_starts[i]), np.uint64(a_starts[i + 1])):
             if p + np.uint64(2 * AHEAD) < end:
-                prefetch(b_columns, b_starts[a_columns[p + np.uint64(AHEAD)]])
+                start = np.uint64(b_starts[a_columns[p + np.uint64(AHEAD)]])
+                prefetch(b_columns, start)
+                prefetch(b_columns, start + np.uint64(2 * LINE - 1))
                 prefetch(b_starts, a_columns[p + np.uint64(2 * AHEAD)])
             k = np.uint64(a_columns[p])
-            for q in range(b_starts[k], b_starts[k + ONE]):
-                j = b_columns[q]
-                distinct += np.int64(mark[j] != tag)
-                mark[j] = tag
+            q, stop = np.uint64(b_starts[k]), np.uint64(b_starts[k + ONE])
+            if stop - q < STEP:
+                for t in range(q, stop):
+                    j = b_columns[t]
+                    distinct += np.uint64(mark[j] != tag)
+                    mark[j] = tag
+                continue
+            while True:
+                for t in range(8):
+                    j = b_columns[q + np.uint64(t)]
+                    distinct += np.uint64(mark[j] != tag)
+                    mark[j] = tag
+                if q + STEP == stop:
+                    break
+                q = min(q + STEP, stop - STEP)
         counts[i] = distinct
 
 
@@ -60,28 +80,29 @@ def count_rows(
 def multiply_dense(
     a_starts: Any, a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any,
     first: int, last: int, offset: int, columns: Any, values: Any, counts: Any,
-    total: Any, total_bits: Any, resting: Any,
+    total: Any, total_bits: Any, resting: Any, fresh: Any, wide: bool,
 ) -> Any:  # fmt: skip
     """Multiply rows by plus-times; `total` begins at -0.0, whose bits `resting` are.
 
-    Writes from `offset` on and returns the entries written.
+    Writes from `offset` on, and nothing behind what it returns: the entries written. `fresh` is
+    room for the columns of a row and one more. `wide` takes eight places at a time.
     """
     n = np.uint64(offset)
-    end = a_starts[last]
+    end = np.uint64(a_starts[last])
     zero = total[0] - total[0]
     for i in range(first, last):
-        begin = n
+        found = np.uint64(0)
         low, high = np.uint64(0), np.uint64(0)
-        for p in range(a_starts[i], a_starts[i + 1]):
+        for p in range(np.uint64(a_starts[i]), np.uint64(a_starts[i + 1])):
             if p + np.uint64(2 * AHEAD) < end:
-                start = b_starts[a_columns[p + np.uint64(AHEAD)]]
+                start = np.uint64(b_starts[a_columns[p + np.uint64(AHEAD)]])
                 prefetch(b_columns, start)
                 prefetch(b_values, start)
                 prefetch(b_values, start + np.uint64(LINE))
                 prefetch(b_starts, a_columns[p + np.uint64(2 * AHEAD)])
             k = np.uint64(a_columns[p])
             scale = a_values[p]
-            q, stop = b_starts[k], b_starts[k + ONE]
+            q, stop = np.uint64(b_starts[k]), np.uint64(b_starts[k + ONE])
             if q == stop:
                 continue
             left, right = np.uint64(b_columns[q]), np.uint64(b_columns[stop - ONE]) + ONE
@@ -91,20 +112,32 @@ def multiply_dense(
                 for t in range(covered):
                     total[left + t] += scale * b_values[q + t] + zero
                 q += covered
+            while wide and q + HALF <= stop:
+                found += add_lanes(
+                    total, total_bits, resting, b_columns, b_values, q, stop - q, scale,
+                    fresh, found,
+                )  # fmt: skip
+                q = min(q + STEP, stop)
             for r in range(q, stop):
                 j = b_columns[r]
                 new = np.uint64(total_bits[j] == resting)
                 total[j] += scale * b_values[r] + zero
-                columns[n] = j
-                n += new
+                fresh[found] = j
+                found += new
             if dense_run and (high == low or (left >= low and left <= high)):
                 low = left if high == low else low
                 high = max(high, right)
-        for t in range(begin, n):
-            j = columns[t]
-            values[t] = total[j]
+        at = np.uint64(0)
+        while wide and at + STEP <= found:
+            take_lanes(total, total_bits, resting, fresh, at, columns, values, n + at)
+            at += STEP
+        for t in range(at, found):
+            j = fresh[t]
+            columns[n + t] = j
+            values[n + t] = total[j]
             total_bits[j] = resting
-        counts[i] = n - begin
+        counts[i] = found
+        n += found
     return np.int64(n) - offset
 
 
@@ -125,16 +158,19 @@ def multiply_semiring(
             for q in range(b_starts[k], b_starts[k + ONE]):
                 j = b_columns[q]
                 other = b_values[q]
-                fresh = mark[j] != tag
                 if min_plus:
                     term = scale + other
-                    total[j] = term if fresh else min(total[j], term)
                 else:
                     term = total.dtype.type(scale != 0 and other != 0)
-                    total[j] = term if fresh else max(total[j], term)
-                columns[n] = j
-                n += np.uint64(fresh)
-                mark[j] = tag
+                if mark[j] != tag:
+                    mark[j] = tag
+                    total[j] = term
+                    columns[n] = j
+                    n += ONE
+                elif min_plus:
+                    total[j] = min(total[j], term)
+                else:
+                    total[j] = max(total[j], term)
         for t in range(begin, n):
             values[t] = total[columns[t]]
         counts[i] = n - begin

@@ -1,32 +1,37 @@
-"""The array around the sparse elements: fetch, prefetch, column synchronisation, SIMD read-out.
+"""The array around the elements of OPT2 to OPT4: fetch, prefetch, synchronisation, SIMD read-out.
 
 C columns work on C rows of A at once; the elements of a column (N of them) share its digit stream
-and hold one column of the result each. A *group* is four neighbouring terms of K; a lane takes the
-non-zero digits of one position of a group, one a cycle. OPT4C has one lane a column, OPT4E four:
-lane l takes groups l, l + 4, ... and all lanes add to the same sums.
+and hold one column of the result each. A *group* is four neighbouring terms of K. By engine:
+
+- opt4: a lane takes the non-zero digits of one position of a group, one a cycle. OPT4C has one
+  lane a column, OPT4E four: lane l takes groups l, l + 4, ... and all lanes add to the same sums;
+- opt3: as OPT4C, but every element has its own sparse encoder and gets the whole group;
+- opt2: the four digits of a group in one step, whatever they are. All columns stay in step, so
+  that one read of B serves them all: no offset, no conflicts.
 
 Memories: every lane has its own groups of A; B lies in banks, each with a part for each lane that
 serves one column a cycle. As published, a bank holds `chunk` neighbouring groups of a lane and
 column c starts in bank c (bank offset), so that columns in step never meet. Columns that drift
 apart do meet and then crowd; with `interleaved`, neighbouring groups lie in neighbouring banks, and
 a collision is over in one cycle. A lane whose bank serves a lower column waits; its FIFO hides it.
+All memories have two pages: a tile works on one while the other one is written.
 
 Cycle t of a tile is the t-th after `start` (from 0):
 
 - a lane requests while its FIFO has room for what is under way; a grant in cycle t reads A and B,
   which are encoded in t + 1 and stand in the FIFO from t + 2 on;
 - a lane that is free, or in its last step, takes the next group from its FIFO: its steps begin in
-  the next cycle, max(1, non-zero digits) of them;
+  the next cycle, max(1, non-zero digits) of them (opt2: one);
 - digit positions (passes) run from the highest to the lowest. The next pass opens when no lane of
   the column has work of this one after the present cycle, and `drain - 1` cycles after that at the
   earliest: the SIMD unit reads all sums of a column in `drain` = ceil(N / simd) cycles from the
   second cycle after the last step on;
-- `ready` is set while all columns have done their last step of the last pass; in that cycle and
+- `ready` is set while all columns in use have done their last step of the last pass; in that and
   the next two the sums run through the elements.
 
 With conflict-free banks the last step is in cycle S + 2 + (passes - 1)(drain - 1), S = sum over
-passes of the largest sum over a lane's groups of max(1, non-zero digits); results are final
-`drain` + 3 cycles later. `start` may follow after drain cycles.
+passes of the largest sum over a lane's groups of their steps; results are final `drain` + 3 cycles
+later. `start` may follow after drain cycles.
 """
 
 from __future__ import annotations
@@ -35,10 +40,10 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.lane import Lane
-from rtl.bitweight.parts import delayed, validated
+from rtl.bitweight.issue import ENGINES, Sums, digit_column, encoder_column, group_column
+from rtl.bitweight.lane import GROUP, Lane
+from rtl.bitweight.parts import check_operands, delayed, validated
 from rtl.bitweight.simd import SimdUnit
-from rtl.bitweight.sparse import StepAccumulator
 from rtl.export import shared
 from workloads.errors import InputError
 
@@ -53,8 +58,10 @@ class ColumnArray(wiring.Component):
     load_b, load_bank, load_row, load_group : write a group of B: four rows of `elements` values.
     Address a of lane l is row a % chunk of bank a // chunk (interleaved: row a // banks of bank
     a % banks), part l: load_bank = bank x lanes + l.
-    groups, chunk : groups per lane, and per lane and bank, less one; last_bank : banks in use less
-    one. Constant while a tile runs; groups a lane = ceil(K / 4 / lanes), the rest zero.
+    page : the page that a tile works on; writes go to the other one.
+    groups, chunk : groups per lane, and per lane and bank, less one; last_bank, last_column : banks
+    and columns in use less one; the other columns rest and their results keep. All constant while
+    a tile runs; groups a lane = ceil(K / 4 / lanes), the rest zero.
     start : begin a tile. ready : all steps are done. results : C, column after column.
     """
 
@@ -70,9 +77,11 @@ class ColumnArray(wiring.Component):
         depth: int = 64,
         fifo: int = 4,
         simd: int = 1,
+        engine: str = "opt4",
         segmented: bool = False,
         interleaved: bool = False,
     ) -> None:
+        check_operands(width, 64)
         banks = columns if banks is None else banks
         for name, value, least in (
             ("columns", columns, 1),
@@ -83,27 +92,36 @@ class ColumnArray(wiring.Component):
         ):
             if not least <= value <= 64:
                 raise InputError(f"{name} must lie in {least} to 64, not {value}")
+        if not 1 <= depth <= 65_536:
+            raise InputError(f"depth must lie in 1 to 65536 groups, not {depth}")
         if lanes not in (1, 2, 4):
             raise InputError(f"lanes must be 1, 2 or 4, not {lanes}")
+        if engine not in ENGINES:
+            raise InputError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+        if engine != "opt4" and (lanes > 1 or segmented):
+            raise InputError(f"only opt4 can be segmented or have several lanes, not {engine}")
         self.columns, self.elements, self.lanes, self.width = columns, elements, lanes, width
         self.banks, self.depth, self.fifo = banks, depth, fifo
-        self.simd, self.segmented, self.interleaved = min(simd, elements), segmented, interleaved
+        self.simd, self.engine = min(simd, elements), engine
+        self.segmented, self.interleaved = segmented, interleaved
         self.drain = -(-elements // self.simd)
         self.passes = width // 2
-        group = 4 * elements * width
+        group = GROUP * elements * width
         super().__init__(
             {
                 "load_a": In(1),
                 "load_column": In(range(max(columns * lanes, 2))),
                 "load_address": In(range(max(depth, 2))),
-                "load_value": In(4 * width),
+                "load_value": In(GROUP * width),
                 "load_b": In(1),
                 "load_bank": In(range(max(banks * lanes, 2))),
                 "load_row": In(range(max(depth, 2))),
                 "load_group": In(group),
+                "page": In(1),
                 "groups": In(range(max(depth, 2))),
                 "chunk": In(range(max(depth, 2))),
                 "last_bank": In(range(max(banks, 2))),
+                "last_column": In(range(max(columns, 2))),
                 "start": In(1),
                 "ready": Out(1),
                 "results": Out(columns * elements * 32),
@@ -113,31 +131,40 @@ class ColumnArray(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build banks, lanes, elements and SIMD units, column by column."""
         m = Module()
-        lanes = [self._lane(m, i) for i in range(self.columns * self.lanes)]
+        lanes = [self._lane(m, platform, i) for i in range(self.columns * self.lanes)]
         self._banks(m, lanes)
         ready = []
         for c in range(self.columns):
             own = lanes[c * self.lanes : (c + 1) * self.lanes]
-            ready.append(self._column(m, platform, c, own))
+            rests = self.last_column < c if c else Const(0, 1)
+            m.d.comb += Cat(*(lane.start for lane in own)).eq(
+                (self.start & ~rests).replicate(len(own))
+            )
+            ready.append(self._column(m, platform, c, own) | rests)
         m.d.comb += self.ready.eq(Cat(*ready).all())
         return m
 
-    def _lane(self, m: Module, index: int) -> Lane:
+    def _lane(self, m: Module, platform: object, index: int) -> Lane:
         lane = Lane(
             width=self.width,
             elements=self.elements,
             depth=self.depth,
             fifo=self.fifo,
             banks=self.banks,
-            column=index // self.lanes if index // self.lanes < self.banks else 0,
             interleaved=self.interleaved,
+            triples=self.engine == "opt2",
         )
-        m.submodules[f"lane_{index}"] = lane
+        m.submodules[f"lane_{index}"] = shared(lane, "lane", platform)
+        column = index // self.lanes
+        home = column if column < self.banks and self.engine != "opt2" else 0
+        away = self.last_bank < home
         m.d.comb += [
+            lane.home.eq(Mux(away, 0, home)),
+            lane.home_address.eq(Mux(away, 0, home * (1 if self.interleaved else self.chunk + 1))),
             lane.load_a.eq(self.load_a & (self.load_column == index)),
             lane.load_address.eq(self.load_address),
             lane.load_value.eq(self.load_value),
-            lane.start.eq(self.start),
+            lane.page.eq(self.page),
             lane.groups.eq(self.groups),
             lane.chunk.eq(self.chunk),
             lane.last_bank.eq(self.last_bank),
@@ -162,12 +189,13 @@ class ColumnArray(wiring.Component):
         self, m: Module, bank: int, number: int, rivals: list[Lane], granted: list[list[Value]]
     ) -> Value:
         """Make one bank's part for the lanes of a number; serve the lowest column that asks."""
-        store = memory.Memory(shape=len(self.load_group), depth=max(self.depth, 2), init=[])
+        rows = 2 << len(self.load_row)
+        store = memory.Memory(shape=len(self.load_group), depth=rows, init=[])
         m.submodules[f"bank_{bank}_{number}"] = store
         write, read = store.write_port(), store.read_port()
         m.d.comb += [
             write.en.eq(self.load_b & (self.load_bank == bank * self.lanes + number)),
-            write.addr.eq(self.load_row),
+            write.addr.eq(Cat(self.load_row, ~self.page)),
             write.data.eq(self.load_group),
             read.en.eq(1),
         ]
@@ -175,12 +203,15 @@ class ColumnArray(wiring.Component):
         for i, lane in enumerate(rivals):
             asks = Signal(name=f"asks_{bank}_{number}_{i}")
             busy = Signal(name=f"busy_{bank}_{number}_{i}")
+            blocked = (
+                Const(0, 1) if self.engine == "opt2" else taken
+            )  # in step: all ask for one row
             m.d.comb += [
-                asks.eq(lane.request & (lane.bank == bank) & ~taken),
+                asks.eq(lane.request & (lane.bank == bank) & ~blocked),
                 busy.eq(taken | asks),
             ]
             with m.If(asks):
-                m.d.comb += read.addr.eq(lane.row)
+                m.d.comb += read.addr.eq(Cat(lane.row, self.page))
             granted[i].append(asks)
             taken = busy
         return read.data
@@ -196,7 +227,7 @@ class ColumnArray(wiring.Component):
             done.eq(running & Cat(*(lane.pass_done for lane in lanes)).all()),
             opening.eq(done & (held == self.drain - 1) & (opened != self.passes) & any_waiting),
         ]
-        with m.If(self.start):
+        with m.If(lanes[0].start):
             m.d.sync += [running.eq(1), opened.eq(0), held.eq(self.drain - 1)]
         with m.Else():
             m.d.sync += opened.eq(opened + opening)
@@ -211,37 +242,40 @@ class ColumnArray(wiring.Component):
             ]
         first = Signal(name=f"first_{c}")
         m.d.sync += first.eq(opening)
-        elements = self._elements(m, platform, c, lanes, first)
+        sums = self._sums(m, platform, c, lanes, opening, first)
         began = Signal(name=f"began_{c}")
         m.d.sync += began.eq(done & ~opening)
         finishing = Signal(name=f"finishing_{c}")
         m.d.comb += finishing.eq(done & ~began & (opened != 0))
-        self._read_out(m, platform, c, elements, finishing, opened, first)
+        self._read_out(m, platform, c, sums, finishing, opened, first)
         return done & (opened == self.passes)
 
-    def _elements(
-        self, m: Module, platform: object, c: int, lanes: list[Lane], first: Value
-    ) -> list[StepAccumulator]:
-        elements = []
-        name = f"step_{self.width}_{self.lanes}_{int(self.segmented)}"
-        for j in range(self.elements):
-            element = StepAccumulator(width=self.width, lanes=self.lanes, segmented=self.segmented)
-            m.submodules[f"pe_{c}_{j}"] = shared(element, name, platform)
-            own = [lane.b[j * self.width : (j + 1) * self.width] for lane in lanes]
-            m.d.comb += [
-                element.codes.eq(Cat(*(lane.code for lane in lanes))),
-                element.b.eq(Cat(*own)),
-                element.first.eq(first),
-            ]
-            elements.append(element)
-        return elements
+    def _sums(
+        self,
+        m: Module,
+        platform: object,
+        c: int,
+        lanes: list[Lane],
+        opening: Value,
+        first: Value,
+    ) -> Sums:
+        """Make the elements of a column, and what hands them digits; `first` is `opening` late."""
+
+        def add(place: str, component: wiring.Component, name: str) -> None:
+            m.submodules[f"{place}_of_{c}"] = shared(component, name, platform)
+
+        if self.engine == "opt2":
+            return group_column(m, add, lanes[0], first)
+        if self.engine == "opt3":
+            return encoder_column(m, add, lanes[0], opening)
+        return digit_column(m, add, lanes, first, self.segmented)
 
     def _read_out(
         self,
         m: Module,
         platform: object,
         c: int,
-        elements: list[StepAccumulator],
+        sums: Sums,
         finishing: Value,
         opened: Value,
         first: Value,
@@ -261,18 +295,18 @@ class ColumnArray(wiring.Component):
             m.d.sync += turn.eq(turn + 1)
             with m.If(turn == self.drain - 1):
                 m.d.sync += reading.eq(0)
-        age = Signal(elements[0].acc_width, name=f"age_{c}")
+        age = Signal(sums.acc_width, name=f"age_{c}")
         fresh = delayed(m, first, 1, f"fresh_{c}")
         m.d.sync += age.eq(Mux(fresh, 1, age + 1))
         for s in range(self.simd):
-            own = elements[s :: self.simd]
-            unit = SimdUnit(acc_width=elements[0].acc_width, slots=len(own))
-            name = f"simd_{elements[0].acc_width}_{len(own)}"
+            own = sums.elements[s :: self.simd]
+            unit = SimdUnit(acc_width=sums.acc_width, slots=len(own))
+            name = f"simd_{sums.acc_width}_{len(own)}"
             m.submodules[f"simd_{c}_{s}"] = shared(unit, name, platform)
             m.d.comb += [
                 unit.total.eq(Array(element.total for element in own)[turn]),
                 unit.carry.eq(Array(element.carry for element in own)[turn]),
-                unit.correction.eq(age * elements[0].step_offset),
+                unit.correction.eq(age * sums.step_offset),
                 unit.slot.eq(turn),
                 unit.first.eq(first_pass),
                 unit.valid.eq(reading & (turn < len(own))),

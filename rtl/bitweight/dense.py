@@ -74,8 +74,8 @@ def multiply_add(m: Module, a: Value, b: Value, previous: Pair, *, style: str) -
         m.d.comb += total.eq(first + second)
         return total, Const(0, width)
     if style == "opt1":
-        return compress(m, [*_signed_rows(m, a, b, width), *previous], width=width)
-    return compress(m, [*_biased_rows(m, a, b, width), *previous], width=width)
+        return compress(m, [*signed_rows(m, a, b, width), *previous], width=width)
+    return compress(m, [*biased_rows(m, a, b, width), *previous], width=width)
 
 
 def offset_rows(m: Module, a: Value, b: Value, width: int) -> list[Value]:
@@ -102,7 +102,7 @@ def offset_rows(m: Module, a: Value, b: Value, width: int) -> list[Value]:
     return rows
 
 
-def _signed_rows(m: Module, a: Value, b: Value, width: int) -> list[Value]:
+def signed_rows(m: Module, a: Value, b: Value, width: int) -> list[Value]:
     """Return the partial products as two's complement rows, picked from -2B, -B, B and 2B."""
     negated = Signal(len(b) + 1, name="negated")
     m.d.comb += negated.eq(-b.as_signed())
@@ -116,7 +116,7 @@ def _signed_rows(m: Module, a: Value, b: Value, width: int) -> list[Value]:
     return rows
 
 
-def _biased_rows(m: Module, a: Value, b: Value, width: int) -> list[Value]:
+def biased_rows(m: Module, a: Value, b: Value, width: int) -> list[Value]:
     """Return n rows that add up to a x b + `step_offset`: `offset_rows` without the constant.
 
     The last completing bit has no free place: the lowest three bits of its row are negated exactly

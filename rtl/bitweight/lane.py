@@ -1,35 +1,37 @@
-"""One lane of a column: it walks its groups, prefetches them, and emits digits one a cycle."""
+"""One lane of a column: it walks its groups, prefetches and encodes them, and hands them on."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.bitweight.dense import unpack
-from rtl.bitweight.encoders import SparseEncoder, ent_codes
+from rtl.bitweight.encoders import ent_codes
 
 GROUP = 4
 """Terms of K in a group: digits of one position that a sparse encoder looks at together."""
 
 
 class Lane(wiring.Component):
-    """Fetches groups of A and B, encodes them, and presents one non-zero digit with its Bs a cycle.
+    """Fetches groups of A and B, encodes them, and presents the next group of the open pass.
 
-    `column` is the bank in which the lane starts, if it is in use. Neighbouring groups lie in the
-    same bank, or in neighbouring banks if `interleaved`. See `rtl.bitweight.columns` for
-    the timing.
+    Neighbouring groups lie in the same bank, or in neighbouring banks if `interleaved`. With
+    `triples` a digit is three neighbouring bits of A, else its EN-T code. See
+    `rtl.bitweight.columns` for the timing.
 
     Members
     -------
+    page : of A's memory, to read; writes go to the other one.
     start : begin a tile. groups, chunk : groups of this lane, and how many of them lie in a bank,
-    both less one. last_bank : the highest bank in use.
+    both less one. last_bank : the highest bank in use. home, home_address : the bank and the group
+    with which every pass starts.
     request, bank, row : wants to read this row of its bank, of its own share of rows. grant : may.
     b_group : the bank's data, one cycle after the grant.
     allow : the column lets the lane take the head of its FIFO. waiting : there is one. taken : it
-    is taken. free : no step is left after this cycle. pass_done : no group of the open pass either.
-    opening : a pass opens in this cycle.
-    code, b : digit code (zero: nothing to add) and the selected Bs, to the elements.
+    is taken. free : whoever takes groups has no step left after this cycle. pass_done : nor is a
+    group of the open pass left. opening : a pass opens in this cycle.
+    codes, b : the four digits and Bs (`elements` values each) at the head of the FIFO.
     """
 
     def __init__(
@@ -40,22 +42,25 @@ class Lane(wiring.Component):
         depth: int,
         fifo: int,
         banks: int,
-        column: int,
         interleaved: bool,
+        triples: bool,
     ) -> None:
         self.width, self.elements, self.depth = width, elements, depth
-        self.fifo, self.banks, self.column = fifo, banks, column
-        self.interleaved = interleaved
+        self.fifo, self.banks = fifo, banks
+        self.interleaved, self.triples = interleaved, triples
         self.passes = width // 2
         super().__init__(
             {
                 "load_a": In(1),
                 "load_address": In(range(max(depth, 2))),
                 "load_value": In(GROUP * width),
+                "page": In(1),
                 "start": In(1),
                 "groups": In(range(max(depth, 2))),
                 "chunk": In(range(max(depth, 2))),
                 "last_bank": In(range(max(banks, 2))),
+                "home": In(range(max(banks, 2))),
+                "home_address": In(range(max(depth, 2))),
                 "request": Out(1),
                 "bank": Out(range(max(banks, 2))),
                 "row": Out(range(max(depth, 2))),
@@ -63,11 +68,12 @@ class Lane(wiring.Component):
                 "b_group": In(GROUP * elements * width),
                 "allow": In(1),
                 "opening": In(1),
+                "free": In(1),
                 "waiting": Out(1),
                 "taken": Out(1),
                 "pass_done": Out(1),
-                "code": Out(3),
-                "b": Out(elements * width),
+                "codes": Out(3 * GROUP),
+                "b": Out(GROUP * elements * width),
             }
         )
 
@@ -77,46 +83,31 @@ class Lane(wiring.Component):
         count, under_way = Signal(range(self.fifo + 1)), Signal()
         address, fetch_pass = self._walk(m, count, under_way)
         codes = self._encoded(m, address, fetch_pass)
-        m.submodules.sparse = sparse = SparseEncoder(lanes=GROUP)
-        free = Signal()
         m.d.comb += [
-            free.eq(~sparse.busy | sparse.last),
             self.waiting.eq(count != 0),
-            self.taken.eq(free & self.waiting & self.allow),
-            sparse.load.eq(self.taken),
-            sparse.advance.eq(sparse.busy),
+            self.taken.eq(self.free & self.waiting & self.allow),
         ]
         m.d.sync += [
             under_way.eq(self.grant),
             count.eq(Mux(self.start, 0, count + under_way - self.taken)),
         ]
-        self._count_groups(m, free)
+        self._count_groups(m)
         head_codes, head_b = self._queue(m, codes, under_way)
-        m.d.comb += sparse.mask.eq(Cat(*(code[0] for code in unpack(head_codes, 3))))
-        now_codes, now_b = Signal.like(head_codes), Signal.like(head_b)
-        with m.If(self.taken):
-            m.d.sync += [now_codes.eq(head_codes), now_b.eq(head_b)]
-        with m.If(sparse.busy & ~sparse.empty):
-            m.d.comb += self.code.eq(Array(unpack(now_codes, 3))[sparse.index])
-        words = unpack(now_b, self.elements * self.width)
-        m.d.comb += self.b.eq(Array(words)[sparse.index])
+        m.d.comb += [self.codes.eq(head_codes), self.b.eq(head_b)]
         return m
 
     def _walk(self, m: Module, count: Signal, under_way: Signal) -> tuple[Signal, Signal]:
-        """Walk all groups once a pass, from bank `column` on; return the address and the pass."""
+        """Walk all groups once a pass, from `home` on; return the address and the pass."""
         address, active = Signal.like(self.groups), Signal()
         left, fetch_pass = Signal.like(self.groups), Signal(range(max(self.passes, 2)))
-        first_bank = Mux(self.last_bank < self.column, 0, self.column)
-        stride = 1 if self.interleaved else self.chunk + 1
-        first_address = Mux(self.last_bank < self.column, 0, self.column * stride)
         m.d.comb += self.request.eq(active & (count + under_way < self.fifo))
         with m.If(self.start):
             m.d.sync += [
                 active.eq(1),
                 fetch_pass.eq(0),
                 left.eq(self.groups),
-                self.bank.eq(first_bank),
-                address.eq(first_address),
+                self.bank.eq(self.home),
+                address.eq(self.home_address),
                 self.row.eq(0),
             ]
         with m.Elif(self.grant):
@@ -140,29 +131,37 @@ class Lane(wiring.Component):
 
     def _encoded(self, m: Module, address: Signal, fetch_pass: Signal) -> list[Signal]:
         """Read a group of A and return its digit codes of the pass, one cycle after the grant."""
-        store = memory.Memory(shape=GROUP * self.width, depth=max(self.depth, 2), init=[])
+        words = 2 << len(self.load_address)
+        store = memory.Memory(shape=GROUP * self.width, depth=words, init=[])
         m.submodules.a_store = store
         write, read = store.write_port(), store.read_port()
         m.d.comb += [
             write.en.eq(self.load_a),
-            write.addr.eq(self.load_address),
+            write.addr.eq(Cat(self.load_address, ~self.page)),
             write.data.eq(self.load_value),
             read.en.eq(1),
-            read.addr.eq(address),
+            read.addr.eq(Cat(address, self.page)),
         ]
         reading = Signal.like(fetch_pass)
         m.d.sync += reading.eq(fetch_pass)
         picked = []
         for i, value in enumerate(unpack(read.data, self.width)):
             code = Signal(3, name=f"digit_{i}")
-            m.d.comb += code.eq(Array(ent_codes(m, value)[::-1])[reading])
+            m.d.comb += code.eq(Array(self._digits(m, value)[::-1])[reading])
             picked.append(code)
         return picked
 
-    def _count_groups(self, m: Module, free: Signal) -> None:
+    def _digits(self, m: Module, value: Value) -> list[Value]:
+        """Return what stands for the digits of an operand, lowest first, three bits each."""
+        if not self.triples:
+            return ent_codes(m, value)
+        padded = Cat(Const(0, 1), value)
+        return [padded[2 * i : 2 * i + 3] for i in range(self.passes)]
+
+    def _count_groups(self, m: Module) -> None:
         """Count the groups taken of the open pass, done when all are and the last one ends."""
         taken = Signal(range(self.depth + 2))
-        m.d.comb += self.pass_done.eq(free & (taken == self.groups + 1))
+        m.d.comb += self.pass_done.eq(self.free & (taken == self.groups + 1))
         with m.If(self.start):
             m.d.sync += taken.eq(self.groups + 1)  # nothing is open: the pass before is done
         with m.Elif(self.opening):

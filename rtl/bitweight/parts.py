@@ -33,6 +33,12 @@ def validated(init: Callable[..., None]) -> Callable[..., None]:
     return checked
 
 
+def owned(component: Any) -> Any:
+    """Return the component; Amaranth does not warn if its owner is never elaborated."""
+    component._MustUse__used = True
+    return component
+
+
 def held(m: Module, value: Value, name: str) -> Signal:
     """Return `value` as a signal: what is used many times is built once."""
     signal = Signal(len(value), name=name)

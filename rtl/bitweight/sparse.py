@@ -54,7 +54,8 @@ class StepAccumulator(wiring.Component):
     One lane is the element of OPT3 and OPT4C, four lanes are a group of OPT4E.
 
     With `triples` the codes are instead three neighbouring bits of an operand, recoded in the
-    element: OPT2, whose lanes are the same Booth digit of neighbouring terms.
+    element: OPT2, whose lanes are the same Booth digit of neighbouring terms. With `passes` the
+    registered codes, operands and `first` are outputs too, one cycle late, for a systolic array.
 
     Members
     -------
@@ -71,10 +72,11 @@ class StepAccumulator(wiring.Component):
         acc_width: int | None = None,
         segmented: bool = False,
         triples: bool = False,
+        passes: bool = False,
     ) -> None:
         self.width, self.lanes = width, lanes
         self.acc_width = default_acc_width(width) if acc_width is None else acc_width
-        self.segmented, self.triples = segmented, triples
+        self.segmented, self.triples, self.passes = segmented, triples, passes
         check_operands(width, self.acc_width)
         if not 1 <= lanes <= 64:
             raise InputError(f"lanes of an element must lie in 1 to 64, not {lanes}")
@@ -83,15 +85,17 @@ class StepAccumulator(wiring.Component):
                 f"acc_width of a segmented element must be at least {self.low_bits + SEGMENT_BITS} "
                 f"bits, not {self.acc_width}"
             )
-        super().__init__(
-            {
-                "codes": In(3 * lanes),
-                "b": In(width * lanes),
-                "first": In(1),
-                "total": Out(self.acc_width),
-                "carry": Out(self.acc_width),
-            }
-        )
+        members = {
+            "codes": In(3 * lanes),
+            "b": In(width * lanes),
+            "first": In(1),
+            "total": Out(self.acc_width),
+            "carry": Out(self.acc_width),
+        }
+        if passes:
+            members |= {"codes_next": Out(3 * lanes), "b_next": Out(width * lanes)}
+            members["first_next"] = Out(1)
+        super().__init__(members)
 
     @property
     def low_bits(self) -> int:
@@ -108,6 +112,12 @@ class StepAccumulator(wiring.Component):
         m = Module()
         b, codes, first = Signal.like(self.b), Signal.like(self.codes), Signal()
         m.d.sync += [b.eq(self.b), codes.eq(self.codes), first.eq(self.first)]
+        if self.passes:
+            m.d.comb += [
+                self.codes_next.eq(codes),
+                self.b_next.eq(b),
+                self.first_next.eq(first),
+            ]
         keep = (~first).replicate(self.acc_width)
         previous = self.total & keep, self.carry & keep
         lanes = unpack(codes, 3)

@@ -7,24 +7,29 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.bitweight.dense import (
+    biased_rows,
     offset_rows,
+    signed_rows,
+    step_offset,
     unpack,
 )
 from rtl.bitweight.parts import (
     booth_codes,
+    check_operands,
     check_size,
     code_values,
     compress,
     delayed,
     multiple,
     offset,
+    owned,
     sign_extend,
     validated,
 )
 from rtl.export import shared
 from workloads.errors import InputError
 
-TREE_STYLES = ("mac", "opt2")
+TREE_STYLES = ("mac", "opt1", "opt1_offset", "opt2")
 
 
 class TreeTile(wiring.Component):
@@ -32,10 +37,10 @@ class TreeTile(wiring.Component):
 
     Style mac: multipliers with registered products, their sum in one compressor tree and one
     addition, registered, and an accumulator: what is presented in cycle t is in the result from
-    cycle t + 4. Style opt2: the rows of equal weight are compressed and registered, then added in
-    carry-save form to a sum of that weight, from cycle t + 3. The weights
-    meet at read-out: `total` and `carry` hold w / 2 sums of `low_width` bits, lowest weight first,
-    each too large by steps x `step_offset`.
+    cycle t + 4. The other styles keep the sum in carry-save form, from cycle t + 3, each too large
+    by steps x `step_offset`: opt1 and opt1_offset compress the rows of all products, register the
+    pair and add it to the sum. Opt2 does so for the rows of each weight; the weights meet at
+    read-out: `total` and `carry` hold w / 2 sums of `low_width` bits, lowest weight first.
 
     The corner of all digits -2 and all operands the smallest is right: the tree of a weight has
     room for lanes x 2^(width + 1), its sum for 2^17 - 1 terms.
@@ -53,10 +58,13 @@ class TreeTile(wiring.Component):
     ) -> None:
         check_size(lanes=lanes)
         if style not in TREE_STYLES:
-            raise InputError(f"style of a tree must be mac or opt2, not {style!r}")
+            raise InputError(
+                f"style of a tree must be one of {', '.join(TREE_STYLES)}, not {style!r}"
+            )
+        check_operands(width, acc_width)
         self.lanes, self.width, self.acc_width = lanes, width, acc_width
         self.style, self.passes = style, passes
-        self.low_width = min(acc_width, width + 18)
+        self.low_width = min(acc_width, width + 18) if style == "opt2" else acc_width
         sums = self.low_width * (width // 2) if style == "opt2" else acc_width
         members = {
             "a": In(lanes * width),
@@ -64,7 +72,7 @@ class TreeTile(wiring.Component):
             "first": In(1),
             "total": Out(sums),
         }
-        if style == "opt2":
+        if style != "mac":
             members["carry"] = Out(sums)
         if passes:
             members |= {"a_next": Out(lanes * width), "first_next": Out(1)}
@@ -79,16 +87,39 @@ class TreeTile(wiring.Component):
             m.d.comb += [self.a_next.eq(a), self.first_next.eq(first)]
         pairs = list(zip(unpack(a, self.width), unpack(b, self.width), strict=True))
         first = delayed(m, first, 1, "first_tree")
-        if self.style == "opt2":
-            self._by_weight(m, pairs, first)
-        else:
-            self._products(m, pairs, first)
+        match self.style:
+            case "opt2":
+                self._by_weight(m, pairs, first)
+            case "mac":
+                self._products(m, pairs, first)
+            case _:
+                self._rows(m, pairs, first)
         return m
 
     @property
     def step_offset(self) -> int:
-        """What a step adds to every weight's sum beyond its products (opt2)."""
-        return self.lanes << self.width if self.style == "opt2" else 0
+        """What a step adds to a sum beyond its products; in opt2 to that of every weight."""
+        if self.style == "opt2":
+            return self.lanes << self.width
+        return self.lanes * step_offset(self.width, self.style)
+
+    def _rows(self, m: Module, pairs: list[tuple[Value, Value]], first: Value) -> None:
+        """Compress the rows of all products, then add the registered pair to the sum.
+
+        Signed rows have all bits of the sum. Offset rows are never negative: they are as wide as
+        their sum needs, and the pair zero extends.
+        """
+        if self.style == "opt1":
+            narrow, make = self.acc_width, signed_rows
+        else:
+            most = self.lanes * (step_offset(self.width, self.style) + (1 << (2 * self.width - 2)))
+            narrow, make = min(most.bit_length(), self.acc_width), biased_rows
+        rows = [row for a, b in pairs for row in make(m, a, b, narrow)]
+        total, carry = compress(m, rows, width=narrow)
+        words = [Signal(narrow, name=f"tree_{what}") for what in ("total", "carry")]
+        m.d.sync += [words[0].eq(total), words[1].eq(carry)]
+        kept = self._accumulate(m, words, first, 0)
+        m.d.comb += [self.total.eq(kept[0]), self.carry.eq(kept[1])]
 
     def _by_weight(self, m: Module, pairs: list[tuple[Value, Value]], first: Value) -> None:
         """Compress the rows of each weight in the bits that they need, and accumulate them.
@@ -157,7 +188,7 @@ class Tree(wiring.Component):
         self.lanes, self.cols, self.width = lanes, cols, width
         self.acc_width, self.style = acc_width, style
         self._tiles = [
-            TreeTile(lanes=lanes, width=width, acc_width=acc_width, style=style, passes=True)
+            owned(TreeTile(lanes=lanes, width=width, acc_width=acc_width, style=style, passes=True))
             for _ in range(cols)
         ]
         self.sum_bits = len(self._tiles[0].total)
@@ -168,7 +199,7 @@ class Tree(wiring.Component):
             "first": In(1),
             "total": Out(cols * self.sum_bits),
         }
-        if style == "opt2":
+        if style != "mac":
             members["carry"] = Out(cols * self.sum_bits)
         super().__init__(members)
 
@@ -186,7 +217,7 @@ class Tree(wiring.Component):
                 tile.b.eq(delayed(m, own, j, f"skew_{j}")),
             ]
         m.d.comb += self.total.eq(Cat(*(tile.total for tile in tiles)))
-        if self.style == "opt2":
+        if self.style != "mac":
             m.d.comb += self.carry.eq(Cat(*(tile.carry for tile in tiles)))
         return m
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from amaranth.lib import wiring
 
 from rtl.bitweight.arrays import Matrix, OutputStationary
 from rtl.bitweight.bitslice import TermPairs
+from rtl.bitweight.columns import ColumnArray
 from rtl.bitweight.cube import Cube
 from rtl.bitweight.dense import Accumulator
 from rtl.bitweight.elements import ColumnFront, Opt3Element
@@ -18,6 +20,7 @@ from rtl.bitweight.passing import WeightStationary
 from rtl.bitweight.simd import SimdUnit
 from rtl.bitweight.sparse import StepAccumulator, default_acc_width
 from rtl.bitweight.tree import TreeTile
+from rtl.bitweight.weights import EqualWeight
 from rtl.synthesis.stimuli import (
     Made,
     array_stimulus,
@@ -28,6 +31,7 @@ from rtl.synthesis.stimuli import (
     step_stimulus,
     term_stimulus,
     triple_stimulus,
+    weight_stimulus,
     weights_stimulus,
 )
 from workloads.errors import InputError
@@ -38,6 +42,7 @@ class Design:
     """A named design: how to make it, its parameters, and its stimulus.
 
     `fuse` lets yosys fuse additions and multiplications: the naive baseline at its usual recipe.
+    `memories` : it has memories, for which a library of standard cells has nothing.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Design:
     parameters: Mapping[str, int]
     stimulus: Callable[[wiring.Component, int], Made] | None = None
     fuse: bool = False
+    memories: bool = False
     timing: str = "result 2 cycles later; one step a cycle"
 
     def check(self, changes: Iterable[str]) -> None:
@@ -64,12 +70,15 @@ class Design:
 
 
 def find(name: str) -> Design:
-    """Return the design called `name`; raise `InputError` if there is none."""
-    if name not in DESIGNS:
-        near = difflib.get_close_matches(name, DESIGNS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DESIGNS)}"
+    """Return the design or unit called `name`; raise `InputError` if there is none."""
+    from rtl.synthesis.units import UNITS
+
+    known = DESIGNS | UNITS
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         raise InputError(f"no design is called {name!r}; {hint}")
-    return DESIGNS[name]
+    return known[name]
 
 
 def _dense(style: str, **fixed: Any) -> Callable[..., wiring.Component]:
@@ -84,11 +93,123 @@ def _array(kind: type[Any], style: str) -> Callable[..., wiring.Component]:
     return lambda **p: kind(style=style, **p)
 
 
+def _column_array(**fixed: Any) -> Callable[..., wiring.Component]:
+    return lambda **p: ColumnArray(**fixed, **p)
+
+
 DENSE = {"width": 8, "acc_width": 32}
 SPARSE = {"width": 8, "acc_width": default_acc_width(8)}
 SQUARE = {"rows": 4, "cols": 4, **DENSE}
 CUBE = {"size": 3, **DENSE}
 TREE = {"lanes": 16, **DENSE}
+WEIGHTS = {"rows": 4, "cols": 4, "lanes": 4, **SPARSE}
+COLUMNS = {"columns": 4, "elements": 4, "width": 8, "banks": 4, "depth": 64, "fifo": 4, "simd": 1}
+DENSE_STYLES = ("naive", "mac", "opt1", "opt1_offset")
+
+
+class Kind(NamedTuple):
+    """An arrangement of dense elements: its designs are called name_style."""
+
+    name: str
+    summary: str
+    timing: str
+    make: type[Any]
+    parameters: Mapping[str, int]
+    stimulus: Callable[[wiring.Component, int], Made]
+    styles: Sequence[str] = DENSE_STYLES
+
+
+KINDS = (
+    Kind(
+        "os",
+        "systolic array, output stationary",
+        "element (i, j) i + j + 2 cycles after its last operand; one k a cycle",
+        OutputStationary,
+        SQUARE,
+        array_stimulus,
+    ),
+    Kind(
+        "ws",
+        "systolic array, weight stationary",
+        "column j of a row R + j + 1 cycles later; a row a cycle, R cycles a load",
+        WeightStationary,
+        SQUARE,
+        weights_stimulus,
+    ),
+    Kind(
+        "matrix",
+        "2D matrix with broadcast operands",
+        "2 cycles after the last operand; one k a cycle",
+        Matrix,
+        SQUARE,
+        array_stimulus,
+    ),
+    Kind(
+        "cube",
+        "3D cube",
+        "element (x, z) x + z + N + 1 cycles later; a block a cycle",
+        Cube,
+        CUBE,
+        array_stimulus,
+    ),
+    Kind(
+        "tree",
+        "multiplier-adder tree of 16",
+        "result 4 cycles later, 3 in carry-save form; one step a cycle",
+        TreeTile,
+        TREE,
+        array_stimulus,
+        ("mac", "opt1", "opt1_offset", "opt2"),
+    ),
+)
+
+
+def _arrays() -> Iterator[Design]:
+    """Yield the arrays of dense elements, and those of OPT2."""
+    for kind in KINDS:
+        for style in kind.styles:
+            yield Design(
+                name=f"{kind.name}_{style}",
+                summary=f"{kind.summary}, elements {style}",
+                timing=kind.timing,
+                make=_array(kind.make, style),
+                parameters=kind.parameters,
+                stimulus=kind.stimulus,
+                fuse=style == "naive",
+            )
+    for name, text, skewed in (
+        ("os_opt2", "systolic array of OPT2, output stationary", True),
+        ("matrix_opt2", "2D matrix of OPT2", False),
+    ):
+        yield Design(
+            name=name,
+            summary=f"{text}: the same digit of four terms a step",
+            timing="as os and matrix, for each bit weight; four k a cycle",
+            make=partial(EqualWeight, skewed=skewed),
+            parameters=WEIGHTS,
+            stimulus=weight_stimulus,
+        )
+
+
+def _column_arrays() -> Iterator[Design]:
+    """Yield the column arrays with memories, prefetch, synchronisation and read-out."""
+    for engine, fixed in (
+        ("opt2", {"engine": "opt2"}),
+        ("opt3", {"engine": "opt3"}),
+        ("opt4c", {}),
+        ("opt4e", {"lanes": 4}),
+        ("opt4c_seg", {"segmented": True}),
+        ("opt4e_seg", {"lanes": 4, "segmented": True}),
+    ):
+        yield Design(
+            name=f"array_{engine}",
+            summary=f"columns of {engine}: banks, prefetch, synchronisation, read-out",
+            timing="as `run bitweight` says; rtl.bitweight.columns states every cycle",
+            make=_column_array(**fixed),
+            parameters=COLUMNS,
+            memories=True,
+        )
+
 
 DESIGNS = {
     design.name: design
@@ -203,59 +324,7 @@ DESIGNS = {
             parameters={"acc_width": default_acc_width(8), "slots": 1},
             stimulus=simd_stimulus,
         ),
-        *(
-            Design(
-                name=f"{name}_{style}",
-                summary=f"{text}, elements {style}",
-                timing="see the table in rtl.bitweight.arrays",
-                make=_array(kind, style),
-                parameters=parameters,
-                stimulus=stimulus,
-                fuse=style == "naive",
-            )
-            for name, text, kind, parameters, stimulus, styles in (
-                (
-                    "os",
-                    "systolic array, output stationary",
-                    OutputStationary,
-                    SQUARE,
-                    array_stimulus,
-                    ("naive", "mac", "opt1", "opt1_offset"),
-                ),
-                (
-                    "ws",
-                    "systolic array, weight stationary",
-                    WeightStationary,
-                    SQUARE,
-                    weights_stimulus,
-                    ("naive", "mac", "opt1", "opt1_offset"),
-                ),
-                (
-                    "matrix",
-                    "2D matrix with broadcast operands",
-                    Matrix,
-                    SQUARE,
-                    array_stimulus,
-                    ("naive", "mac", "opt1", "opt1_offset"),
-                ),
-                (
-                    "cube",
-                    "3D cube",
-                    Cube,
-                    CUBE,
-                    array_stimulus,
-                    ("naive", "mac", "opt1", "opt1_offset"),
-                ),
-                (
-                    "tree",
-                    "multiplier-adder tree of 16",
-                    TreeTile,
-                    TREE,
-                    array_stimulus,
-                    ("mac", "opt2"),
-                ),
-            )
-            for style in styles
-        ),
+        *_arrays(),
+        *_column_arrays(),
     )
 }

@@ -26,6 +26,8 @@ DEBIAN_LIBRARY = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 """OSU 0.18 um standard cells, of the Debian package qflow-tech-osu018."""
 
 OUTPUT_LOAD_PF = 0.02
+ABC_LOAD_FF = 0.02
+"""Load of the outputs for mapping, in abc's own unit: next to nothing."""
 CLOCK_PERIOD_NS = 1000.0
 FLOW = "1"
 """Changes when the recipe does: part of the key of cached results."""
@@ -133,7 +135,7 @@ def _map(verilog: str, top: str, library: Path, directory: Path, fuse: bool) -> 
     (directory / "design.v").write_text(verilog)
     driver = _driver(read_library(library))
     (directory / "abc.constr").write_text(
-        f"set_driving_cell {driver}\nset_load {OUTPUT_LOAD_PF} [all_outputs]\n"
+        f"set_driving_cell {driver}\nset_load {ABC_LOAD_FF} [all_outputs]\n"
     )
     script = f"""
 read_verilog design.v
@@ -167,6 +169,7 @@ def _driver(library: Library) -> str:
 def _time(top: str, library: Path, directory: Path) -> None:
     script = f"""
 read_liberty {library}
+set_cmd_units -time ns -capacitance pF
 read_verilog mapped.v
 link_design {top}
 create_clock -name clk -period {CLOCK_PERIOD_NS} [get_ports clk]

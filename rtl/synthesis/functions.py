@@ -1,8 +1,13 @@
-"""Truth tables of the function texts in a Liberty file."""
+"""Trees and truth tables of the function texts in a Liberty file."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import TypeAlias
+
+Tree: TypeAlias = str | tuple["Tree", ...]
+"""A pin, "0" or "1"; or an operator (not, and, or, xor) and its operands."""
 
 
 def truth_table(function: str, order: list[str]) -> int:
@@ -11,50 +16,75 @@ def truth_table(function: str, order: list[str]) -> int:
     >>> bin(truth_table("(!((A B)+C))", ["A", "B", "C"]))
     '0b111'
     """
-    tokens = re.findall(r"[A-Za-z]\w*|[()!'*&+|^01]", function)
+    tree = parse(function)
     table = 0
     for index in range(1 << len(order)):
         values = {name: index >> i & 1 for i, name in enumerate(order)}
-        result, end = _or(tokens, 0, values)
-        assert end == len(tokens), f"function {function!r} is not understood"
-        table |= result << index
+        table |= _value(tree, values) << index
     return table
 
 
-def _or(tokens: list[str], at: int, values: dict[str, int]) -> tuple[int, int]:
-    left, at = _xor(tokens, at, values)
+def parse(function: str) -> Tree:
+    """Return the tree of a Liberty function; operators of equal rank group from the left.
+
+    >>> parse("(!((A B)+C))")
+    ('not', ('or', ('and', 'A', 'B'), 'C'))
+    """
+    tokens = re.findall(r"[A-Za-z]\w*|[()!'*&+|^01]", function)
+    tree, end = _or(tokens, 0)
+    assert end == len(tokens), f"function {function!r} is not understood"
+    return tree
+
+
+def _value(tree: Tree, values: Mapping[str, int]) -> int:
+    if isinstance(tree, str):
+        return int(tree) if tree in "01" else values[tree]
+    kind, *operands = tree
+    found = [_value(operand, values) for operand in operands]
+    match kind:
+        case "not":
+            return 1 - found[0]
+        case "and":
+            return found[0] & found[1]
+        case "or":
+            return found[0] | found[1]
+    return found[0] ^ found[1]
+
+
+def _or(tokens: list[str], at: int) -> tuple[Tree, int]:
+    left, at = _xor(tokens, at)
     while at < len(tokens) and tokens[at] in "+|":
-        right, at = _xor(tokens, at + 1, values)
-        left |= right
+        right, at = _xor(tokens, at + 1)
+        left = ("or", left, right)
     return left, at
 
 
-def _xor(tokens: list[str], at: int, values: dict[str, int]) -> tuple[int, int]:
-    left, at = _and(tokens, at, values)
+def _xor(tokens: list[str], at: int) -> tuple[Tree, int]:
+    left, at = _and(tokens, at)
     while at < len(tokens) and tokens[at] == "^":
-        right, at = _and(tokens, at + 1, values)
-        left ^= right
+        right, at = _and(tokens, at + 1)
+        left = ("xor", left, right)
     return left, at
 
 
-def _and(tokens: list[str], at: int, values: dict[str, int]) -> tuple[int, int]:
-    left, at = _factor(tokens, at, values)
+def _and(tokens: list[str], at: int) -> tuple[Tree, int]:
+    left, at = _factor(tokens, at)
     while at < len(tokens) and tokens[at] not in ")+|^":
-        right, at = _factor(tokens, at + (tokens[at] in "*&"), values)
-        left &= right
+        right, at = _factor(tokens, at + (tokens[at] in "*&"))
+        left = ("and", left, right)
     return left, at
 
 
-def _factor(tokens: list[str], at: int, values: dict[str, int]) -> tuple[int, int]:
+def _factor(tokens: list[str], at: int) -> tuple[Tree, int]:
     token = tokens[at]
     if token == "!":
-        value, at = _factor(tokens, at + 1, values)
-        return 1 - value, at
+        inner, at = _factor(tokens, at + 1)
+        return ("not", inner), at
     if token == "(":
-        value, at = _or(tokens, at + 1, values)
+        inner, at = _or(tokens, at + 1)
         at += 1
     else:
-        value, at = (int(token) if token in "01" else values[token]), at + 1
+        inner, at = token, at + 1
     while at < len(tokens) and tokens[at] == "'":
-        value, at = 1 - value, at + 1
-    return value, at
+        inner, at = ("not", inner), at + 1
+    return inner, at

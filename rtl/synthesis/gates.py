@@ -7,9 +7,10 @@ the flip-flops (mean of rise and fall), so that glitches arise where arrival tim
 Energy is, per transition of a net, C V^2 / 2 of its load, plus the internal energy that the table
 gives for the arc that caused it; per input pin, what the table gives for its own transition; per
 flip-flop and cycle, both edges of the clock. Wires, the clock tree and leakage are not counted.
-OpenSTA 2.0 states the same switching power on equal activity, but charges every transition the
-rise and the fall energy, of every input of a gate weighted by one half or less: its internal power
-is twice ours for gates of one or two inputs, and more for larger ones.
+OpenSTA 2.0 states the same switching power on equal activity, but charges every transition of a
+gate both the rise and the fall energy, and of every input: weighted by the chance that the other
+operand of the innermost operator lets the input through. That is twice ours for gates of one or two
+inputs and more for larger ones: 2.5 times for our netlists.
 
 The flip-flops start at zero. Inputs change `INPUT_DELAY_PS` after the clock edge.
 """
@@ -28,17 +29,18 @@ from rtl.synthesis.events import run
 from rtl.synthesis.flow import OUTPUT_LOAD_PF, Mapped
 from rtl.synthesis.functions import truth_table
 from rtl.synthesis.liberty import Cell, Library, Pin
+from workloads.errors import InputError
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 START_TRANSITION_NS = 0.1
-MOST_INPUTS = 4
+MOST_INPUTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circuit:
-    """A netlist as flat arrays; nets are numbered, gates have up to four inputs (-1: none)."""
+    """A netlist as flat arrays; nets are numbered, gates have up to five inputs (-1: none)."""
 
     nets: int
     inputs: dict[str, Ints]
@@ -174,6 +176,11 @@ class _Builder:
         for pin in cell.pins.values():
             if pin.output and pin.name in nets:
                 order = sorted(set(re.findall(r"[A-Za-z]\w*", pin.function)))
+                if len(order) > MOST_INPUTS:
+                    raise InputError(
+                        f"cell {cell.name} has {len(order)} inputs; the energy simulation takes "
+                        f"cells of at most {MOST_INPUTS}"
+                    )
                 self.gates.append((cell, pin, order, nets))
 
     def circuit(self) -> Circuit:
@@ -185,7 +192,8 @@ class _Builder:
         loads = np.array([self.load_pf[n] for n in range(nets)])
         delay, arcs = self._arcs(transition)
         flop_delay, flop_arcs, clock_pj = self._flop_arcs(transition)
-        gate_inputs = np.full((len(self.gates), MOST_INPUTS), -1, np.int64)
+        most = max((len(order) for _, _, order, _ in self.gates), default=1)
+        gate_inputs = np.full((len(self.gates), most), -1, np.int64)
         for i, (_, _, order, own) in enumerate(self.gates):
             gate_inputs[i, : len(order)] = [own[name] for name in order]
         start, gate, pin = _fanout(gate_inputs, nets)
@@ -198,8 +206,8 @@ class _Builder:
             truth=np.array([truth_table(pin.function, o) for _, pin, o, _ in self.gates], np.int64),
             delay_ps=delay,
             arc_pj=arcs,
-            flop_d=np.array([own["D"] for _, own in self.flops], np.int64),
-            flop_q=np.array([own["Q"] for _, own in self.flops], np.int64),
+            flop_d=np.array([own[cell.state_input] for cell, own in self.flops], np.int64),
+            flop_q=np.array([own[cell.state_output] for cell, own in self.flops], np.int64),
             flop_delay_ps=flop_delay,
             flop_arc_pj=flop_arcs,
             clock_pj=clock_pj + 2 * half_v2 * loads[inputs["clk"][0]],
@@ -233,10 +241,9 @@ class _Builder:
         """Return every net's transition time in ns, propagated from flip-flops and inputs."""
         transition = np.full(nets, START_TRANSITION_NS)
         for cell, own in self.flops:
-            arc = cell.pins["Q"].arcs[cell.clock]
-            transition[own["Q"]] = _mean(
-                arc.transition, self.load_pf[own["Q"]], START_TRANSITION_NS
-            )
+            arc = cell.pins[cell.state_output].arcs[cell.clock]
+            out = own[cell.state_output]
+            transition[out] = _mean(arc.transition, self.load_pf[out], START_TRANSITION_NS)
         for index in self._order():
             _, pin, order, own = self.gates[index]
             out = own[pin.name]
@@ -272,8 +279,9 @@ class _Builder:
 
     def _arcs(self, transition: Floats) -> tuple[Ints, Floats]:
         """Return delays (ps) and internal energies (pJ), shape (gates, input, fall or rise)."""
-        delay = np.ones((len(self.gates), MOST_INPUTS, 2), np.int64)
-        energy = np.zeros((len(self.gates), MOST_INPUTS, 2))
+        most = max((len(order) for _, _, order, _ in self.gates), default=1)
+        delay = np.ones((len(self.gates), most, 2), np.int64)
+        energy = np.zeros((len(self.gates), most, 2))
         for i, (_, pin, order, own) in enumerate(self.gates):
             load = self.load_pf[own[pin.name]]
             for j, name in enumerate(order):
@@ -291,7 +299,8 @@ class _Builder:
         energy = np.zeros((len(self.flops), 2))
         clock_pj = 0.0
         for i, (cell, own) in enumerate(self.flops):
-            arc, load = cell.pins["Q"].arcs[cell.clock], self.load_pf[own["Q"]]
+            arc = cell.pins[cell.state_output].arcs[cell.clock]
+            load = self.load_pf[own[cell.state_output]]
             for k, edge in enumerate(("fall", "rise")):
                 delay[i, k] = max(round(1000 * arc.delay[edge].at(load, START_TRANSITION_NS)), 1)
                 if edge in arc.energy:

@@ -1,7 +1,8 @@
 """Reads what synthesis results need from a Liberty file: areas, functions, delays, energies.
 
 Supported: non-linear delay and power tables with one or two indices, combinational functions,
-flip-flops. Anything else in the file is skipped. Units: ns, pF, and pJ (V x V x pF) of energy.
+flip-flops. Anything else in the file is skipped. Units: ns, pF, and pJ (V x V x pF) of energy,
+whatever the file's own are.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +73,23 @@ class Cell:
     pins: dict[str, Pin]
     clock: str = ""
     next_state: str = ""
+    state: str = ""
+
+    @property
+    def state_input(self) -> str:
+        """The pin that a flip-flop stores; raises `InputError` if it stores anything else."""
+        name = re.sub(r"[\s()]", "", self.next_state)
+        if name not in self.pins:
+            raise InputError(f"flip-flop {self.name} stores {self.next_state!r}, not a pin of it")
+        return name
+
+    @property
+    def state_output(self) -> str:
+        """The pin that shows a flip-flop's state; raises `InputError` if none does, uninverted."""
+        for pin in self.pins.values():
+            if pin.output and re.sub(r"[\s()]", "", pin.function) == self.state:
+                return pin.name
+        raise InputError(f"flip-flop {self.name} has no output that shows {self.state!r}")
 
 
 @dataclass(slots=True)
@@ -120,13 +139,19 @@ def read_library(path: Path) -> Library:
 
 
 def _check_cells(library: Library, path: Path) -> None:
-    """Raise `InputError` unless there are an inverter, a two-input gate and a D flip-flop."""
-    functions = {_shape(pin.function) for c in library.cells.values() for pin in c.pins.values()}
+    """Raise `InputError` unless there are inverter, buffer, two-input gate and D flip-flop."""
+    functions = {
+        _shape(pin.function)
+        for cell in library.cells.values()
+        for pin in cell.pins.values()
+        if _inputs(pin.function) <= cell.pins.keys()  # not the state of a latch
+    }
     simple_flops = [c for c in library.cells.values() if c.clock and len(c.pins) <= 4]
     missing = [
         what
         for what, there in (
             ("an inverter", ("!", 1) in functions),
+            ("a buffer", ("", 1) in functions),
             ("a NAND or NOR gate", any(f[0] == "!" and f[1] == 2 for f in functions)),
             ("a D flip-flop without set and reset", bool(simple_flops)),
         )
@@ -138,7 +163,11 @@ def _check_cells(library: Library, path: Path) -> None:
 
 def _shape(function: str) -> tuple[str, int]:
     inverted = "!" if "!" in function or "'" in function else ""
-    return inverted, len(set(re.findall(r"[A-Za-z]\w*", function)))
+    return inverted, len(_inputs(function))
+
+
+def _inputs(function: str) -> set[str]:
+    return set(re.findall(r"[A-Za-z]\w*", function))
 
 
 def _group(tokens: list[str], at: int) -> tuple[Group, int]:
@@ -175,13 +204,40 @@ def _statement(group: Group, tokens: list[str], at: int) -> int:
 
 def _library(top: Group) -> Library:
     templates = {g.arguments[0]: g for g in top.groups if g.kind.endswith("_template")}
-    cells = {g.arguments[0]: _cell(g, templates) for g in top.all("cell")}
+    units = _units(top)
+    cells = {g.arguments[0]: _cell(g, templates, units) for g in top.all("cell")}
     name = top.arguments[0] if top.arguments else ""
     return Library(name, top.number("nom_voltage", 1.0), cells)
 
 
-def _cell(group: Group, templates: dict[str, Group]) -> Cell:
-    pins = {g.arguments[0]: _pin(g, templates) for g in group.all("pin")}
+class Units(NamedTuple):
+    """The file's units of time in ns, of load in pF, and of energy in pJ."""
+
+    time: float
+    load: float
+    energy: float
+
+
+def _units(top: Group) -> Units:
+    """Return the units; energy is in volts squared times load, and nothing stated is ns and pF."""
+    time = _scaled(top.values.get("time_unit", "1ns"), "s", 1e9)
+    number, prefixed = top.lists.get("capacitive_load_unit", ["1", "pf"])
+    load = _scaled(f"{number}{prefixed}", "f", 1e12)
+    volts = _scaled(top.values.get("voltage_unit", "1V"), "v", 1.0)
+    return Units(time, load, load * volts**2)
+
+
+def _scaled(text: str, unit: str, base: float) -> float:
+    """Return a quantity such as 1ps or 10ff, times `base`."""
+    match = re.fullmatch(rf"\s*([\d.]+)\s*([munpf]?){unit}\s*", text, re.I)
+    if match is None:
+        raise ValueError(f"unit {text!r} is not understood")
+    exponent = {"": 0, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15}[match[2].lower()]
+    return float(match[1]) * 10.0**exponent * base
+
+
+def _cell(group: Group, templates: dict[str, Group], units: Units) -> Cell:
+    pins = {g.arguments[0]: _pin(g, templates, units) for g in group.all("pin")}
     flops = group.all("ff")
     state = flops[0].values if flops else {}
     return Cell(
@@ -191,14 +247,15 @@ def _cell(group: Group, templates: dict[str, Group]) -> Cell:
         pins=pins,
         clock=re.sub(r"\W", "", state.get("clocked_on", "")),
         next_state=state.get("next_state", ""),
+        state=flops[0].arguments[0] if flops and flops[0].arguments else "",
     )
 
 
-def _pin(group: Group, templates: dict[str, Group]) -> Pin:
+def _pin(group: Group, templates: dict[str, Group], units: Units) -> Pin:
     pin = Pin(
         name=group.arguments[0],
         output=group.values.get("direction") == "output",
-        capacitance=group.number("capacitance"),
+        capacitance=group.number("capacitance") * units.load,
         function=group.values.get("function", ""),
     )
     for timing in group.all("timing"):
@@ -207,8 +264,8 @@ def _pin(group: Group, templates: dict[str, Group]) -> Pin:
             continue
         arc = pin.arcs.setdefault(timing.values["related_pin"], Arc(timing.values["related_pin"]))
         for edge in ("rise", "fall"):
-            _put(arc.delay, edge, timing.all(f"cell_{edge}"), templates)
-            _put(arc.transition, edge, timing.all(f"{edge}_transition"), templates)
+            for into, kind in ((arc.delay, f"cell_{edge}"), (arc.transition, f"{edge}_transition")):
+                _put(into, edge, timing.all(kind), templates, units, units.time)
     for power in group.all("internal_power"):
         related = power.values.get("related_pin", "")
         target = pin.energy
@@ -216,19 +273,27 @@ def _pin(group: Group, templates: dict[str, Group]) -> Pin:
             target = pin.arcs.setdefault(related, Arc(related)).energy
         for edge in ("rise", "fall"):
             tables = power.all(f"{edge}_power") or power.all("power")
-            _put(target, edge, tables, templates)
+            _put(target, edge, tables, templates, units, units.energy)
     return pin
 
 
 def _put(
-    into: dict[str, Table], edge: str, groups: list[Group], templates: dict[str, Group]
+    into: dict[str, Table],
+    edge: str,
+    groups: list[Group],
+    templates: dict[str, Group],
+    units: Units,
+    value_unit: float,
 ) -> None:
     if groups and edge not in into:
-        into[edge] = _table(groups[0], templates)
+        table = _table(groups[0], templates)
+        into[edge] = Table(
+            table.load * units.load, table.slew * units.time, table.values * value_unit
+        )
 
 
 def _table(group: Group, templates: dict[str, Group]) -> Table:
-    """Return the table with load down and slew across, whatever the file's order is."""
+    """Return the table with load down and slew across, whatever the file's order is; its units."""
     template = templates.get(group.arguments[0] if group.arguments else "", Group("", []))
     axes = [template.values.get(f"variable_{i}", "") for i in (1, 2)]
     index = [

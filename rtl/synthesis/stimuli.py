@@ -91,6 +91,27 @@ def triple_stimulus(element: Any, cycles: int) -> Made:
     return stimulus, cycles * lanes / (width // 2)
 
 
+def weight_stimulus(array: Any, cycles: int) -> Made:
+    """OPT2 arrays: rows and columns as `triple_stimulus`, all of the same digit position."""
+    rng = np.random.default_rng(1)
+    width, lanes = array.width, array.lanes
+    steps = TERMS // lanes
+    a_words: list[int] = []
+    b_words: list[int] = []
+    for p in range(-(-cycles // steps)):
+        position = width // 2 - 1 - p % (width // 2)
+        a = normal(rng, (steps, array.rows * lanes), width)
+        b = normal(rng, (steps, array.cols * lanes), width)
+        a_words += [pack(row, 3) for row in (a << 1) >> (2 * position) & 7]
+        b_words += [pack(row, width) for row in b]
+    stimulus = {
+        "a": np.array(a_words[:cycles], object),
+        "b": np.array(b_words[:cycles], object),
+        "first": np.arange(cycles) % steps == 0,
+    }
+    return stimulus, cycles * array.rows * array.cols * lanes / (width // 2)
+
+
 def step_stimulus(element: Any, cycles: int) -> Made:
     """OPT4: each lane walks the non-zero digits of its groups; lanes meet after every position."""
     rng = np.random.default_rng(1)

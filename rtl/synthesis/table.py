@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,29 @@ from rtl.export import verilog_text
 from rtl.synthesis.designs import DESIGNS, Design
 from rtl.synthesis.flow import Mapped, find_library, netlist_key, synthesise, tool_versions
 from rtl.synthesis.liberty import read_library
+from workloads.errors import InputError
 from workloads.files import write_whole
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "simulator" / "published" / "bitweight" / "synthesis.csv"
 RECORDED = ROOT / "sim_results" / "synthesis" / "osu018.csv"
+ELEMENTS = (
+    "mac_naive",
+    "mac_plain",
+    "mac",
+    "mac_pipelined",
+    "opt1",
+    "opt1_offset",
+    "opt2",
+    "opt3",
+    "opt4c",
+    "opt4e",
+    "opt4c_seg",
+    "opt4e_seg",
+    "column_front",
+    "simd_lane",
+)
+"""Designs that are measured in other libraries too: whether ratios are those of one library."""
 CYCLES = 2000
 COLUMNS = (
     "design",
@@ -68,9 +87,17 @@ class Result:
 def measure(
     design: Design, *, library: Path | None = None, cycles: int = CYCLES, **changes: int
 ) -> Result:
-    """Synthesise a design with some parameters changed and measure its energy."""
+    """Synthesise a design with some parameters changed and measure its energy.
+
+    Raises `InputError` for a design with memories and as `rtl.synthesis.flow.synthesise` does.
+    """
     from rtl.synthesis import gates
 
+    if design.memories:
+        raise InputError(
+            f"design {design.name} has memories, which no library of standard cells has: "
+            "synthesise its parts, such as opt4c, column_front and simd_lane"
+        )
     path = find_library(library)
     component = design.component(**changes)
     verilog = verilog_text(component, name=design.name)
@@ -116,7 +143,8 @@ def _result(
 
 def shipped_jobs() -> list[tuple[Design, dict[str, int]]]:
     """Return what the shipped table holds: every design, and sweeps of width and sum width."""
-    jobs: list[tuple[Design, dict[str, int]]] = [(design, {}) for design in DESIGNS.values()]
+    mapped = [design for design in DESIGNS.values() if not design.memories]
+    jobs: list[tuple[Design, dict[str, int]]] = [(design, {}) for design in mapped]
     for name in ("mac", "opt1", "opt1_offset"):
         jobs += [(DESIGNS[name], {"acc_width": bits}) for bits in (16, 24, 40, 48)]
     for width in (4, 16):
@@ -137,16 +165,36 @@ def write(path: Path, results: Iterable[Result]) -> None:
     write_whole({path: sink.getvalue().encode()})
 
 
+def other_jobs() -> list[tuple[Design, dict[str, int]]]:
+    """Return what the table of another library holds: elements, and sweeps of the sum's width."""
+    jobs: list[tuple[Design, dict[str, int]]] = [(DESIGNS[name], {}) for name in ELEMENTS]
+    for name in ("mac", "opt1"):
+        jobs += [(DESIGNS[name], {"acc_width": bits}) for bits in (16, 48)]
+    return jobs
+
+
+def recorded(library: Path) -> Path:
+    """Return where the table of another library than the default is kept."""
+    return RECORDED.with_name(f"{library.stem.removesuffix('_stdcells')}.csv")
+
+
 def main() -> None:
-    """Measure every shipped design and write the table: `python -m rtl.synthesis.table`."""
+    """Measure every shipped design and write the table: `python -m rtl.synthesis.table [LIBERTY]`.
+
+    With a Liberty file: the elements in that library, into a table of its own.
+    """
+    library = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     results = []
-    for design, changes in shipped_jobs():
-        results.append(measure(design, **changes))
+    for design, changes in other_jobs() if library else shipped_jobs():
+        results.append(measure(design, library=library, **changes))
         print(
             f"{design.name:16s} {results[-1].parameters:34s} area {results[-1].area:9.0f} "
             f"{results[-1].min_period_ns:6.3f} ns {results[-1].energy_per_op_pj:8.2f} pJ",
             flush=True,
         )
+    if library:
+        write(recorded(library), results)
+        return
     write(SHIPPED, results)
     write(RECORDED, results)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.cli import compare, lists, reproduce, rtl, run, sweep, traces
+from simulator.cli import compare, lists, reproduce, rtl, run, serve, sweep, traces
 
 app = typer.Typer(
     help="Simulate and co-design accelerators for sparse training.",
@@ -34,6 +34,7 @@ def options(
 
 app.command(context_settings=run.CONTEXT)(run.run)
 app.command()(compare.compare)
+app.command()(serve.serve)
 app.command()(reproduce.reproduce)
 app.command()(sweep.sweep)
 app.command()(traces.capture)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +20,9 @@ COLOURS: dict[Verdict, str] = {
     "ok": "green",
     "miss": "red",
     "expected-miss": "yellow",
+    "peer": "cyan",
     "recalled": "dim",
+    "shown": "dim",
 }
 
 
@@ -34,65 +35,80 @@ def reproduce(
         Path | None, typer.Option(metavar="DIR", help="Where to write (default sim_results).")
     ] = None,
     write: Annotated[bool, typer.Option(help="Write the files.")] = True,
+    summary: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the table of models into this Markdown file."),
+    ] = None,
 ) -> int:
     """Compare published numbers with ours; exit with 1 if one misses that should not."""
-    from simulator import published
+    from simulator import agreement, published
     from simulator import reproduce as reproduction
     from simulator.cli import output
 
-    if out is not None and not write:
-        raise InputError("--out says where to write, --no-write that nothing is; give one")
+    if not write and (out is not None or summary is not None):
+        raise InputError("--out and --summary say where to write, --no-write that nothing is")
     folder = out or Path("sim_results")
     exhibits = published.select(selection)
+    text = None if summary is None else _read_text(summary)
     judged = {name: reproduction.judge(name) for name in output.progress(exhibits)}
     rows = [each for name in exhibits for each in judged[name]]
     if as_json:
         output.print_json({"rows": [each.as_dict() for each in rows]})
     else:
-        _show(judged)
+        _show(judged, notes=selection is not None)
     if write:
         for name in exhibits:
             output.make_folder((folder / name).parent)
             output.write_files(reproduction.files(name, judged[name], folder))
+        whole = agreement.recorded(folder)
+        output.write_files({folder / agreement.PAGE: agreement.page(whole).encode()})
+        if summary is not None and text is not None:
+            table = agreement.between_markers(text, agreement.summary(whole))
+            output.write_files({summary: table.encode()})
     return int(any(each.verdict == "miss" for each in rows))
 
 
-def _show(judged: dict[str, list[Judged]]) -> None:
+def _read_text(file: Path) -> str:
+    """Return a Markdown file with markers, or refuse it before any time is spent."""
+    from simulator import agreement
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {file} as a text: {error}") from error
+    agreement.between_markers(text, "")
+    return text
+
+
+def _show(judged: dict[str, list[Judged]], *, notes: bool) -> None:
+    """Print one table of all rows, the reasons of the misses below it, and how many agree."""
+    from simulator import agreement
     from simulator.cli import tables
 
-    out = tables.console()
-    for name, rows in judged.items():
-        columns = ("quantity", ">published", ">ours", ">rel. error", ">tolerance", "verdict")
-        out.print(tables.table(name, columns, [_texts(each) for each in rows]))
-        reasons = {each.row.expected_miss: None for each in rows if each.row.expected_miss}
-        for reason in reasons:
-            out.print(f"expected miss: {reason}", style="yellow", highlight=False, markup=False)
-        for note in dict.fromkeys(each.row.note for each in rows if each.row.note):
+    every = [each for rows in judged.values() for each in rows]
+    reasons = agreement.numbered(each.row.expected_miss for each in every)
+    out = tables.console(wide=150)
+    columns = ("quantity", ">published", ">ours", ">error", ">tolerance", "how read", "verdict")
+    out.print(tables.table("", columns, _lines(judged, reasons)))
+    for reason, number in reasons.items():
+        out.print(f"[{number}] {reason}", style="yellow", highlight=False, markup=False)
+    if notes:
+        for note in dict.fromkeys(each.row.note for each in every if each.row.note):
             out.print(f"note: {note}", highlight=False, markup=False)
-    out.print(_counts([each for rows in judged.values() for each in rows]))
+    out.print(f"{agreement.counts(judged)}; peer, recalled and shown rows are not asserted")
 
 
-def _texts(each: Judged) -> Sequence[str | Text]:
+def _lines(
+    judged: dict[str, list[Judged]], reasons: dict[str, int]
+) -> Iterator[Sequence[str | Text]]:
     from rich.text import Text
 
-    row = each.row
-    bound = "" if row.relation == "=" else f"{row.relation} "
-    unit = "" if row.unit == "-" else f" {row.unit}"
-    return (
-        row.quantity,
-        f"{bound}{_number(row.published)}{unit}",
-        f"{_number(each.ours)}{unit}" if each.computed else "-",
-        f"{100 * each.rel_error:+.2f} %" if each.computed else "-",
-        "not asserted" if row.tolerance is None else f"{100 * row.tolerance:g} %",
-        Text(each.verdict, style=COLOURS[each.verdict]),
-    )
+    from simulator import agreement
 
-
-def _number(value: float) -> str:
-    return f"{int(value):,}" if value == int(value) else f"{value:,.4g}"
-
-
-def _counts(rows: Sequence[Judged]) -> str:
-    counts = Counter(each.verdict for each in rows)
-    shown = "; recalled rows are shown, not asserted" if counts["recalled"] else ""
-    return ", ".join(f"{counts[name]} {name}" for name in COLOURS if counts[name]) + shown
+    for name, rows in judged.items():
+        yield Text(name, style="bold"), "", "", "", "", "", ""
+        for each in rows:
+            verdict = Text(each.verdict, style=COLOURS[each.verdict])
+            if each.row.expected_miss:
+                verdict.append(f" [{reasons[each.row.expected_miss]}]")
+            yield f"  {each.row.quantity}", *agreement.texts(each), each.row.tag, verdict

@@ -112,6 +112,8 @@ def _show(summary: dict[str, Any], front: pd.DataFrame) -> None:
         output.say(f"no point has every objective ({wanted}) and keeps the constraints")
     title = f"{len(front)} of {summary['points']} points are on the front"
     tables.console().print(tables.table(title, titles, rows))
+    if shared := _shared(front):
+        tables.console().print(f"the same for all of them: {shared}", highlight=False, markup=False)
     if len(front) > SHOWN:
         output.say(f"{len(front) - SHOWN} further points of the front: --csv, --json or --report")
     if summary["failures"]:
@@ -127,6 +129,14 @@ def _shown_columns(summary: dict[str, Any], front: pd.DataFrame) -> list[str]:
     hidden = {"error", "feasible", *METRICS} - set(objectives)
     varying = [name for name in front.columns if name not in hidden and front[name].nunique() > 1]
     return [*(name for name in varying if name not in objectives), *objectives]
+
+
+def _shared(front: pd.DataFrame) -> str:
+    """Return what the points of the front have in common."""
+    names = ("accelerator", "network", "batch", "method")
+    return ", ".join(
+        f"{name} {front[name].iloc[0]}" for name in names if front[name].nunique() == 1
+    )
 
 
 def _text(value: Any) -> str:

@@ -14,13 +14,13 @@ from simulator import breakdown, comparison, quantities
 from simulator.report import Report
 
 
-def console() -> Console:
-    """Return the console on standard output; wide enough for the tables if it is no terminal.
+def console(wide: int = 120) -> Console:
+    """Return the console on standard output, `wide` columns if it is no terminal.
 
     A terminal of fewer than 80 columns wraps lines: narrower tables would lose their names.
     """
     probe = Console()
-    return Console(width=max(probe.width, 80 if probe.is_terminal else 120))
+    return Console(width=max(probe.width, 80 if probe.is_terminal else wide))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:

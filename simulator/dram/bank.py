@@ -10,25 +10,31 @@ from simulator.dram.state import (
     ACTIVATIONS,
     ACTIVE_CLOCKS,
     ACTIVE_SINCE,
+    ANSWER_SLOTS,
+    ANSWERED,
     BANK,
+    BANK_BITS,
     BANK_FIELDS,
+    CHANGED,
+    CHANNEL_BITS,
+    COLUMN_BITS,
     COMMAND_COUNT,
     COMMAND_QUEUE,
     COUNT,
     COUNTS,
     DELAY_FROM,
-    ENTRY_FIELDS,
     FAW,
     GROUP_READY,
     HEAD,
     HIT_MASK,
     HITS,
     HITS_QUEUED,
-    IS_WRITE,
-    LINE,
+    LINE_MASK,
     MAX_RANKS,
     OPEN_BANKS,
     OPEN_ROW,
+    PIM_ANSWER,
+    PIM_OPEN,
     PIM_ROW,
     QUEUE,
     RANK_OF,
@@ -36,12 +42,12 @@ from simulator.dram.state import (
     RANKS,
     READY_BANK,
     READY_RANK,
-    ROW,
     ROW_MASK,
-    TAG,
+    STUCK,
     WHEEL,
     WHEEL_ROOM,
     WHEEL_SLOTS,
+    WRITE_BIT,
     WRITES_QUEUED,
     Ints,
     kernel,
@@ -93,6 +99,7 @@ def note(s: Ints, ch: int, bank: int, command: int, clock: int) -> None:
             s[last + i] = s[last + i + 1]
         s[last + 3] = clock
     s[ch + COUNTS + command] += 1
+    s[ch + CHANGED] = 1
 
 
 @kernel
@@ -100,9 +107,10 @@ def answer(s: Ints, ch: int, tag: int, clock: int) -> None:
     """Send an answer that leaves the channel at `clock`; the core sees it two clocks later."""
     slot = WHEEL + ((clock + 2) & (WHEEL_SLOTS - 1)) * WHEEL_ROOM
     count = s[slot]
-    s[slot + 1 + 2 * count] = ch
-    s[slot + 2 + 2 * count] = tag
+    s[slot + 1 + count] = tag
     s[slot] = count + 1
+    if tag > PIM_ANSWER:
+        s[ch + ANSWERED + (clock & (ANSWER_SLOTS - 1))] += 1
 
 
 @kernel
@@ -135,6 +143,7 @@ def close_pim_row(s: Ints, ch: int, bank: int, clock: int) -> None:
     note(s, ch, bank, PPRE, clock)
     count_open(s, ch, bank, 1, -1, clock)
     s[ch + BANK + bank * BANK_FIELDS + PIM_ROW] = -1
+    s[ch + PIM_OPEN] &= ~(1 << bank)
 
 
 @kernel
@@ -147,7 +156,7 @@ def open_row(s: Ints, ch: int, bank: int, row: int, clock: int) -> None:
     s[b + HITS] = 0
     hits = 0
     for i in range(s[b + COUNT]):
-        hits += s[entry(s, ch, bank, i) + ROW] == row
+        hits += row_of(s, s[entry(s, ch, bank, i)]) == row
     s[b + HITS_QUEUED] = hits
     classify(s, ch, bank)
 
@@ -156,11 +165,13 @@ def open_row(s: Ints, ch: int, bank: int, row: int, clock: int) -> None:
 def entry(s: Ints, ch: int, bank: int, position: int) -> int:
     """Return the offset of the queued access at `position` from the head of its bank's queue."""
     head = s[ch + BANK + bank * BANK_FIELDS + HEAD]
-    return (
-        ch
-        + QUEUE
-        + (bank * COMMAND_QUEUE + ((head + position) & (COMMAND_QUEUE - 1))) * ENTRY_FIELDS
-    )
+    return ch + QUEUE + bank * COMMAND_QUEUE + ((head + position) & (COMMAND_QUEUE - 1))
+
+
+@kernel
+def row_of(s: Ints, word: int) -> int:
+    """Return the row of an access in its bank."""
+    return (word & LINE_MASK) >> (s[CHANNEL_BITS] + s[COLUMN_BITS] + s[BANK_BITS])
 
 
 @kernel
@@ -175,7 +186,7 @@ def classify(s: Ints, ch: int, bank: int) -> None:
         if row < 0:
             row_mask |= bit
         else:
-            if s[entry(s, ch, bank, 0) + ROW] != row and (
+            if row_of(s, s[entry(s, ch, bank, 0)]) != row and (
                 hits == 0 or s[b + HITS] >= ROW_HITS_BEFORE_CONFLICT
             ):
                 row_mask |= bit
@@ -186,17 +197,14 @@ def classify(s: Ints, ch: int, bank: int) -> None:
 
 
 @kernel
-def enqueue(s: Ints, ch: int, bank: int, row: int, is_write: int, tag: int, line: int) -> None:
+def enqueue(s: Ints, ch: int, bank: int, word: int) -> None:
     """Append an access to the queue of its bank, which has room."""
     b = ch + BANK + bank * BANK_FIELDS
-    at = entry(s, ch, bank, s[b + COUNT])
-    s[at + ROW] = row
-    s[at + IS_WRITE] = is_write
-    s[at + TAG] = tag
-    s[at + LINE] = line
+    s[entry(s, ch, bank, s[b + COUNT])] = word
     s[b + COUNT] += 1
-    s[b + WRITES_QUEUED] += is_write
-    s[b + HITS_QUEUED] += row == s[b + OPEN_ROW]
+    s[b + WRITES_QUEUED] += (word & WRITE_BIT) != 0
+    s[b + HITS_QUEUED] += row_of(s, word) == s[b + OPEN_ROW]
+    s[ch + CHANGED] = 1
     classify(s, ch, bank)
 
 
@@ -204,11 +212,11 @@ def enqueue(s: Ints, ch: int, bank: int, row: int, is_write: int, tag: int, line
 def dequeue(s: Ints, ch: int, bank: int, position: int) -> None:
     """Remove the access at `position` from the head, a row hit that has just issued."""
     b = ch + BANK + bank * BANK_FIELDS
-    s[b + WRITES_QUEUED] -= s[entry(s, ch, bank, position) + IS_WRITE]
+    s[b + WRITES_QUEUED] -= (s[entry(s, ch, bank, position)] & WRITE_BIT) != 0
     for i in range(position, 0, -1):
-        to, source = entry(s, ch, bank, i), entry(s, ch, bank, i - 1)
-        for field in range(ENTRY_FIELDS):
-            s[to + field] = s[source + field]
+        s[entry(s, ch, bank, i)] = s[entry(s, ch, bank, i - 1)]
+    if s[ch + STUCK] >> bank & 1:
+        s[ch + STUCK] = 0
     s[b + HEAD] = (s[b + HEAD] + 1) & (COMMAND_QUEUE - 1)
     s[b + COUNT] -= 1
     s[b + HITS_QUEUED] -= 1

@@ -19,11 +19,15 @@ from simulator.dram.bank import (
     entry,
     note,
     open_row,
+    row_of,
 )
 from simulator.dram.state import (
+    ANSWER_SLOTS,
+    ANSWERED,
     BANK,
     BANK_FIELDS,
     BANKS,
+    CHANGED,
     CHANNEL_BITS,
     COMMAND_COUNT,
     COUNT,
@@ -34,18 +38,22 @@ from simulator.dram.state import (
     HIT_MASK,
     HITS_QUEUED,
     INTERVAL,
-    IS_WRITE,
-    LINE,
     LINE_COUNT,
+    LINE_MASK,
     LINE_NEXT,
+    NEVER,
     OPEN_ROW,
+    OUTSTANDING,
+    OUTSTANDING_LIMIT,
     PENDING,
     PIM_CLOCKS,
     PIM_END,
     PIM_HEAD,
     PIM_MODE,
+    PIM_NOT_BEFORE,
     PIM_QUEUED,
     PIM_ROW,
+    PIM_SENT,
     QUEUE_INDEX,
     RANK_OF,
     RANKS,
@@ -59,13 +67,14 @@ from simulator.dram.state import (
     REFRESH_RANK,
     REFRESHING,
     RESERVED_ROW,
-    ROW,
+    RESPONSES,
     ROW_MASK,
     RP,
     SKIP_PIM,
     SLACK,
-    TAG,
+    TAG_SHIFT,
     TRANSFER_NEXT,
+    WRITE_BIT,
     WRITES,
     WRITES_QUEUED,
     Ints,
@@ -82,9 +91,97 @@ def run(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int, end
     """Advance a channel from `clock` to `end`, with the requests sent so far."""
     if _idle(s, ch, npu, other, end):
         return
-    for now in range(clock, end):
+    now = clock
+    while now < end:
+        s[ch + CHANGED] = 0
         tick(s, ch, program, now)
         requests.accept(s, ch, npu, other, program, now)
+        now += 1
+        if not s[ch + CHANGED]:
+            wake = _wake(s, ch, npu, other, program, now, end)
+            _settle(s, ch, now, wake)
+            now = wake
+
+
+@kernel
+def _wake(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int, end: int) -> int:
+    """Return the clock until which nothing can happen, as nothing happened in the clock before.
+
+    What changes with time alone is a refresh, the end of GWRITE, a constraint that runs out, and a
+    request that was sent earlier. Where it is not plain that nothing happens, return `clock`.
+    """
+    if s[ch + REFRESH_DUE] >= 0 or s[ch + OUTSTANDING] >= s[OUTSTANDING_LIMIT]:
+        return clock
+    wake = min(end, s[ch + REFRESH_AT])
+    if s[ch + GWRITING]:
+        if s[ch + GWRITE_DONE] < 0:
+            return clock
+        wake = min(wake, s[ch + GWRITE_DONE])
+    elif s[ch + PIM_HEAD] < s[ch + PIM_QUEUED] and not s[ch + SKIP_PIM]:
+        wake = min(wake, s[ch + PIM_NOT_BEFORE])
+    if s[ch + PIM_SENT] < s[ch + PIM_END] and program[s[ch + PIM_SENT], pim.TIME] >= clock - 1:
+        wake = min(wake, program[s[ch + PIM_SENT], pim.TIME] + 1)
+    wake = min(wake, _next_arrival(s, ch, 0, npu, clock))
+    wake = min(wake, _next_arrival_behind(s, ch, other, program, clock))
+    if wake > clock:
+        wake = min(wake, _next_access(s, ch))
+    return max(wake, clock)
+
+
+@kernel
+def _next_arrival(s: Ints, ch: int, side: int, stream: Ints, clock: int) -> int:
+    """Return when the next transfer of a side may arrive that has not yet."""
+    index = s[ch + TRANSFER_NEXT + side] + 1
+    if s[ch + LINE_NEXT + side] < s[ch + LINE_COUNT + side] or index > stream[0, 0]:
+        return NEVER
+    return max(clock, stream[index, requests.SENT_AT] + 1)
+
+
+@kernel
+def _next_arrival_behind(s: Ints, ch: int, other: Ints, program: Ints, clock: int) -> int:
+    """As `_next_arrival`, for the side whose transfers queue behind PIM instructions."""
+    index = s[ch + TRANSFER_NEXT + 1] + 1
+    pim_first = s[ch + PIM_SENT] < s[ch + PIM_END] and index <= other[0, 0]
+    if pim_first and other[index, requests.SENT_AT] >= program[s[ch + PIM_SENT], pim.TIME]:
+        return NEVER
+    return _next_arrival(s, ch, 1, other, clock)
+
+
+@kernel
+def _next_access(s: Ints, ch: int) -> int:
+    """Return a clock before which no bank queue may issue a command."""
+    soonest, hits = NEVER, s[ch + HIT_MASK]
+    per_rank = s[BANKS] * s[GROUPS]
+    for rank in range(s[RANKS]):
+        if hits >> (rank * per_rank) & ((1 << per_rank) - 1):
+            at = ch + READY_RANK + rank * COMMAND_COUNT
+            soonest = min(soonest, s[at + RD], s[at + WR])
+    mask, bank = s[ch + ROW_MASK], 0
+    while mask:
+        if mask & 1:
+            closed = s[ch + BANK + bank * BANK_FIELDS + OPEN_ROW] < 0
+            soonest = min(soonest, earliest(s, ch, bank, ACT if closed else PRE))
+        mask >>= 1
+        bank += 1
+    return soonest
+
+
+@kernel
+def _settle(s: Ints, ch: int, clock: int, end: int) -> None:
+    """Let answers leave and PIM clocks pass while nothing happens from `clock` to `end`."""
+    if s[ch + PIM_HEAD] < s[ch + PIM_QUEUED]:
+        s[ch + PIM_CLOCKS] += end - clock
+    for now in range(clock, min(end, clock + ANSWER_SLOTS)):
+        answered = ch + ANSWERED + (now & (ANSWER_SLOTS - 1))
+        s[ch + RESPONSES] += s[answered]
+        s[answered] = 0
+        leave = min(2, s[ch + RESPONSES])
+        s[ch + RESPONSES] -= leave
+        s[ch + OUTSTANDING] -= leave
+    if end > clock + ANSWER_SLOTS:
+        leave = min(2 * (end - clock - ANSWER_SLOTS), s[ch + RESPONSES])
+        s[ch + RESPONSES] -= leave
+        s[ch + OUTSTANDING] -= leave
 
 
 @kernel
@@ -94,7 +191,7 @@ def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
         return False
     if s[ch + REFRESH_AT] < end or s[ch + REFRESH_DUE] >= 0:
         return False
-    if s[ch + PIM_HEAD] < s[ch + PIM_END] or s[ch + GWRITING]:
+    if s[ch + PIM_HEAD] < s[ch + PIM_END] or s[ch + GWRITING] or s[ch + OUTSTANDING]:
         return False
     for side in range(2):
         sent = npu[0, 0] if side == 0 else other[0, 0]
@@ -107,10 +204,14 @@ def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
 @kernel
 def tick(s: Ints, ch: int, program: Ints, clock: int) -> None:
     """Advance the controller of a channel by one clock: one command, one scheduled transaction."""
+    answered = ch + ANSWERED + (clock & (ANSWER_SLOTS - 1))
+    s[ch + RESPONSES] += s[answered]
+    s[answered] = 0
     if clock == s[ch + REFRESH_AT]:
         _refresh_falls_due(s, ch)
     if s[ch + GWRITING] and 0 <= s[ch + GWRITE_DONE] <= clock:
         s[ch + GWRITING] = 0
+        s[ch + CHANGED] = 1
     issued = False
     if s[ch + REFRESH_DUE] >= 0:
         issued = _refresh(s, ch, program, clock)
@@ -148,6 +249,7 @@ def _refresh_falls_due(s: Ints, ch: int) -> None:
         s[ch + REFRESH_DUE_2] = rank
     s[ch + REFRESH_RANK] = (rank + 1) % s[RANKS]
     s[ch + REFRESH_AT] += s[INTERVAL]
+    s[ch + CHANGED] = 1
 
 
 @kernel
@@ -248,7 +350,7 @@ def _access_bank(s: Ints, ch: int, bank: int, clock: int) -> bool:
     if s[b + OPEN_ROW] < 0:
         if earliest(s, ch, bank, ACT) > clock or not _overhead_allows(s, ch, False):
             return False
-        open_row(s, ch, bank, s[entry(s, ch, bank, 0) + ROW], clock)
+        open_row(s, ch, bank, row_of(s, s[entry(s, ch, bank, 0)]), clock)
         return True
     if (
         s[ch + ROW_MASK] >> bank & 1
@@ -272,24 +374,24 @@ def _access_hit(s: Ints, ch: int, bank: int, clock: int) -> bool:
     if not reads_ready and not writes_ready:
         return False
     for i in range(count):
-        at = entry(s, ch, bank, i)
-        if s[at + ROW] == row and (writes_ready if s[at + IS_WRITE] else reads_ready):
-            _transfer(s, ch, bank, at, clock)
+        word = s[entry(s, ch, bank, i)]
+        if row_of(s, word) == row and (writes_ready if word & WRITE_BIT else reads_ready):
+            _transfer(s, ch, bank, word, clock)
             dequeue(s, ch, bank, i)
             return True
     return False
 
 
 @kernel
-def _transfer(s: Ints, ch: int, bank: int, access_at: int, clock: int) -> None:
+def _transfer(s: Ints, ch: int, bank: int, word: int, clock: int) -> None:
     """Issue RD or WR for a queued access, and answer the reads that waited for its line."""
-    pending = ch + PENDING + (s[access_at + LINE] >> s[CHANNEL_BITS])
-    if s[access_at + IS_WRITE]:
+    pending = ch + PENDING + ((word & LINE_MASK) >> s[CHANNEL_BITS])
+    if word & WRITE_BIT:
         note(s, ch, bank, WR, clock)
         s[pending] &= ~requests.WRITE_PENDING
         return
     note(s, ch, bank, RD, clock)
     for waiting in range(s[pending] & requests.READS_PENDING):
-        tag = s[pending] >> 8 if waiting else s[access_at + TAG]
+        tag = s[pending] >> 8 if waiting else word >> TAG_SHIFT
         answer(s, ch, tag, clock + s[READ_DELAY])
     s[pending] = 0

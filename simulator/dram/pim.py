@@ -26,6 +26,7 @@ from simulator.dram.state import (
     BANK_FIELDS,
     BANKS,
     CCD_L,
+    CHANGED,
     COMMAND_COUNT,
     COMP_STEP,
     COUNTS,
@@ -37,12 +38,15 @@ from simulator.dram.state import (
     GWRITE_DONE,
     GWRITING,
     INTERVAL,
+    MAX_RANKS,
     NEVER,
+    OPEN_BANKS,
     OPEN_ROW,
     PIM_ANSWER,
     PIM_HEAD,
     PIM_MODE,
     PIM_NOT_BEFORE,
+    PIM_OPEN,
     PIM_QUEUED,
     PIM_ROW,
     RANKS,
@@ -89,24 +93,16 @@ def gwrite_estimate(s: Ints, ch: int) -> int:
 
 
 @kernel
-def tile_estimate(s: Ints, ch: int, row: int, comps: int, results: int) -> int:
+def tile_estimate(s: Ints, ch: int, comps: int, results: int) -> int:
     """Return the controller's estimate of the clocks from a header to its last READRES.
 
     tRTP for each bank to close, half of the activations tFAW apart, tRCD, then the COMP and the
-    READRES.
+    READRES. No tile has the row of another one, so that every open row must be closed.
     """
-    activations, closes = 0, 0
-    buffer = PIM_ROW if s[DUAL] else OPEN_ROW
-    per_group = s[BANKS]
-    for group in range(s[GROUPS] * s[RANKS]):
-        right, wrong = 0, 0
-        for bank in range(group * per_group, (group + 1) * per_group):
-            held = s[ch + BANK + bank * BANK_FIELDS + buffer]
-            right += held == row
-            wrong += held >= 0 and held != row
-        if right < per_group:
-            closes += wrong
-            activations += 1
+    closes = 0
+    for rank in range(s[RANKS]):
+        closes += s[ch + OPEN_BANKS + s[DUAL] * MAX_RANKS + rank]
+    activations = s[GROUPS] * s[RANKS]
     steps = s[COMP_STEP] * max(comps, PIPELINE_STEPS)
     reads = max(s[COMP_STEP], s[CCD_L]) * (results - 1)
     opening = s[FAW] * (activations // 2 - 1) + s[RCD_READ]
@@ -148,6 +144,7 @@ def _fits(s: Ints, ch: int, estimate: int, clock: int) -> bool:
         slack = s[INTERVAL]
     slack -= estimate
     s[ch + SLACK] = max(slack, 0)
+    s[ch + CHANGED] = 1
     if slack <= 0:
         s[ch + SKIP_PIM] = 1
     return slack > 0
@@ -181,28 +178,27 @@ def _gwrite(s: Ints, ch: int, clock: int) -> int:
 
 @kernel
 def _header(s: Ints, ch: int, row: int, comps: int, results: int, clock: int) -> int:
-    if not _fits(s, ch, tile_estimate(s, ch, row, comps, results), clock):
+    if not _fits(s, ch, tile_estimate(s, ch, comps, results), clock):
         return 0
     s[ch + RESERVED_ROW] = row
     s[ch + PIM_MODE] = 1
-    dual = s[DUAL]
     closed = True
-    for bank in range(s[BANKS] * s[GROUPS] * s[RANKS]):
-        held = (
-            s[ch + BANK + bank * BANK_FIELDS + PIM_ROW]
-            if dual
-            else s[ch + BANK + bank * BANK_FIELDS + OPEN_ROW]
-        )
-        if held < 0 or held == row:
-            continue
-        closed = False
-        if dual:
-            if earliest(s, ch, bank, PPRE) <= clock:
+    if s[DUAL]:
+        open_banks, bank = s[ch + PIM_OPEN], 0
+        closed = open_banks == 0
+        while open_banks >> bank:
+            if open_banks >> bank & 1 and earliest(s, ch, bank, PPRE) <= clock:
                 close_pim_row(s, ch, bank, clock)
                 return 1
-        elif earliest(s, ch, bank, PRE) <= clock:
-            close_row(s, ch, bank, clock)
-            return 1
+            bank += 1
+    else:
+        for bank in range(s[BANKS] * s[GROUPS] * s[RANKS]):
+            if s[ch + BANK + bank * BANK_FIELDS + OPEN_ROW] < 0:
+                continue
+            closed = False
+            if earliest(s, ch, bank, PRE) <= clock:
+                close_row(s, ch, bank, clock)
+                return 1
     if closed:
         s[ch + PIM_HEAD] += 1
         return 1
@@ -215,7 +211,8 @@ def _activate_groups(s: Ints, ch: int, row: int, clock: int) -> int:
     buffer = s[DUAL]
     field = PIM_ROW if buffer else OPEN_ROW
     soonest = NEVER
-    for bank in range(s[BANKS] * s[GROUPS] * s[RANKS]):
+    step = s[BANKS] if buffer else 1
+    for bank in range(0, s[BANKS] * s[GROUPS] * s[RANKS], step):
         if s[ch + BANK + bank * BANK_FIELDS + field] >= 0:
             continue
         ready = earliest(s, ch, bank, G_ACT)
@@ -226,6 +223,7 @@ def _activate_groups(s: Ints, ch: int, row: int, clock: int) -> int:
             first = bank // s[BANKS] * s[BANKS]
             for other in range(first, first + s[BANKS]):
                 s[ch + BANK + other * BANK_FIELDS + field] = row
+                s[ch + PIM_OPEN] |= buffer << other
             return 1
     if soonest == NEVER:
         return 2
@@ -237,7 +235,7 @@ def _activate_groups(s: Ints, ch: int, row: int, clock: int) -> int:
 def _everywhere(s: Ints, ch: int, command: int, clock: int) -> bool:
     """Say whether all banks may take the command, and note from when on they may."""
     latest = 0
-    for bank in range(s[BANKS] * s[GROUPS] * s[RANKS]):
+    for bank in range(0, s[BANKS] * s[GROUPS] * s[RANKS], s[BANKS] if s[DUAL] else 1):
         latest = max(latest, earliest(s, ch, bank, command))
     s[ch + PIM_NOT_BEFORE] = latest
     return latest <= clock

@@ -17,6 +17,7 @@ from simulator.dram.state import (
     BANK,
     BANK_BITS,
     BANK_FIELDS,
+    CHANGED,
     CHANNEL_BITS,
     COLUMN_BITS,
     COMMAND_QUEUE,
@@ -26,6 +27,7 @@ from simulator.dram.state import (
     DUAL,
     HIT_MASK,
     LINE_COUNT,
+    LINE_MASK,
     LINE_NEXT,
     LINES_AT,
     LINES_ROOM,
@@ -38,13 +40,18 @@ from simulator.dram.state import (
     PIM_HEAD,
     PIM_QUEUED,
     PIM_SENT,
+    READ_HEAD,
     READ_QUEUE,
     READS,
+    RESPONSES,
     ROW_MASK,
     SPAN_BYTES,
+    STUCK,
+    TAG_SHIFT,
     TRANSACTION_QUEUE,
     TRANSFER_NEXT,
     WRITE_ANSWER,
+    WRITE_BIT,
     WRITE_BUFFER,
     WRITES,
     Ints,
@@ -131,7 +138,8 @@ def accept(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int) 
     """Take requests off the interconnect: each side's queue gives at most two a clock.
 
     The NPU's queue holds its transfers; the other one holds the PIM instructions and the transfers
-    of the side that works with them, in the order in which the core sent them.
+    of the side that works with them, in the order in which the core sent them. An answer on its way
+    back makes room for one more request.
     """
     for _ in range(2):
         behind = clock
@@ -142,6 +150,9 @@ def accept(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int) 
         if not _accept_line(s, ch, 1, other, behind, clock) and waiting:
             _accept_pim(s, ch)
         _accept_line(s, ch, 0, npu, clock, clock)
+        if s[ch + RESPONSES]:
+            s[ch + RESPONSES] -= 1
+            s[ch + OUTSTANDING] -= 1
 
 
 @kernel
@@ -152,6 +163,7 @@ def _accept_pim(s: Ints, ch: int) -> None:
         queued += s[ch + READS]
     if queued < TRANSACTION_QUEUE:
         s[ch + PIM_SENT] += 1
+        s[ch + CHANGED] = 1
 
 
 @kernel
@@ -173,6 +185,7 @@ def _accept_line(s: Ints, ch: int, side: int, stream: Ints, before: int, clock: 
         taken = _accept_read(s, ch, s[at] & 0xFFFFFFFF, stream[index, ANSWER_TO], clock)
     if taken:
         s[ch + LINE_NEXT + side] += 1
+        s[ch + CHANGED] = 1
     return True
 
 
@@ -207,9 +220,12 @@ def _accept_read(s: Ints, ch: int, line: int, tag: int, clock: int) -> bool:
         s[pending] = s[pending] % 256 + 1 + 256 * tag
     else:
         s[pending] = 1
-        s[ch + READ_QUEUE + 2 * count] = line
-        s[ch + READ_QUEUE + 2 * count + 1] = tag
+        s[_waiting_read(s, ch, count)] = tag << TAG_SHIFT | line
         s[ch + READS] = count + 1
+        if s[ch + STUCK]:
+            bank = bank_of(s, line)
+            full = s[ch + BANK + bank * BANK_FIELDS + COUNT] == COMMAND_QUEUE
+            s[ch + STUCK] = s[ch + STUCK] | 1 << bank if full else 0
     return True
 
 
@@ -220,9 +236,9 @@ def bank_of(s: Ints, line: int) -> int:
 
 
 @kernel
-def row_of(s: Ints, line: int) -> int:
-    """Return the row of a line in its bank."""
-    return line >> (s[CHANNEL_BITS] + s[COLUMN_BITS] + s[BANK_BITS])
+def _waiting_read(s: Ints, ch: int, position: int) -> int:
+    """Return the offset of the read at `position` of the read queue."""
+    return ch + READ_QUEUE + ((s[ch + READ_HEAD] + position) & (TRANSACTION_QUEUE - 1))
 
 
 @kernel
@@ -234,6 +250,7 @@ def schedule(s: Ints, ch: int) -> None:
         idle = (s[ch + ROW_MASK] | s[ch + HIT_MASK]) == 0
         if writes == TRANSACTION_QUEUE or (writes > DRAIN_ABOVE and idle):
             s[ch + DRAIN] = writes
+            s[ch + CHANGED] = 1
     draining = not locked and s[ch + DRAIN] > 0
     pim_waiting = s[ch + PIM_SENT] - s[ch + PIM_QUEUED]
     pim_queued = s[ch + PIM_QUEUED] - s[ch + PIM_HEAD]
@@ -242,17 +259,19 @@ def schedule(s: Ints, ch: int) -> None:
             if pim_queued < 2 or s[ch + READS] == 0:
                 if pim_queued < COMMAND_QUEUE:
                     s[ch + PIM_QUEUED] += 1
+                    s[ch + CHANGED] = 1
                 return
             draining = False
     elif not draining and pim_waiting:
         if pim_queued < COMMAND_QUEUE:
             s[ch + PIM_QUEUED] += 1
+            s[ch + CHANGED] = 1
         return
     elif pim_queued:
         return
     if draining:
         _schedule_write(s, ch)
-    elif s[ch + READS]:
+    elif s[ch + READS] and not s[ch + STUCK]:
         _schedule_read(s, ch)
 
 
@@ -267,11 +286,12 @@ def _schedule_write(s: Ints, ch: int) -> None:
             continue
         if s[ch + PENDING + (line >> s[CHANNEL_BITS])] & READS_PENDING:
             for j in range(s[ch + READS]):
-                if s[ch + READ_QUEUE + 2 * j] == line:
+                if s[_waiting_read(s, ch, j)] & LINE_MASK == line:
                     s[ch + LOCKED_LINE] = line
             s[ch + DRAIN] = 0
+            s[ch + CHANGED] = 1
             return
-        enqueue(s, ch, bank, row_of(s, line), 1, 0, line)
+        enqueue(s, ch, bank, WRITE_BIT | line)
         for j in range(ch + WRITE_BUFFER + i, ch + WRITE_BUFFER + count - 1):
             s[j] = s[j + 1]
         s[ch + WRITES] = count - 1
@@ -282,16 +302,20 @@ def _schedule_write(s: Ints, ch: int) -> None:
 @kernel
 def _schedule_read(s: Ints, ch: int) -> None:
     """Move the first read whose bank has room."""
-    count = s[ch + READS]
+    count, full = s[ch + READS], 0
     for i in range(count):
-        line, tag = s[ch + READ_QUEUE + 2 * i], s[ch + READ_QUEUE + 2 * i + 1]
+        word = s[_waiting_read(s, ch, i)]
+        line = word & LINE_MASK
         bank = bank_of(s, line)
         if s[ch + BANK + bank * BANK_FIELDS + COUNT] == COMMAND_QUEUE:
+            full |= 1 << bank
             continue
         if s[ch + LOCKED_LINE] == line:
             s[ch + LOCKED_LINE] = -1
-        enqueue(s, ch, bank, row_of(s, line), 0, tag, line)
-        for j in range(ch + READ_QUEUE + 2 * i, ch + READ_QUEUE + 2 * count - 2):
-            s[j] = s[j + 2]
+        enqueue(s, ch, bank, word)
+        for j in range(i, 0, -1):
+            s[_waiting_read(s, ch, j)] = s[_waiting_read(s, ch, j - 1)]
+        s[ch + READ_HEAD] = (s[ch + READ_HEAD] + 1) & (TRANSACTION_QUEUE - 1)
         s[ch + READS] = count - 1
         return
+    s[ch + STUCK] = full

@@ -31,8 +31,11 @@ TRANSACTION_QUEUE = 32
 NEVER = 1 << 60
 MAX_BANKS, MAX_GROUPS, MAX_RANKS = 32, 8, 4
 COMMAND_COUNT = len(COMMANDS)
-WHEEL_SLOTS, WHEEL_ROOM = 32, 512
-"""Clocks that an answer may lie ahead, and answers of all channels in one clock."""
+WHEEL_SLOTS, WHEEL_ROOM = 256, 256
+"""Clocks that an answer may lie ahead of the core, and answers of all channels in one clock."""
+
+ANSWER_SLOTS = 32
+"""Clocks that an answer may lie ahead of its channel."""
 
 PARAMETERS = (
     "ranks",
@@ -99,7 +102,7 @@ DELAY_FROM = RANK_OF + MAX_BANKS
 DELAYS = DELAY_FROM + COMMAND_COUNT + 1
 WHEEL = 1024
 """Answers on their way to the core: for each clock modulo WHEEL_SLOTS their number, then their
-channels and tags. A tag of 0 or more is a load, a group of PIM sums is PIM_ANSWER - group, a write
+tags. A tag of 0 or more is a load, a group of PIM sums is PIM_ANSWER - group, a write
 of stream i is WRITE_ANSWER - i."""
 WRITE_ANSWER, PIM_ANSWER = -1, -3
 FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
@@ -117,6 +120,7 @@ FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
     REFRESH_AT,
     REFRESHING,
     OUTSTANDING,
+    RESPONSES,
     ROW_MASK,
     HIT_MASK,
     PIM_SENT,
@@ -138,10 +142,18 @@ FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
     _LINE_COUNT_2,
     PIM_CLOCKS,
     PIM_NOT_BEFORE,
-) = range(33)
-"""Scalars of a channel. Those in pairs belong to the NPU's and the PIM's stream of transfers."""
+    PIM_OPEN,
+    READ_HEAD,
+    STUCK,
+    CHANGED,
+) = range(38)
+"""Scalars of a channel. Those in pairs belong to the NPU's and the PIM's stream of transfers.
+PIM_OPEN is a mask of banks with a row in their second buffer; STUCK is a mask of the full banks for
+which all waiting reads wait, or 0; CHANGED says that something happened in this clock."""
 
-COUNTS = 40
+ANSWERED = 40
+"""Requests that are answered in each clock, modulo ANSWER_SLOTS."""
+COUNTS = ANSWERED + ANSWER_SLOTS
 """Commands issued, by command."""
 OPEN_BANKS = COUNTS + COMMAND_COUNT
 """Open banks by buffer (normal, PIM) and rank, then since when one is, then clocks with one."""
@@ -158,13 +170,12 @@ BANK_FIELDS = 7
 OPEN_ROW, PIM_ROW, HITS, COUNT, HEAD, HITS_QUEUED, WRITES_QUEUED = range(BANK_FIELDS)
 """Fields of a bank: open row of either buffer (-1 closed), accesses since ACT, its queue."""
 READ_QUEUE = BANK + MAX_BANKS * BANK_FIELDS
-"""Line and tag of each waiting read."""
-WRITE_BUFFER = READ_QUEUE + 2 * TRANSACTION_QUEUE
+"""The waiting reads from READ_HEAD on, as entries."""
+WRITE_BUFFER = READ_QUEUE + TRANSACTION_QUEUE
 QUEUE = WRITE_BUFFER + TRANSACTION_QUEUE
-ENTRY_FIELDS = 4
-ROW, IS_WRITE, TAG, LINE = range(ENTRY_FIELDS)
-"""Fields of an access in its bank's queue."""
-PENDING = QUEUE + MAX_BANKS * COMMAND_QUEUE * ENTRY_FIELDS
+TAG_SHIFT, WRITE_BIT, LINE_MASK = 32, 1 << 31, (1 << 31) - 1
+"""An access in its bank's queue is one word: its line, a bit for a write, what it answers to."""
+PENDING = QUEUE + MAX_BANKS * COMMAND_QUEUE
 """One word per line: number of reads that wait for it, 16 if a write does, 256 x second tag. Behind
 it, from LINES_AT on, the lines of the transfer under way of each stream, LINES_ROOM each."""
 

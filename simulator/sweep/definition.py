@@ -160,8 +160,8 @@ class Definition:
                 )
 
     def _check_expressions(self) -> None:
-        known = [*self._field_names, *METHOD_NAMES, *METRICS]
-        for name, quantity in self._quantities.items():
+        known = [*self._field_names, *METHOD_NAMES, *METRICS, *self._offered]
+        for name, quantity in read_quantities(self.quantities, "quantities").items():
             if name in (*known, *RESERVED):
                 raise InputError(
                     f"quantities.{name} is already the name of a column; choose another"
@@ -170,12 +170,8 @@ class Definition:
             known.append(name)
         for place, constraint in enumerate(self._constraints):
             check_names(constraint, known, f"constraints[{place}]")
-        for place, objective in enumerate(self.objectives):
-            check_names(
-                parse(objective.removeprefix("-"), f"objectives[{place}]"),
-                [*METRICS, *self._quantities],
-                f"objectives[{place}]",
-            )
+        for place, objective in enumerate(self._objectives):
+            check_names(objective, [*METRICS, *self._quantities], f"objectives[{place}]")
 
     @property
     def _field_names(self) -> list[str]:
@@ -184,13 +180,44 @@ class Definition:
         return [name for name in first if all(name in other for other in others)]
 
     @cached_property
+    def quantity_texts(self) -> dict[str, str]:
+        """The text of every quantity: those of the models that are used, then the study's own."""
+        return {**self._offered, **self.quantities}
+
+    @cached_property
+    def _offered(self) -> dict[str, str]:
+        """Quantities of the models that the study uses by name; the text is the first model's."""
+        own = read_quantities(self.quantities, "quantities").values()
+        expressions = [*own, *self._constraints, *self._objectives]
+        used = frozenset().union(*(each.names for each in expressions))
+        offers = [offered_quantities(name) for name in self.accelerators]
+        return {
+            name: text
+            for name, text in offers[0].items()
+            if name in used and name not in self.quantities and all(name in o for o in offers)
+        }
+
+    @cached_property
     def _quantities(self) -> dict[str, Expression]:
-        return read_quantities(self.quantities, "quantities")
+        return read_quantities(self.quantity_texts, "quantities")
+
+    def _design_quantities_of(self, accelerator: str) -> dict[str, Expression]:
+        """Return the design quantities with what this accelerator's model offers."""
+        offered = offered_quantities(accelerator)
+        own = {name: offered[name] for name in self._offered}
+        return {**self.design_quantities, **read_quantities(own, "quantities")}
 
     @cached_property
     def _constraints(self) -> tuple[Expression, ...]:
         pairs = enumerate(self.constraints)
         return tuple(parse(text, f"constraints[{place}]") for place, text in pairs)
+
+    @cached_property
+    def _objectives(self) -> tuple[Expression, ...]:
+        return tuple(
+            parse(text.removeprefix("-"), f"objectives[{place}]")
+            for place, text in enumerate(self.objectives)
+        )
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
@@ -229,7 +256,9 @@ class Definition:
         """The design space of every accelerator, in order."""
         early = [each for each in self._constraints if each not in self.result_constraints]
         return tuple(
-            read_space(name, self._forms(name), self.methods, self.design_quantities, early)
+            read_space(
+                name, self._forms(name), self.methods, self._design_quantities_of(name), early
+            )
             for name in self.accelerators
         )
 
@@ -266,6 +295,12 @@ class Definition:
         values = json.loads(self.as_json())
         values.pop("name")
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+
+def offered_quantities(accelerator: str) -> Mapping[str, str]:
+    """Return the quantities that a model offers: expressions in its config fields."""
+    offered: Mapping[str, str] = getattr(find(accelerator), "QUANTITIES", {})
+    return offered
 
 
 def check_case(case: Case, accelerator: str) -> None:

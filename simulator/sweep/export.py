@@ -31,7 +31,7 @@ def column_kinds(store: Store) -> dict[str, type]:
     kinds: dict[str, type] = {"point": int, "batch": int, "feasible": bool}
     kinds |= dict.fromkeys(("accelerator", "network", "method", "error"), str)
     kinds |= {name: int if name in WHOLE_METRICS else float for name in METRICS}
-    kinds |= dict.fromkeys(store.definition.quantities, float)
+    kinds |= dict.fromkeys(store.definition.quantity_texts, float)
     for name in store.definition.fields:
         owners = [a for a in store.definition.accelerators if name in field_names(a)]
         kinds[name] = field_kind(owners[0], name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import operator
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -72,7 +73,8 @@ def parse(text: str, where: str) -> Expression:
     if not isinstance(text, str):
         raise InputError(f"{where} must be an expression such as 'rows * cols', not {text!r}")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):  # of "2if rows"
+            tree = ast.parse(text.strip(), mode="eval").body
         names = set(_names(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(

@@ -129,12 +129,12 @@ def _column(name: str, definition: Definition, table: pd.DataFrame) -> dict[str,
         role = "parameter"
     elif name in ("point", "feasible"):
         role = "identity"
-    elif name in definition.quantities:
+    elif name in definition.quantity_texts:
         role = "quantity"
     term = GLOSSARY.get(name) if name in METRICS else None
     unit = term.unit if term and term.unit != "-" else ""
     number = table[name].dtype.kind in "iuf"
-    meaning = definition.quantities.get(name, term.meaning if term else "")
+    meaning = definition.quantity_texts.get(name, term.meaning if term else "")
     return {"name": name, "role": role, "unit": unit, "number": number, "meaning": meaning}
 
 

@@ -35,7 +35,8 @@ class Effect:
 def effects(table: pd.DataFrame, parameters: list[str], objective: str) -> list[Effect]:
     """Return the effect of every parameter that varies, the largest share first.
 
-    Points without a value of the objective are left out.
+    Points without a value of the objective are left out, and for a parameter those that do not have
+    it, since it is a field of another accelerator.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"a": [1, 1, 2, 2], "b": [1, 2, 1, 2], "y": [1.0, 1.0, 8.0, 8.0]})
@@ -44,13 +45,13 @@ def effects(table: pd.DataFrame, parameters: list[str], objective: str) -> list[
     """
     values = table[objective].to_numpy(np.float64, na_value=np.nan)
     known = np.isfinite(values)
-    values = values[known]
-    logs = bool(len(values)) and bool((values > 0).all())
-    scaled = np.log(values) if logs else values
+    logs = bool(known.any()) and bool((values[known] > 0).all())
     found = []
     for name in parameters:
-        levels, places = _levels(table[name].to_numpy()[known])
+        having = known & table[name].notna().to_numpy()
+        levels, places = _levels(table[name].to_numpy()[having])
         if len(levels) > 1:
+            scaled = np.log(values[having]) if logs else values[having]
             share, means = _effect(scaled, places, len(levels))
             shown = np.exp(means) if logs else means
             found.append(Effect(parameter=name, share=share, levels=levels, means=shown.tolist()))

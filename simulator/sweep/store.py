@@ -187,7 +187,7 @@ def result_columns(definition: Definition) -> tuple[str, ...]:
         *COMMON,
         *definition.fields,
         *METRICS,
-        *definition.quantities,
+        *definition.quantity_texts,
         *(("feasible",) if definition.result_constraints else ()),
         "error",
     )

@@ -8,8 +8,8 @@
     networks = ["resnet50"]                      # or model files; or options = ["--matrix A.mtx"]
     batches = [256]                              # [0] for models that fix their batch
     methods = ["dense", "bdwp:2:8"]
-    objectives = ["seconds", "area_mm2"]         # "-utilisation" is maximised
-    constraints = ["rows * cols <= 4096", "seconds < 1"]
+    objectives = ["seconds", "pes"]              # "-utilisation" is maximised
+    constraints = ["area_mm2 <= 50", "seconds < 1"]  # sat, systolic, tensorcore state an area
 
     [search]
     kind = "grid"                                # grid, random, sobol, nsga2 or tpe
@@ -23,7 +23,7 @@
     interleave = {from = 1, to = 8, factor = 2}
 
     [quantities]                                 # further columns, from fields and results
-    area_mm2 = "rows * cols * 0.001"
+    pes = "rows * cols"
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from simulator import accelerators
+from simulator.area import area_mm2
 from simulator.configuration import describe, override
 from simulator.glossary import GLOSSARY
 from simulator.report import Report, config_values
@@ -137,3 +138,10 @@ def test_more_hardware_is_never_slower_where_that_is_claimed(name: str) -> None:
         sizes = [default // 64, default // 8, default, 8 * default]
         seconds = [simulate(name, **{field: size}).seconds for size in sizes if size >= 1]
         assert seconds == sorted(seconds, reverse=True), field
+
+
+@EVERY
+def test_the_area_is_positive_and_that_of_the_config(name: str) -> None:
+    model = accelerators.find(name)
+    for text in getattr(model, "QUANTITIES", {}).values():
+        assert area_mm2(model.Config(), text) > 0

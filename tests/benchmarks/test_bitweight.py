@@ -8,7 +8,7 @@ from simulator.accelerators.bitweight import Config, Operands
 from workloads import gemm
 
 
-def test_an_exact_product_of_4096_cubed(benchmark) -> None:
+def test_an_exact_product_of_4096_cubed(benchmark, figure) -> None:
     rng = np.random.default_rng(0)
     drawn = np.rint(rng.normal(0, 24.4, (2, 4096, 4096))).clip(-128, 127).astype(np.int8)
     operands = Operands(left=drawn[0], right=drawn[1])
@@ -19,18 +19,18 @@ def test_an_exact_product_of_4096_cubed(benchmark) -> None:
 
     simulate()
     assert benchmark(simulate) > 0
-    assert benchmark.stats["min"] < 2.0
+    figure("bitweight: exact 4096^3", benchmark.stats["min"], "s", at_most=2.0)
 
 
-def test_digit_statistics_of_100_million_weights(benchmark) -> None:
+def test_digit_statistics_of_100_million_weights(benchmark, figure) -> None:
     rng = np.random.default_rng(0)
     weights = rng.integers(-128, 128, 100_000_000, dtype=np.int8)
     digit_statistics(weights[:1000], "ent", 8)
     assert benchmark(lambda: digit_statistics(weights, "ent", 8)).values == weights.size
-    assert benchmark.stats["min"] < 2.0
+    figure("digits of 100 million weights", benchmark.stats["min"], "s", at_most=2.0)
 
 
-def test_a_product_without_values(benchmark) -> None:
+def test_a_product_without_values(benchmark, figure) -> None:
     config = Config(engine="opt4e")
     shapes = iter(range(4096, 0, -1))
 
@@ -39,4 +39,4 @@ def test_a_product_without_values(benchmark) -> None:
         return bitweight.simulate(config, bitweight.schedule(config, work)).cycles
 
     assert benchmark.pedantic(simulate, rounds=200, warmup_rounds=5) > 0
-    assert benchmark.stats["min"] < 1e-3
+    figure("bitweight: a product without values", benchmark.stats["min"], "s", at_most=1e-3)

@@ -18,7 +18,9 @@ RUN_BYTES = 300e6
 
 
 @pytest.mark.parametrize("method", [dense(), bdwp(2, 8)], ids=["dense", "bdwp"])
-def test_resnet50_step_takes_at_most_a_millisecond_a_configuration(benchmark, method) -> None:
+def test_resnet50_step_takes_at_most_a_millisecond_a_configuration(
+    benchmark, figure, method
+) -> None:
     work = networks.resnet50(batch=256).training_step(method)
     configs = iter([sat.Config(rows=8 + i % 57, cols=8 + i // 57) for i in range(3000)])
 
@@ -27,16 +29,17 @@ def test_resnet50_step_takes_at_most_a_millisecond_a_configuration(benchmark, me
         return sat.simulate(config, sat.schedule(config, work)).cycles
 
     benchmark.pedantic(one_configuration, rounds=1000, warmup_rounds=10)
-    assert benchmark.stats.stats.median < BUDGET_SECONDS
+    median = benchmark.stats.stats.median
+    figure(f"sat: ResNet-50 step, {method.name}", median, "s", at_most=BUDGET_SECONDS)
 
 
-def test_importing_the_simulator_is_quick(benchmark) -> None:
+def test_importing_the_simulator_is_quick(benchmark, figure) -> None:
     command = [sys.executable, "-c", "import simulator"]
     benchmark.pedantic(subprocess.run, args=(command,), kwargs={"check": True}, rounds=5)
-    assert benchmark.stats.stats.median < START_SECONDS
+    figure("import simulator", benchmark.stats.stats.median, "s", at_most=START_SECONDS)
 
 
-def test_run_on_a_shipped_trace_is_quick_and_small(benchmark) -> None:
+def test_run_on_a_shipped_trace_is_quick_and_small(benchmark, figure) -> None:
     command = [sys.executable, "-m", "simulator.cli", "run", "sat", "--trace", "digits-resnet"]
 
     def run() -> str:
@@ -46,6 +49,7 @@ def test_run_on_a_shipped_trace_is_quick_and_small(benchmark) -> None:
 
     answer = benchmark.pedantic(run, rounds=5, warmup_rounds=1)
     assert json.loads(answer)["cycles"] > 0
-    assert benchmark.stats.stats.median < RUN_SECONDS
+    median = benchmark.stats.stats.median
+    figure("sparsight run on a shipped trace", median, "s", at_most=RUN_SECONDS)
     peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    assert peak_bytes < RUN_BYTES
+    figure("sparsight run on a shipped trace, memory", peak_bytes, "bytes", at_most=RUN_BYTES)

@@ -54,7 +54,9 @@ class Rate(progress.Silent):
 
 
 @pytest.mark.parametrize("method", ["dense", "bdwp:2:8"])
-def test_resnet50_steps_are_swept_with_a_journal_on_two_cores(benchmark, tmp_path, method) -> None:
+def test_resnet50_steps_are_swept_with_a_journal_on_two_cores(
+    benchmark, figure, tmp_path, method
+) -> None:
     rates = []
 
     def sweep() -> None:
@@ -68,11 +70,12 @@ def test_resnet50_steps_are_swept_with_a_journal_on_two_cores(benchmark, tmp_pat
 
     benchmark.pedantic(sweep, rounds=3)
     benchmark.extra_info["configurations_per_second"] = round(max(rates))
-    assert max(rates) > CONFIGURATIONS_A_SECOND
+    what = f"sweep with a journal on two cores, {method}"
+    figure(what, max(rates), "designs/s", at_least=CONFIGURATIONS_A_SECOND)
 
 
 @pytest.mark.parametrize("method", ["dense", "bdwp:2:8"])
-def test_a_block_of_configurations_is_quick_on_one_core(benchmark, method) -> None:
+def test_a_block_of_configurations_is_quick_on_one_core(benchmark, figure, method) -> None:
     made = study(method)
     rng = np.random.default_rng(0)
     chosen = [
@@ -87,7 +90,9 @@ def test_a_block_of_configurations_is_quick_on_one_core(benchmark, method) -> No
         fields=fields,
     )
     results = benchmark(evaluate, task)
-    assert 4096 / benchmark.stats.stats.median > CONFIGURATIONS_A_SECOND / CORES
+    rate = 4096 / benchmark.stats.stats.median
+    what = f"a block of a sweep on one core, {method}"
+    figure(what, rate, "designs/s", at_least=CONFIGURATIONS_A_SECOND / CORES)
     work = parse_method(method)(networks.resnet50(batch=256).training_step())
     for place in range(0, 4096, 64):
         config = sat.Config(**chosen[place])
@@ -96,7 +101,7 @@ def test_a_block_of_configurations_is_quick_on_one_core(benchmark, method) -> No
         assert found == {name: expected[name] for name in found}
 
 
-def test_the_first_point_is_there_soon(benchmark, tmp_path) -> None:
+def test_the_first_point_is_there_soon(benchmark, figure, tmp_path) -> None:
     (tmp_path / "study.toml").write_text(
         'version = 1\nnetworks = ["resnet50"]\nbatches = [256]\nmethods = ["bdwp:2:8"]\n'
     )
@@ -108,7 +113,8 @@ def test_the_first_point_is_there_soon(benchmark, tmp_path) -> None:
         subprocess.run([*command, "--json"], check=True, capture_output=True, cwd=ROOT)
 
     benchmark.pedantic(first_point, rounds=5, warmup_rounds=1)
-    assert benchmark.stats.stats.median < START_SECONDS
+    median = benchmark.stats.stats.median
+    figure("first point of a sweep", median, "s", at_most=START_SECONDS)
 
 
 MILLION = """
@@ -131,7 +137,7 @@ print(points, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
-def test_a_million_points_take_the_memory_of_a_few_blocks(benchmark, tmp_path) -> None:
+def test_a_million_points_take_the_memory_of_a_few_blocks(benchmark, figure, tmp_path) -> None:
     def points_and_peak(lanes: int) -> tuple[int, int]:
         command = [sys.executable, "-c", MILLION, str(tmp_path / f"{lanes}.sqlite"), str(lanes)]
         answer = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
@@ -142,5 +148,5 @@ def test_a_million_points_take_the_memory_of_a_few_blocks(benchmark, tmp_path) -
     large_points, large_bytes = benchmark.pedantic(points_and_peak, args=(100,), rounds=1)
     assert (small_points, large_points) == (100_000, 1_000_000)
     benchmark.extra_info["peak_bytes"] = large_bytes
-    assert large_bytes < MILLION_BYTES
+    figure("memory of a sweep of a million points", large_bytes, "bytes", at_most=MILLION_BYTES)
     assert large_bytes < 1.5 * small_bytes

@@ -12,6 +12,7 @@ import pytest
 import simulator
 from simulator import published
 from simulator.accelerators import names
+from simulator.agreement import BEGIN, END
 from simulator.configuration import describe
 from simulator.glossary import GLOSSARY
 from workloads import gemm, methods, networks
@@ -169,6 +170,19 @@ def test_reproduce_writes_rows_and_exits_with_0_without_a_miss(sparsight, tmp_pa
     assert meta["function"] == "simulator.experiments.peers.systolic"
 
 
+def test_reproduce_writes_the_table_of_models_between_the_markers(
+    sparsight, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    result = sparsight("reproduce", "sat/facts", "--out", tmp_path, "--summary", page)
+    assert result.code == 0
+    lines = page.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert any("5 of 6" in line for line in lines)
+    assert "sat/facts" in (tmp_path / "agreement.md").read_text()
+
+
 def test_reproduce_exits_with_1_on_a_miss(
     sparsight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,9 +245,9 @@ def test_compare_reads_a_model_and_every_accelerator(sparsight, tmp_path: Path) 
         "compare", "--model", trace, "--accelerators", "all", "--steps", "100",
         "--methods", "dense,bdwp:2:8,spdf", "--report", tmp_path, "--json",
     )  # fmt: skip
-    rows = result.json
-    assert [row["method"] for row in rows[:3]] == ["dense", "bdwp:2:8", "spdf"]
-    assert {"sat", "systolic"} <= {row["accelerator"] for row in rows}
+    assert {"bitweight", "gpu", "sat", "systolic"} <= {row["accelerator"] for row in result.json}
+    rows = [row for row in result.json if row["accelerator"] == "sat"]
+    assert [row["method"] for row in rows] == ["dense", "bdwp:2:8", "spdf"]
     assert rows[2]["published"] == "GPT-3 XL at 75 %: 2.5x fewer pre-training FLOPs"
     assert rows[2]["weight_bytes"] < rows[0]["weight_bytes"]
     assert rows[1]["run_seconds"] == pytest.approx(100 * rows[1]["seconds"])

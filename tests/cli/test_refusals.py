@@ -72,7 +72,8 @@ NETWORK = ("run", "sat", "--network", "resnet9", "--batch", "2")
         (("accelerators", "sta"), "no accelerator is called 'sta'"),
         (("explain", "cycls"), "did you mean cycles"),
         (("reproduce", "nobody"), "no published exhibit is called 'nobody'"),
-        (("reproduce", "--no-write", "--out", "x"), "give one"),
+        (("reproduce", "--no-write", "--out", "x"), "--no-write that nothing is"),
+        (("reproduce", "--summary", "no.md"), "cannot read no.md"),
         (("explain", "cycles", "--markdown"), "give it alone"),
         ((*GEMM, "--json", "--layers", "3"), "--layers applies to the table"),
         (("rum",), "No such command 'rum'"),
@@ -87,6 +88,13 @@ def test_one_sentence_says_what_would_be_right(
     monkeypatch.chdir(tmp_path)
     assert sentence in refused(*arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_without_markers_is_refused_before_anything_is_computed(refused, tmp_path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n")
+    assert "goes between the lines" in refused("reproduce", "--summary", page)
+    assert page.read_text() == "# Title\n"
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"\x80\x04pickle", b"PK\x03\x04", b"text"])

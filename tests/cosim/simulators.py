@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import re
 import shutil
@@ -79,12 +80,20 @@ def verilator() -> str:
 
 
 def emit(make: Callable[[], wiring.Component], *, key: str, top: str) -> Path:
-    """Return the Verilog file of the component that `make` builds; `key` names its parameters."""
+    """Return the Verilog file of the component that `make` builds; `key` names its parameters.
+
+    The file in which `make` is defined may define components too: its text is part of the key.
+    """
 
     def write(directory: Path) -> None:
         (directory / f"{top}.v").write_text(verilog_text(make(), name=top))
 
-    return _cached(f"verilog-{top}", [_source_hash(), key], write) / f"{top}.v"
+    return _cached(f"verilog-{top}", [_source_hash(), source_of(make), key], write) / f"{top}.v"
+
+
+def source_of(thing: object) -> str:
+    """Return the text of the file that defines a class or function."""
+    return Path(inspect.getfile(thing)).read_text()  # type: ignore[arg-type]
 
 
 def build_icarus(verilog: Path, *, top: str, waves: bool = False) -> Model:

@@ -13,7 +13,7 @@ from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from tests.cosim.simulators import build_icarus, emit, run_cocotb
+from tests.cosim.simulators import build_icarus, emit, run_cocotb, source_of
 
 LIMIT_CYCLES = 100_000
 
@@ -76,7 +76,8 @@ class Unit:
         component = self.make()
         component._MustUse__used = True  # if the Verilog is cached, only its ports are needed
         names = ["__".join(map(str, path)) for path, member, _ in _flat(component) if member]
-        verilog = emit(lambda: component, key=self.key, top=self.top)
+        key = f"{self.key} {source_of(type(component))}"
+        verilog = emit(lambda: component, key=key, top=self.top)
         model = build_icarus(verilog, top=self.top)
         source, answers = self.directory / "job.json", self.directory / "answers.json"
         source.write_text(json.dumps({**job, "zero": names}))

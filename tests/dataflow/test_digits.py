@@ -92,6 +92,54 @@ def test_expectations_under_a_pmf_are_sums_over_values(scheme: str) -> None:
     assert math.isclose(digits.mean_digits(pmf, scheme, 8), p.sum())
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("share", [0.05, 0.2, 1.0])
+def test_the_mean_of_a_normal_operand_is_a_sum_over_intervals(share: float, width: int) -> None:
+    """A Booth digit is zero on intervals of 4^i values, every 4^(i+1) of them: erf at their ends.
+
+    Bits 2i + 1, 2i and 2i - 1 are alike where (v + 4^i / 2) mod 4^(i+1) < 4^i; bit -1 is zero.
+    """
+    low, high = digits.value_range(width)
+    std = share * high
+
+    def below(v: float) -> float:
+        return math.erf((v - 0.5) / (std * math.sqrt(2)))
+
+    nonzero = 0.0
+    for i in range(width // 2):
+        length = 4**i
+        zero = 0.0
+        for start in range(low - 4 * length, high + 1):
+            if (start + length // 2) % (4 * length) == 0:
+                first, last = max(start, low), min(start + length, high + 1)
+                zero += max(below(last) - below(first), 0.0) if last > first else 0.0
+        nonzero += 1 - zero / (below(high + 1) - below(low))
+    assert digits.normal_mean("booth", std, width) == pytest.approx(nonzero, rel=1e-9)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_wide_normal_has_the_uniform_mean(scheme: str, width: int) -> None:
+    wide = digits.normal_mean(scheme, 1e4 * 2**width, width)
+    assert wide == pytest.approx(float(digits.uniform_mean(scheme, width)), rel=1e-6)
+
+
+NORMAL = {  # exact sums of another program, INT8: ent, booth, csd, twos, signmag
+    10: (1.762, 1.925, 1.731, 3.931, 1.890),
+    20: (2.115, 2.294, 2.063, 3.976, 2.344),
+    30: (2.335, 2.530, 2.259, 3.988, 2.619),
+    40: (2.490, 2.673, 2.397, 3.993, 2.815),
+    50: (2.605, 2.769, 2.500, 3.996, 2.968),
+}
+
+
+@pytest.mark.parametrize("std", NORMAL)
+def test_normal_means_are_those_of_an_independent_sum(std: int) -> None:
+    schemes = ("ent", "booth", "csd", "twos", "signmag")
+    means = [digits.normal_mean(scheme, std, 8) for scheme in schemes]
+    np.testing.assert_allclose(means, NORMAL[std], atol=0.0011)
+
+
 def test_group_steps_count_empty_groups_once() -> None:
     """Exact for independent operands: sum over all digit patterns of four operands."""
     pmf = digits.normal_pmf(3.0, 4)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
+from dataflow import lanes
 from dataflow.spgemm import count, kernels, multiply, row_products, split_evenly
 from dataflow.spgemm.count import index_arrays
 from workloads import InputError
@@ -200,11 +202,82 @@ def test_interpreted_kernels_agree_with_compiled_ones() -> None:
     values = np.zeros(int(counts.sum()) + 1)
     total = np.full(right.shape[1] + 1, -0.0)
     bits = total.view(np.uint64)
+    fresh = np.zeros(right.shape[1] + 1, dtype=np.uint32)
     operands = (*index_arrays(left), left.values, *index_arrays(right), right.values)
     written = kernels.multiply_dense.py_func(
-        *operands, 0, left.shape[0], 0, columns, values, counts, total, bits, bits[-1]
+        *operands, 0, left.shape[0], 0, columns, values, counts, total, bits, bits[-1], fresh, False
     )
     product = multiply(left, right)
     assert written == product.nnz
     assert np.array_equal(columns[:written], product.indices)
     assert values[:written] == pytest.approx(product.values, rel=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=25)
+def test_wide_kernels_equal_scalar_ones_to_the_bit(dtype, seed: int) -> None:
+    """On any processor: without AVX-512 the compiler takes the lanes one by one."""
+    rng = generator(seed)
+    left, right = (uniform(40, 40, 12, rng=rng).astype(dtype) for _ in range(2))
+    bound = 40 * 40
+    operands = (*index_arrays(left), left.values, *index_arrays(right), right.values)
+    results = []
+    for wide in (False, True):
+        columns, values = np.zeros(bound, dtype=np.uint32), np.zeros(bound, dtype=dtype)
+        counts = np.zeros(40, dtype=np.int64)
+        total = np.full(41, -0.0, dtype=dtype)
+        bits = total.view(np.uint64 if dtype is np.float64 else np.uint32)
+        fresh = np.zeros(41, dtype=np.uint32)
+        kernels.multiply_dense(
+            *operands, 0, 40, 0, columns, values, counts, total, bits, bits[-1], fresh, wide
+        )
+        assert (bits == bits[-1]).all()
+        results.append((columns, values, counts))
+    for scalar, lanes in zip(*results, strict=True):
+        assert np.array_equal(scalar, lanes)
+
+
+@pytest.mark.parametrize("count", [1, 5, 8, 11])
+def test_interpreted_lanes_equal_compiled_ones(count: int) -> None:
+    def run(add, take) -> list[np.ndarray]:
+        total = np.full(20, -0.0)
+        total[3] = 1.5
+        bits = total.view(np.uint64)
+        places = np.array([3, 0, 19, 7, 8, 1, 2, 4, 5, 6, 9], dtype=np.uint32)
+        fresh, columns = np.zeros(40, dtype=np.uint32), np.zeros(20, dtype=np.uint32)
+        values = np.zeros(20)
+        resting = np.array([-0.0]).view(np.uint64)[0]
+        new = add(total, bits, resting, places, np.arange(11.0), 0, count, 2.0, fresh, 1)
+        total_then = total.copy()
+        take(total, bits, resting, places, 0, columns, values, 2)
+        return [np.array(new), fresh, total_then, total, columns, values]
+
+    interpreted = run(lanes.add_lanes, lanes.take_lanes)
+    for one, other in zip(interpreted, run(_add, _take), strict=True):
+        assert np.array_equal(one, other)
+    assert interpreted[0] == min(count, 8) - 1
+
+
+@njit
+def _add(total, bits, resting, columns, values, at, count, scale, fresh, n):
+    return lanes.add_lanes(total, bits, resting, columns, values, at, count, scale, fresh, n)
+
+
+@njit
+def _take(total, bits, resting, fresh, at, columns, values, n):
+    lanes.take_lanes(total, bits, resting, fresh, at, columns, values, n)
+
+
+@pytest.mark.parametrize("semiring", ["plus-times", "min-plus", "or-and"])
+def test_threads_leave_each_others_rows_alone(semiring) -> None:
+    """Rows of single columns merge much at the seams; nothing may be written behind a part."""
+    spread = Csr.from_coo(
+        (600, 300), np.repeat(np.arange(600), 2), np.tile([0, 1], 600), np.ones(1200)
+    )
+    right = Csr.from_coo((300, 9), [0, 1, 1], [4, 4, 5], [1.0, 2.0, 3.0])
+    alone = multiply(spread, right, semiring=semiring)
+    for _ in range(20):
+        together = multiply(spread, right, semiring=semiring, threads=5)
+        assert np.array_equal(alone.indices, together.indices)
+        assert np.array_equal(alone.values, together.values)

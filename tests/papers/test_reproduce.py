@@ -42,7 +42,7 @@ def test_ours_is_within_the_tolerance_of_the_published_number(row: Row) -> None:
 @pytest.mark.parametrize("exhibit", published.exhibits())
 def test_every_exhibit_is_computed_and_no_verdict_is_a_miss(exhibit: str) -> None:
     verdicts = {each.verdict for each in judged(exhibit).values()}
-    assert verdicts <= {"ok", "expected-miss", "recalled"}
+    assert "miss" not in verdicts
 
 
 @pytest.mark.parametrize("exhibit", published.exhibits())

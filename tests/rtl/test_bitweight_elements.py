@@ -1,24 +1,15 @@
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from dataflow.digits import encode, value_range
 from rtl.bitweight.bitslice import TermPairs
-from rtl.bitweight.dense import STYLES, Accumulator, dot_value, pack, step_offset
+from rtl.bitweight.dense import STYLES, Accumulator, dot_value, pack
 from rtl.bitweight.elements import ColumnFront, Opt3Element
 from rtl.bitweight.encoders import Encoder, SparseEncoder
-from rtl.bitweight.parts import compress, levels
 from rtl.bitweight.simd import SimdUnit
 from rtl.bitweight.sparse import StepAccumulator, largest_reduction
-from rtl.export import shared
 from rtl.synthesis.stimuli import digit_code, term_pairs
-from tests.cosim.simulators import build_batch, emit
-from tests.rtl.bitweight_words import play, settle, signed
+from tests.rtl.bitweight_words import play, signed
 from workloads.errors import InputError
 
 EXTREME = 40
@@ -31,25 +22,6 @@ def operands(rng: np.random.Generator, width: int, shape: tuple[int, ...]) -> np
     drawn[:EXTREME] = low
     drawn[EXTREME : 2 * EXTREME] = high
     return drawn
-
-
-@pytest.mark.parametrize("scheme", ["booth", "ent"])
-@pytest.mark.parametrize("width", [4, 8, 12])
-def test_encoders_give_the_digits_of_every_value(scheme: str, width: int) -> None:
-    encoder = Encoder(width=width, scheme=scheme)
-    low, high = value_range(width)
-    expected = encode(np.arange(low, high + 1), scheme, width)
-    wrong = []
-
-    async def probe(ctx) -> None:
-        for value, digits in zip(range(low, high + 1), expected, strict=True):
-            ctx.set(encoder.value, value)
-            codes = ctx.get(encoder.codes)
-            if codes != pack([digit_code(int(digit)) for digit in digits], 3):
-                wrong.append(value)
-
-    settle(encoder, probe)
-    assert wrong == []
 
 
 @pytest.mark.parametrize("lanes", [2, 4, 8])
@@ -84,50 +56,6 @@ def test_a_sparse_encoder_emits_the_set_bits_of_every_mask(lanes: int) -> None:
     simulator.run()
     bits = [[i for i in range(lanes) if mask >> i & 1] for mask in range(1 << lanes)]
     assert seen == [own or [None] for own in bits]
-
-
-class Compressor(wiring.Component):
-    """A compressor tree alone."""
-
-    def __init__(self, rows: int, width: int) -> None:
-        self.rows, self.width = rows, width
-        super().__init__({"word": In(rows * width), "total": Out(width), "carry": Out(width)})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        rows = [self.word[i * self.width : (i + 1) * self.width] for i in range(self.rows)]
-        total, carry = compress(m, rows, width=self.width)
-        m.d.comb += [self.total.eq(total), self.carry.eq(carry)]
-        return m
-
-
-@pytest.mark.parametrize("rows", [3, 4, 6, 9, 18])
-def test_a_compressor_tree_does_not_ripple(rows: int) -> None:
-    """A bit reaches one position higher per level of full adders at most; a ripple goes on."""
-    width = 32
-    tree = Compressor(rows, width)
-    rng = np.random.default_rng(rows)
-
-    async def probe(ctx) -> None:
-        for _ in range(60):
-            values = [int(v) for v in rng.integers(0, 1 << width, rows)]
-            word = pack(values, width)
-            ctx.set(tree.word, word)
-            before = ctx.get(tree.total), ctx.get(tree.carry)
-            assert sum(before) % (1 << width) == sum(values) % (1 << width)
-            bit, row = int(rng.integers(width)), int(rng.integers(rows))
-            ctx.set(tree.word, word ^ 1 << (row * width + bit))
-            after = ctx.get(tree.total), ctx.get(tree.carry)
-            changed = (before[0] ^ after[0]) | (before[1] ^ after[1])
-            assert changed & ((1 << bit) - 1) == 0
-            assert changed >> (bit + levels(rows) + 1) == 0
-
-    settle(tree, probe)
-
-
-def test_the_ripple_test_sees_an_adder() -> None:
-    total = 0x7FFFFFFF + 1
-    assert (total ^ 0x7FFFFFFF) >> (levels(3) + 1) != 0
 
 
 @pytest.mark.parametrize("width", [4, 8, 16])
@@ -170,41 +98,6 @@ def test_the_pipelined_mac_is_one_cycle_later() -> None:
     }
     seen = play(Accumulator(pipelined=True), inputs, ["total"])
     assert [signed(word, 32) for word in seen["total"][3:]] == np.cumsum(a * b).tolist()
-
-
-class EveryStyle(wiring.Component):
-    """All styles on the same operands, each product by itself."""
-
-    def __init__(self) -> None:
-        super().__init__({"a": In(8), "b": In(8), "words": Out(32 * 2 * len(STYLES))})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        for i, style in enumerate(STYLES):
-            element = Accumulator(style=style)
-            m.submodules[style] = shared(element, style, platform)
-            carry = element.carry if style.startswith("opt1") else Signal(32)
-            m.d.comb += [
-                element.a.eq(self.a),
-                element.b.eq(self.b),
-                element.first.eq(1),
-                self.words[64 * i : 64 * i + 32].eq(element.total),
-                self.words[64 * i + 32 : 64 * i + 64].eq(carry),
-            ]
-        return m
-
-
-def test_all_65536_products_are_exact_in_verilog(tmp_path) -> None:
-    verilog = emit(EveryStyle, key="EveryStyle", top="every_style")
-    harness = Path(__file__).parents[1] / "cosim" / "harness" / "products.cpp"
-    program = build_batch(verilog, top="every_style", harness=harness)
-    subprocess.run([program, tmp_path / "words.bin"], check=True)
-    halves = np.fromfile(tmp_path / "words.bin", "<u4").astype(np.int64).reshape(65536, -1)
-    pairs = np.arange(65536)
-    a, b = ((pairs >> shift & 255).astype(np.int8).astype(np.int64) for shift in (0, 8))
-    for i, style in enumerate(STYLES):
-        value = halves[:, 2 * i] + halves[:, 2 * i + 1] - step_offset(8, style)
-        np.testing.assert_array_equal(value % (1 << 32), (a * b) % (1 << 32), style)
 
 
 @pytest.mark.parametrize("segmented", [False, True])

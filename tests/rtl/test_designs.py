@@ -17,7 +17,7 @@ from rtl.sat.instructions import encode
 from rtl.sat.parameters import Parameters
 from workloads import InputError
 
-SMALL_DESIGNS = ["uspe", "sore", "fp16-multiply", "fp32-add", "fp32-multiply"]
+SMALL_DESIGNS = ["uspe", "sore", "fp16-multiply", "fp32-add", "fp32-multiply", "pim_bank"]
 
 
 def run(*arguments: str) -> str:

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from simulator.accelerators import find
+from simulator.area import area_mm2
 from simulator.sweep import Study
 from simulator.sweep.study_file import from_values, read_file
 from workloads import InputError
@@ -164,3 +166,32 @@ def test_bad_files_are_named(tmp_path: Path, content, message) -> None:
     assert str(path) in str(caught.value)
     with pytest.raises(InputError, match=r"cannot read the study .*none.toml: No such file"):
         Study.from_file(tmp_path / "none.toml")
+
+
+def test_an_area_that_the_models_state_is_used_by_name() -> None:
+    """Each accelerator is held against the budget by the formula of its own model."""
+    study = Study(
+        accelerators=["sat", "systolic"],
+        networks=["resnet9"],
+        batches=[1],
+        space={"rows": [8, 64]},
+        objectives=["seconds", "area_mm2"],
+        constraints=["area_mm2 <= 60"],
+    )
+    table = study.run(workers=1)
+    assert table.rows.tolist() == [8, 8]
+    for accelerator, area in zip(table.accelerator, table.area_mm2, strict=True):
+        model = find(accelerator)
+        assert area == pytest.approx(area_mm2(model.Config(rows=8), model.QUANTITIES["area_mm2"]))
+
+
+def test_an_area_that_is_not_named_is_no_column_and_a_study_may_state_its_own() -> None:
+    assert from_values(PLAIN).quantity_texts == {}
+    own = {"quantities": {"area_mm2": "rows * 2"}, "objectives": ["area_mm2"]}
+    assert from_values(PLAIN | own).quantity_texts == {"area_mm2": "rows * 2"}
+
+
+def test_an_area_that_a_model_does_not_state_is_refused() -> None:
+    study = {"accelerators": ["sat", "gamma"], "objectives": ["area_mm2"]}
+    with pytest.raises(InputError, match="area_mm2"):
+        from_values(PLAIN | study)

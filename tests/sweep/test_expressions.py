@@ -81,3 +81,8 @@ def test_no_text_does_anything_but_be_read_or_refused(text) -> None:
     except InputError:
         return
     assert isinstance(found.names, frozenset)
+
+
+def test_an_expression_that_python_warns_of_is_read_in_silence() -> None:
+    """`1if` is a number and a word without a space between; warnings are errors in tests."""
+    assert parse("1if rows else 2", "constraints")({"rows": 3}) == 1

@@ -249,3 +249,19 @@ if CHROMIUM:
         page.value("document.querySelectorAll('#points th')[1].click()")
         page.value("document.querySelectorAll('#points th')[1].click()")
         assert page.value("state.descending")
+
+
+def test_a_field_of_one_accelerator_leaves_no_hole_in_the_page(tmp_path: Path) -> None:
+    """Its effect is that among the points that have it."""
+    buffers = {"output_buffer_bytes": [1 << 16, 1 << 22]}
+    two = Study(
+        accelerators=["sat", "systolic"],
+        networks=["resnet9"],
+        batches=[2],
+        space={"rows": [8, 16], "sat": buffers},
+    )
+    with two.executed(None, workers=1) as store:
+        values = report.page_values(two.definition, store)
+    json.dumps(values, allow_nan=False)
+    levels = {each["parameter"]: each["levels"] for each in values["sensitivity"]}
+    assert levels["output_buffer_bytes"] == buffers["output_buffer_bytes"]

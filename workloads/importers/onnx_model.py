@@ -18,7 +18,7 @@ from workloads.errors import InputError
 from workloads.importers.bounded import brief, checked_size
 from workloads.importers.onnx_layers import Builder, Uneven
 from workloads.importers.onnx_values import Values, batch_of, values_of
-from workloads.importers.statistics import sampled_rows, with_weights
+from workloads.importers.statistics import KeptTensor, sampled_rows, with_weights
 from workloads.layers import Layer, Linear, Vector
 from workloads.network import Network
 from workloads.operations import Workload
@@ -46,7 +46,10 @@ def read_onnx(
     values = values_of(path, model, named)
     network, builder = _network(path, model, values, size)
     workload = network.inference() if inference else network.training_step()
-    workload = with_weights(workload, _weights(model, builder))
+    weights = _weights(model, builder)
+    sampled = {layer: values[sampled_rows(values.shape)] for layer, values in weights.items()}
+    readers = {layer: KeptTensor(values) for layer, values in weights.items()}
+    workload = with_weights(workload, sampled, readers)
     moves = ", ".join(f"{count} {kind}" for kind, count in sorted(builder.moves.items()))
     notes = (f"not counted, as they only move elements: {moves}",) if moves else ()
     return replace(workload, notes=(*workload.notes, *notes))
@@ -208,8 +211,7 @@ def _weights(model: Any, builder: Builder) -> dict[str, Any]:
                 f"type say: {brief(error)}"
             ) from error
         if values.dtype.kind == "f" and values.ndim >= 2:
-            oriented = values.T if name in transposed else values
-            found[layer] = oriented[sampled_rows(oriented.shape)]
+            found[layer] = values.T if name in transposed else values
     return found
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workloads.errors import InputError
+from workloads.operand_values import Reader, with_tensors
 from workloads.operations import MatMul, Operand, Operation, Pass, Statistics, Workload
 
 MEASURED_PATTERNS = ((1, 4), (2, 4), (2, 8))
@@ -63,18 +64,34 @@ def _kept(squares: NDArray[np.float32], n: int, m: int) -> float:
     return min(1.0, float(groups.sum(dtype=np.float64)) / total) if total else 1.0
 
 
-def with_weights(workload: Workload, weights: Mapping[str, NDArray[Any]]) -> Workload:
-    """Put the statistics of `weights`, by layer, on the W operands of `workload`.
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptTensor:
+    """A weight (out, in, ...) that stays in memory; a linear layer's is handed out (in, out)."""
+
+    values: NDArray[Any]
+
+    def __call__(self) -> NDArray[Any]:
+        """Return the tensor as `workloads.operand_values` takes it."""
+        return self.values.T if self.values.ndim == 2 else self.values
+
+
+def with_weights(
+    workload: Workload,
+    weights: Mapping[str, NDArray[Any]],
+    readers: Mapping[str, Reader],
+) -> Workload:
+    """Put the statistics of `weights`, by layer, on the W operands of `workload`, and `readers`.
 
     A weight has the shape (out, in, ...) and may be the `sampled_rows` of a larger one: FF reduces
-    over axis 1, BP over axis 0.
+    over axis 1, BP over axis 0. A reader gives the whole tensor.
     """
     measured: dict[tuple[str, Pass], Statistics] = {}
     for layer, weight in weights.items():
         for pass_, axis in ((Pass.FF, 1), (Pass.BP, 0)):
             measured[layer, pass_] = measure(weight, axis)
     operations = tuple(_with_statistics(op, measured) for op in workload)
-    return replace(workload, operations=operations)
+    named = {f"{layer}.W": reader for layer, reader in readers.items()}
+    return with_tensors(replace(workload, operations=operations), named)
 
 
 def _with_statistics(op: Operation, measured: Mapping[tuple[str, Pass], Statistics]) -> Operation:

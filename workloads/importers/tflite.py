@@ -21,7 +21,7 @@ from workloads.errors import InputError
 from workloads.importers.bounded import MOST_EXPANSION, read_bytes
 from workloads.importers.flatbuffer import Table, root
 from workloads.importers.layers import GeneralConv, Window
-from workloads.importers.statistics import sampled_rows, with_weights
+from workloads.importers.statistics import KeptTensor, sampled_rows, with_weights
 from workloads.layers import Layer, Linear, Vector
 from workloads.network import Network
 from workloads.operations import Conv2d, Workload
@@ -139,7 +139,9 @@ def read_tflite(
     graph = _Graph(path, graphs[0].tables(0), model.tables(4), producers)
     network, weights, notes = _network(graph, operators, codes, 1 if batch is None else batch)
     workload = network.inference() if inference else network.training_step()
-    return replace(with_weights(workload, weights), notes=(*workload.notes, *notes))
+    sampled = {layer: values[sampled_rows(values.shape)] for layer, values in weights.items()}
+    readers = {layer: KeptTensor(values) for layer, values in weights.items()}
+    return replace(with_weights(workload, sampled, readers), notes=(*workload.notes, *notes))
 
 
 def _code(path: Path, operator: Table, codes: list[int]) -> int:
@@ -164,7 +166,7 @@ def _network(
         if made and made[0].macs:
             found = _oriented(graph, operator, code)
             if found is not None:
-                weights[made[0].name] = found[sampled_rows(found.shape)]
+                weights[made[0].name] = found
     if not any(layer.macs for layer in layers):
         raise InputError(f"{graph.path} must hold a convolution or a product, but holds none")
     last = max(i for i, layer in enumerate(layers) if layer.macs)

@@ -11,7 +11,8 @@ import json
 import math
 import mmap
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 
 from workloads.errors import InputError
 from workloads.importers.bounded import brief, checked_size, read_bytes
-from workloads.importers.gguf_file import Tensor, read_header
+from workloads.importers.gguf_file import Header, Tensor, read_header
 from workloads.importers.matrices import Matrix, oriented
 from workloads.importers.statistics import sampled_rows, with_weights
 from workloads.importers.transformer import Hyperparameters, network_of
+from workloads.operand_values import Reader as Whole
 from workloads.operations import Workload
 
 DEFAULT_TOKENS = 128
@@ -52,13 +54,14 @@ def read_safetensors(
             types = {name: found.get_dtype() for name, found in slices.items()}
 
             def values(name: str) -> NDArray[Any] | None:
-                if types[name] not in ("F16", "F32", "F64"):
+                if not values_known(types[name]):
                     return None
                 found = np.asarray(file.get_tensor(name))
                 return found[sampled_rows(found.shape)]
 
             known = beside(path)
-            return transformer_step(path, shapes, known, values, batch, tokens, inference)
+            readers = {n: SafetensorsWeight(path, n) for n in shapes if values_known(types[n])}
+            return transformer_step(path, shapes, known, values, readers, batch, tokens, inference)
     except InputError:
         raise
     except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
@@ -84,16 +87,85 @@ def read_gguf(
         shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
 
         def values(name: str) -> NDArray[Any]:
-            return _dequantised(path, content, size, header.start, header.tensors[name])
+            tensor = header.tensors[name]
+            chosen = sampled_rows(tensor.shape)
+            return _dequantised(path, content, size, header.start, tensor, chosen)
 
         known = _metadata(path, header.keys)
-        return transformer_step(path, shapes, known, values, batch, tokens, inference)
+        readers = {name: GgufWeight(path, name) for name in shapes}
+        return transformer_step(path, shapes, known, values, readers, batch, tokens, inference)
+
+
+def values_known(kind: str) -> bool:
+    """Say whether numpy holds a safetensors type of floating-point numbers."""
+    return kind in ("F16", "F32", "F64")
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A weight that the file holds as (in, out), where `reader` takes it for (out, in)."""
+
+    reader: Whole
+
+    def __call__(self) -> NDArray[Any]:
+        """Return the matrix (in, out)."""
+        return self.reader().T
+
+
+@dataclass(frozen=True, slots=True)
+class SafetensorsWeight:
+    """A matrix (out, in) of a safetensors file, read whole, as (in, out), when it is called."""
+
+    path: Path
+    name: str
+
+    def __call__(self) -> NDArray[Any]:
+        """Return the matrix."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(self.path), framework="numpy") as file:
+                return np.asarray(file.get_tensor(self.name)).T
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InputError(f"cannot read {self.name!r} of {self.path}: {brief(error)}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class GgufWeight:
+    """A matrix (out, in) of a GGUF file, dequantised whole, as (in, out), when it is called."""
+
+    path: Path
+    name: str
+
+    def __call__(self) -> NDArray[Any]:
+        """Return the matrix."""
+        size = checked_size(self.path)
+        with (
+            open(self.path, "rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            header = _kept_header(self.path, size, self.path.stat().st_mtime_ns)
+            tensor = header.tensors[self.name]
+            rows = np.arange(tensor.shape[0])
+            return _dequantised(self.path, content, size, header.start, tensor, rows).T
+
+
+@lru_cache(maxsize=1)
+def _kept_header(path: Path, size: int, changed_ns: int) -> Header:
+    """Return the header of a file of this size and time, read once for all its tensors."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return read_header(path, content)
 
 
 def _dequantised(
-    path: Path, content: mmap.mmap, size: int, start: int, tensor: Tensor
+    path: Path,
+    content: mmap.mmap,
+    size: int,
+    start: int,
+    tensor: Tensor,
+    chosen: NDArray[np.intp],
 ) -> NDArray[Any]:
-    """Return the sampled rows of a tensor as floats."""
+    """Return the chosen rows of a tensor as floats."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
 
     try:
@@ -113,7 +185,7 @@ def _dequantised(
         )
     stored = [
         np.frombuffer(content[first + row * row_bytes : first + (row + 1) * row_bytes], np.uint8)
-        for row in sampled_rows(tensor.shape)
+        for row in chosen
     ]
     packed = np.stack(stored)
     plain = {GGMLQuantizationType.F32: np.float32, GGMLQuantizationType.F16: np.float16}
@@ -132,11 +204,15 @@ def transformer_step(
     shapes: Mapping[str, tuple[int, ...]],
     known: Hyperparameters,
     values: Reader,
+    readers: Mapping[str, Whole],
     batch: int | None,
     tokens: int | None,
     inference: bool,
 ) -> Workload:
-    """Return the step of a transformer from shapes, metadata, and sampled values of weights."""
+    """Return the step of a transformer from shapes, metadata, and sampled values of weights.
+
+    `readers` give whole weights by the name of the tensor.
+    """
     matrices = _matrices(path, shapes)
     length = known.tokens or min(DEFAULT_TOKENS, known.context) if tokens is None else tokens
     network, notes = network_of(
@@ -149,7 +225,13 @@ def transformer_step(
         for matrix in oriented(matrices)
         if matrix.layer in used and (found := values(f"{matrix.layer}.weight")) is not None
     }
-    return replace(with_weights(step, weights), notes=(*step.notes, *notes, *_unread(shapes)))
+    whole = {
+        matrix.layer: Turned(reader) if matrix.transposed else reader
+        for matrix in oriented(matrices)
+        if matrix.layer in weights and (reader := readers.get(f"{matrix.layer}.weight"))
+    }
+    step = with_weights(step, weights, whole)
+    return replace(step, notes=(*step.notes, *notes, *_unread(shapes)))
 
 
 def _unread(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:

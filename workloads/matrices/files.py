@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from workloads.matrices.csr import Csr
 from workloads.matrices.graph_tool import parse_graph_tool
 
 SHIPPED = Path(__file__).parent / "data"
+NUMBER_BYTES = b"0123456789+-.eEinfatyINFATY \t\r\n"
+"""Of numbers, infinity and not-a-number among them, and of what lies between them."""
+
 SUFFIXES = (".mtx", ".mtx.gz", ".npz", ".gt", ".gt.gz")
 
 
@@ -46,7 +51,7 @@ def read_matrix(source: str | Path) -> Csr:
         if path.name.endswith(".npz"):
             return _read_npz(path, name)
         return _read_graph_tool(path, name)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read {path}: {error}") from None
     except MemoryError:
         raise InputError(f"{path} declares a matrix that does not fit into memory") from None
@@ -94,13 +99,35 @@ def _find(source: str | Path) -> Path:
 def _read_matrix_market(path: Path, name: str) -> Csr:
     from scipy.io import mmread
 
+    text = path.read_bytes()
+    if path.name.endswith(".gz"):
+        text = gzip.decompress(text)
     try:
-        content = mmread(path, spmatrix=False)
+        _check_matrix_market(text)
+        content = mmread(io.BytesIO(text + b"\n"), spmatrix=False)
     except (ValueError, OverflowError, TypeError) as error:
         raise InputError(f"{path} is not a valid MatrixMarket file: {error}") from None
     if isinstance(content, np.ndarray):
         return Csr.from_dense(_real(content, name), name=name)
     return _from_coordinates(content, name)
+
+
+def _check_matrix_market(text: bytes) -> None:
+    """Raise `ValueError` for what SciPy's reader must not be given.
+
+    It reads past the end of a line that goes on after its number, and believes any number of
+    entries: of an array it allocates all of them, of coordinates as many as the third number says.
+    """
+    body = text.lstrip()
+    while body.startswith(b"%"):
+        body = body.partition(b"\n")[2].lstrip()
+    if strange := body.translate(None, NUMBER_BYTES):
+        raise ValueError(f"after the comments there must be numbers only, not {strange[:20]!r}")
+    sizes = [int(size) for size in body.partition(b"\n")[0].split()]
+    entries = sizes[2] if len(sizes) == 3 else math.prod(sizes)
+    lines = body.count(b"\n")
+    if entries > lines:
+        raise ValueError(f"{entries} entries are declared, but there are {lines} lines")
 
 
 def _from_coordinates(content: Any, name: str) -> Csr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,15 @@ class Steps(NamedTuple):
     def column_utilisation(self) -> float:
         """Mean over maximum steps of the columns that have a row, over all tiles."""
         return self.total / self.slowest if self.slowest else 1.0
+
+    def times(self, count: int) -> Steps:
+        """Return the steps of `count` products alike."""
+        return Steps(*(count * each for each in self))
+
+
+def combined(parts: Iterable[Steps]) -> Steps:
+    """Return the steps of all parts, one after the other."""
+    return Steps(*(sum(column) for column in zip(*parts, strict=True)))
 
 
 def groups(k: int, lanes: int) -> int:

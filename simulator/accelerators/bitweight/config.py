@@ -79,8 +79,19 @@ class Config:
     interleaved: bool = False
     """Neighbouring groups in neighbouring banks (beyond the paper), or K / banks in each bank."""
 
+    encoded: Literal["known", "left", "right"] = "known"
+    """Operand whose digits are skipped; known: the one whose digits the workload carries, the left
+    one if both or none. With the right one the array computes the transposed product."""
+
+    quantiser: Literal["none", "tensor", "channel"] = "none"
+    """Scale of float tensors: one a tensor, or one an output channel for weights; none refuses
+    them, because the scale decides the digits."""
+
+    percentile: float = 100.0
+    """Share of magnitudes that the quantiser's scale covers, in percent; 100: the largest."""
+
     operand_std: float = 24.4
-    """Standard deviation of unknown left operands, in units of the last place at INT8; the paper's
+    """Standard deviation of unknown operands, in units of the last place at INT8; the paper's
     normal matrices have 2.22 non-zero digits, which is this deviation."""
 
     clock_hz: float = 0.0
@@ -119,6 +130,8 @@ class Config:
         for name, value, choices in (
             ("engine", self.engine, ENGINES),
             ("array", self.array, ARRAYS),
+            ("encoded", self.encoded, ("known", "left", "right")),
+            ("quantiser", self.quantiser, ("none", "tensor", "channel")),
         ):
             if value not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
@@ -131,6 +144,10 @@ class Config:
                 raise InputError(f"{name} must be a whole number from 0 to {whole}, not {value!r}")
         if not 0 <= self.clock_hz < math.inf:
             raise InputError(f"clock_hz must be zero or a positive number, not {self.clock_hz!r}")
+        if not 0 < self.percentile <= 100:
+            raise InputError(
+                f"percentile must lie above 0 and at most at 100, not {self.percentile!r}"
+            )
         if self.fifo < 3:
             raise InputError(f"fifo must be at least 3 groups, not {self.fifo}")
         if self.engine in DENSE and self.array == "cube" and self.rows != self.cols:
@@ -146,6 +163,11 @@ class Config:
         return 4 if self.engine in ("opt4e", "opt4e_seg") else 1
 
     @property
+    def reads_digits(self) -> bool:
+        """Whether the time depends on digits."""
+        return self.engine in (*SPARSE, *BIT_SLICE)
+
+    @property
     def passes(self) -> int:
         """Digit positions of an operand."""
         return self.width // 2
@@ -157,10 +179,15 @@ class Config:
 
     @property
     def largest_k(self) -> int:
-        """Longest reduction whose sums always fit; the dense engines wrap at 32 bits alike."""
+        """Longest reduction whose sums always fit; longer ones are split into parts of it."""
         if self.engine in (*SPARSE, "opt2"):
             return ((1 << (self.accumulator_bits - 1)) - 1) >> self.width
         return ((1 << 31) - 1) >> (2 * self.width - 2)
+
+    @property
+    def k_part(self) -> int:
+        """Terms of a part of a longer reduction: whole groups for every lane."""
+        return self.largest_k // (4 * self.lanes) * 4 * self.lanes
 
     @property
     def elements(self) -> int:
@@ -180,8 +207,8 @@ class Config:
 
     @property
     def element(self) -> Row:
-        """The synthesised element of this engine."""
-        return find("mac" if self.engine in BIT_SLICE else self.engine, self.width)
+        """The synthesised element of this engine; `bitlet` has none and takes that of `mac`."""
+        return find("mac" if self.engine == "bitlet" else self.engine, self.width)
 
     @property
     def period_ns(self) -> float:

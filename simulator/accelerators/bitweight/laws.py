@@ -2,13 +2,15 @@
 
 Dense arrays count clock edges from the first operand to the last result. Products and tiles follow
 each other without a gap; only the weights of `ws` are loaded between. With carry-save sums a tile
-takes at least the cycles in which its sums are read out, and the last sums `READ_OUT` more.
+takes at least the cycles in which its sums are read out, and the last sums `READ_OUT` more. In the
+2D matrix all sums are final at once: those of the last tile wait for their turn, d - 1 cycles with
+d = min(`least`, c).
 
 ========  =====================================  ===========================  ==================
 array     tiles                                  a tile takes                 last result, edge
 ========  =====================================  ===========================  ==================
 os        M/R x N/C                              K                            end + r + c - 1
-matrix    M/R x N/C                              K                            end + 1
+matrix    M/R x N/C                              K                            end + d
 ws        K/R x N/C                              R + (M + R + c - 1)          its own end
 cube      M/S x N/S x K/S                        1                            end + r + c + S - 2
 tree      M x N/C x K/R                          1                            end + c + 2 *
@@ -56,7 +58,7 @@ def dense(
             return _last(down, across, rows, cols, last_m, last_n, period) + k - period
         case "matrix":
             period = max(k, least)
-            return (down * across - 1) * period + k + 1
+            return (down * across - 1) * period + k + min(least, last_n)
         case "ws":
             deep = -(-k // rows)
             full = rows + m + rows + cols - 1

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from dataflow.digits.tables import nonzero_counts
-from simulator.accelerators.bitweight import baselines, columns, laws, statistical
-from simulator.accelerators.bitweight.columns import Steps
-from simulator.accelerators.bitweight.config import BIT_SLICE, DENSE, SPARSE, Config
-from simulator.accelerators.bitweight.operands import Operands, check_reduction
-from simulator.accelerators.bitweight.synthesis import find
+from dataflow.digits import mean_digits
+from simulator.accelerators.bitweight import encoded, timing
+from simulator.accelerators.bitweight.config import Config
+from simulator.accelerators.bitweight.operands import Operands
 from simulator.accelerators.systolic import memory
 from simulator.report import Report
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
@@ -34,6 +33,9 @@ COLUMNS = (
     "utilisation",
     "steps",
     "column_utilisation",
+    "encoded",
+    "digits",
+    "digits_from",
     "dram_bytes",
     "compulsory_bytes",
     "bottleneck",
@@ -43,37 +45,42 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The workload, values if there are any, and the order of tiles of every product."""
+    """The workload, and for every product the order of its tiles and its encoded side."""
 
     workload: Workload
     reuse: tuple[memory.Reuse, ...]
-    operands: Operands | None = None
+    encoded: tuple[str, ...]
 
 
 def schedule(config: Config, workload: Workload | Operands) -> Plan:
-    """Choose the order of tiles of each product; refuse reductions that the sums cannot hold."""
-    operands = workload if isinstance(workload, Operands) else None
-    if operands is not None:
-        operands.check(config.width)
-    work = operands.workload if operands is not None else workload
-    assert isinstance(work, Workload)
-    for op in work.matmuls:
-        check_reduction(config, op.k, op.name)
-    reuse = tuple(_reuse(config, op) for op in work.matmuls)
-    return Plan(workload=work, reuse=reuse, operands=operands)
+    """Choose the order of tiles of each product, and the operand whose digits are skipped.
+
+    Raises `InputError` for values that are no integers of the config's width, or floats that no
+    quantiser turns into some.
+    """
+    if isinstance(workload, Operands) and config.quantiser == "none":
+        workload.check(config.width)
+    work = workload.workload if isinstance(workload, Operands) else workload
+    return Plan(
+        workload=work,
+        reuse=tuple(_reuse(config, op) for op in work.matmuls),
+        encoded=tuple(
+            encoded.choose(config, op) if config.reads_digits else "left" for op in work.matmuls
+        ),
+    )
 
 
 def simulate(config: Config, plan: Plan) -> Report:
     """Return time, steps, traffic and energy of the plan, operations one after the other."""
-    reuse = iter(plan.reuse)
+    decisions = zip(plan.encoded, plan.reuse, strict=True)
     rows = [
-        _product_row(config, plan, op, next(reuse))
+        _product_row(config, op, *next(decisions))
         if isinstance(op, MatMul)
         else _vector_row(config, op)
         for op in plan.workload
     ]
     table: dict[str, Any] = {name: [row[name] for row in rows] for name in COLUMNS}
-    parts = ("elements", "encoders", "read-out")
+    components = ("elements", "encoders", "read-out")
     return Report(
         accelerator="bitweight",
         config=config,
@@ -82,9 +89,9 @@ def simulate(config: Config, plan: Plan) -> Report:
         clock_hz=1e9 / config.period_ns,
         peak_macs_per_cycle=config.peak_macs_per_cycle,
         columns=table,
-        energy_pj={part: float(sum(row[part] for row in rows)) for part in parts},
+        energy_pj={part: float(sum(row[part] for row in rows)) for part in components},
         extra=_extra(config, plan, rows),
-        notes=(*plan.workload.notes, *_notes(config, plan)),
+        notes=(*plan.workload.notes, *_notes(config, plan, rows)),
     )
 
 
@@ -93,31 +100,63 @@ def _extra(config: Config, plan: Plan, rows: list[dict[str, Any]]) -> dict[str, 
     steps = sum(row["steps"] for row in rows)
     return {
         "steps": steps,
-        "digits_per_operand": _digits(config, plan),
+        "digits_per_operand": _digits(plan, rows),
         "column_utilisation": steps / slowest if slowest else 1.0,
         "area_um2": config.area_um2,
     }
 
 
-def _digits(config: Config, plan: Plan) -> float:
-    """Return the mean non-zero EN-T digits of the left operands, measured or expected."""
-    if plan.operands is not None:
-        return float(nonzero_counts(plan.operands.left, "ent", config.width).mean())
-    return statistical.operand_digits(config.operand_std, config.width)
+def _digits(plan: Plan, rows: list[dict[str, Any]]) -> float:
+    """Return the mean digits of the encoded operands, each operand of a product counted once."""
+    digits, total = 0.0, 0
+    products = (row for row in rows if row["digits_from"])
+    for op, row, side in zip(plan.workload.matmuls, products, plan.encoded, strict=True):
+        count = op.batch * op.k * (op.m if side == "left" else op.n)
+        digits += count * row["digits"]
+        total += count
+    return digits / total if total else 0.0
 
 
-def _notes(config: Config, plan: Plan) -> tuple[str, ...]:
+def _notes(config: Config, plan: Plan, rows: list[dict[str, Any]]) -> tuple[str, ...]:
     notes = ["energy is that of the logic in an open 0.18 um library; buffers and DRAM are not in"]
-    if plan.operands is None and config.engine in (*SPARSE, *BIT_SLICE):
+    if config.reads_digits:
+        notes += _origins(config, Counter(row["digits_from"] for row in rows if row["digits_from"]))
+    if config.engine == "bitlet":
+        notes.append("bitlet has the clock, area and energy of mac: none of its own is known")
+    split = [op.name for op in plan.workload.matmuls if len(timing.parts(config, op.k)) > 1]
+    if split:
         notes.append(
-            f"no values are known: left operands are drawn from a normal distribution of deviation "
-            f"{config.operand_std:g} at INT8; --operands gives values"
+            f"reductions of more than {config.largest_k} terms are split into parts, added by the "
+            f"vector unit: {', '.join(split[:3])}{' and others' * (len(split) > 3)}"
         )
-        if config.banks:
-            notes.append("without values, bank conflicts are not counted")
     if any(op.kept_macs < op.macs for op in plan.workload.matmuls):
         notes.append("sparsity patterns are not exploited: products run dense")
     return tuple(notes)
+
+
+def _origins(config: Config, found: Counter[str]) -> list[str]:
+    """Say where digits come from, and every assumption about those that are not known."""
+    notes = []
+    total = found.total()
+    if found["values"] or found["histogram"]:
+        notes.append(
+            f"digits of {found['values']} of {total} products come from values and of "
+            f"{found['histogram']} from histograms of them"
+        )
+    if found["values"] and config.quantiser != "none":
+        per = {"tensor": "tensor", "channel": "output channel of weights, else per tensor"}
+        notes.append(
+            f"floats are scaled to {config.width} bits per {per[config.quantiser]}; the scale "
+            f"covers {config.percentile:g} % of the magnitudes"
+        )
+    if found["assumed"]:
+        notes.append(
+            f"digits of {found['assumed']} of {total} products are assumed: operands drawn from a "
+            f"normal distribution of deviation {config.operand_std:g} at INT8 (operand_std)"
+        )
+    if config.banks and found["values"] < total:
+        notes.append("without values, bank conflicts are not counted")
+    return notes
 
 
 def _reuse(config: Config, op: MatMul) -> memory.Reuse:
@@ -146,10 +185,11 @@ def _product(config: Config, op: MatMul) -> memory.Product:
     )
 
 
-def _product_row(config: Config, plan: Plan, op: MatMul, reuse: memory.Reuse) -> dict[str, Any]:
+def _product_row(config: Config, op: MatMul, side: str, reuse: memory.Reuse) -> dict[str, Any]:
     product = _product(config, op)
-    cycles, steps, slowest = _time(config, plan, op)
-    macs = op.macs
+    work = timing.product(config, op, side)
+    steps = work.tiles_across * work.steps.total
+    slowest = work.tiles_across * work.steps.slowest
     compulsory = op.batch * (product.left_bytes + product.right_bytes + product.out_bytes)
     return _row(
         config,
@@ -159,73 +199,20 @@ def _product_row(config: Config, plan: Plan, op: MatMul, reuse: memory.Reuse) ->
         n=op.n,
         batch=op.batch,
         kind=op.kind,
-        compute_cycles=cycles,
-        useful_macs=macs,
-        issued_macs=macs,
+        compute_cycles=work.cycles,
+        useful_macs=op.macs,
+        issued_macs=op.macs,
         steps=steps,
         slowest=slowest,
-        column_utilisation=steps / slowest if slowest else 1.0,
-        dram_bytes=op.batch * reuse.traffic_bytes(product),
+        column_utilisation=work.steps.column_utilisation,
+        encoded=side,
+        digits=mean_digits(work.known.pmf, "ent", config.width) if config.reads_digits else 0.0,
+        digits_from=work.known.origin,
+        dram_bytes=op.batch * reuse.traffic_bytes(product) + work.spilled_bytes,
         compulsory_bytes=compulsory,
         busy="slowest column" if slowest > 1.1 * steps else "array",
-        **_energy(config, op),
+        **timing.energy(config, op, work),
     )
-
-
-def _time(config: Config, plan: Plan, op: MatMul) -> tuple[int, int, int]:
-    """Return cycles, steps of the columns, and steps if all columns took the slowest's."""
-    across = -(-op.n // config.cols) * op.batch
-    if config.engine in DENSE:
-        return op.batch * _dense_cycles(config, op), 0, 0
-    if config.engine in BIT_SLICE:
-        per_mac = baselines.cycles_per_mac(config.engine, config.operand_std, config.width)
-        tiles = -(-op.m // config.rows) * across
-        return math.ceil(tiles * op.k * per_mac), 0, 0
-    steps = _steps(config, plan, op)
-    cycles = laws.sparse(across * steps.tile_ends, across * steps.tiles, drain=config.drain_cycles)
-    return cycles, across * steps.total, across * steps.slowest
-
-
-def _steps(config: Config, plan: Plan, op: MatMul) -> Steps:
-    if config.engine == "opt2":
-        return columns.constant(config, op.m, op.k)
-    if plan.operands is not None:
-        return columns.exact(config, plan.operands.left)
-    return statistical.expected(config, op.m, op.k)
-
-
-def _dense_cycles(config: Config, op: MatMul) -> int:
-    """Return the array's edges, with the read-out of carry-save sums."""
-    pair = config.engine != "mac"
-    least = config.drain_cycles if pair else 1
-    edges = laws.dense(
-        config.array,
-        op.m,
-        op.k,
-        op.n,
-        rows=config.rows,
-        cols=config.cols,
-        least=least,
-        carry_save=pair,
-    )
-    return edges + laws.READ_OUT * pair
-
-
-def _energy(config: Config, op: MatMul) -> dict[str, float]:
-    """Return picojoules of the logic: per multiply-accumulate, and per sum that is read out."""
-    encoders, sums = 0.0, 0.0
-    if config.engine in SPARSE and config.engine != "opt3":
-        encoders = op.macs / config.cols * find("column_front", config.width).energy_per_op_pj
-    if config.engine not in ("mac", *BIT_SLICE):
-        passes = 1 if config.engine in DENSE else config.passes
-        sums = op.batch * op.m * op.n * passes * find("simd_lane", config.width).energy_per_op_pj
-    elements = op.macs * config.element.energy_per_op_pj
-    return {
-        "elements": elements,
-        "encoders": encoders,
-        "read-out": sums,
-        "energy_pj": elements + encoders + sums,
-    }
 
 
 def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
@@ -255,6 +242,8 @@ def _row(config: Config, op: Operation, *, busy: str, **values: Any) -> dict[str
     row: dict[str, Any] = {
         **dict.fromkeys(COLUMNS, 0),
         **dict.fromkeys(("elements", "encoders", "read-out", "energy_pj"), 0.0),
+        **dict.fromkeys(("encoded", "digits_from"), ""),
+        "digits": 0.0,
         "column_utilisation": 1.0,
         "slowest": 0,
         "batch": 1,

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.digits import check_values
+from dataflow.digits import encode
 from simulator.accelerators.bitweight.config import Config
+from simulator.accelerators.bitweight.encoded import check_integers
+from simulator.accelerators.bitweight.timing import parts
 from workloads.errors import InputError
+from workloads.operand_values import TensorValues
 from workloads.operations import Workload, gemm
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """A tensor that was given as an array."""
+
+    values: NDArray[Any]
+
+    def __call__(self) -> NDArray[Any]:
+        """Return the array."""
+        return self.values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +53,20 @@ class Operands:
 
     @property
     def workload(self) -> Workload:
-        """The product as a workload without values."""
+        """The product as a workload whose operands carry their values."""
         (m, k), n = self.left.shape, self.right.shape[1]
-        return gemm(m, k, n, dtype="int8", name=self.name)
+        work = gemm(m, k, n, dtype="int8", name=self.name)
+        (op,) = work.matmuls
+        left, right = (TensorValues(read=Given(array)) for array in (self.left, self.right))
+        valued = replace(
+            op, left=replace(op.left, values=left), right=replace(op.right, values=right)
+        )
+        return replace(work, operations=(valued,))
 
     def check(self, width: int) -> None:
         """Raise `InputError` unless both operands are integers of `width` bits."""
-        check_values(self.left, width, what="left operand")
-        check_values(self.right, width, what="right operand")
+        check_integers(self.left, width, what="left operand")
+        check_integers(self.right, width, what="right operand")
 
     def __eq__(self, other: object) -> bool:
         """Compare values."""
@@ -60,10 +80,28 @@ class Operands:
     __hash__ = None  # type: ignore[assignment]
 
 
-def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> Operands:
-    """Read the two matrices of `--operands`."""
-    left, right = options["operands"]
-    return Operands(left=_read(Path(left)), right=_read(Path(right)), name=Path(left).stem)
+def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> Operands | Workload:
+    """Read the two matrices of `--operands`, or the model of `--model` with its values."""
+    if ("model" in options) == ("operands" in options):
+        raise InputError("--model cannot be combined with --operands; give one")
+    if "operands" in options:
+        left, right = options["operands"]
+        return Operands(left=_read(Path(left)), right=_read(Path(right)), name=Path(left).stem)
+    return _model(options)
+
+
+def _model(options: Mapping[str, tuple[str, ...]]) -> Workload:
+    """Read a trace, shipped ones by name, or a model file or package with its weights."""
+    from workloads.importers import read_model
+    from workloads.trace import shipped
+
+    (name,) = options["model"]
+    return read_model(
+        shipped().get(name, name),
+        batch=int(options["batch"][0]) if "batch" in options else None,
+        tokens=int(options["tokens"][0]) if "tokens" in options else None,
+        inference="inference" in options,
+    )
 
 
 def _read(path: Path) -> NDArray[Any]:
@@ -78,28 +116,23 @@ def _read(path: Path) -> NDArray[Any]:
     return array
 
 
-def check_reduction(config: Config, k: int, name: str) -> None:
-    """Raise `InputError` if a sum over `k` terms could leave the accumulator."""
-    if k > config.largest_k:
-        raise InputError(
-            f"K={k} of {name} may overflow the sums of {config.engine}: K must be at most "
-            f"{config.largest_k} for {config.width} bits"
-        )
-
-
 def compute(config: Config, operands: Operands) -> NDArray[np.int64]:
-    """Return left x right as the hardware does: by digits, exact because K is bounded.
+    """Return left x right as the hardware does: by digits, and by parts of K that its sums hold.
 
     The sum of each bit weight fits `accumulator_bits`; the weights are added in 32 bits, or in 64
-    where operands are wider than 8 bits.
+    where operands are wider than 8 bits. Parts are added exactly here.
     """
-    from dataflow.digits import encode
-
     operands.check(config.width)
-    check_reduction(config, operands.left.shape[1], operands.name)
     digits = encode(operands.left, "ent", config.width).astype(np.int64)
     right = operands.right.astype(np.int64)
-    total = np.zeros((digits.shape[0], right.shape[1]), np.int64)
-    for position in reversed(range(config.passes)):
-        total = 4 * total + digits[..., position] @ right
-    return total
+    result = np.zeros((digits.shape[0], right.shape[1]), np.int64)
+    start = 0
+    for k in parts(config, right.shape[0]):
+        part = np.zeros_like(result)
+        for position in reversed(range(config.passes)):
+            held = digits[:, start : start + k, position] @ right[start : start + k]
+            assert np.abs(held).max() < 1 << (config.accumulator_bits - 1), "a sum has overflowed"
+            part = 4 * part + held
+        result += part
+        start += k
+    return result

@@ -28,6 +28,11 @@ class Row(NamedTuple):
     settled_energy_pj: float
     ops_per_cycle: float
 
+    @property
+    def energy_per_cycle_pj(self) -> float:
+        """Energy of a cycle in which the design works."""
+        return self.energy_per_op_pj * self.ops_per_cycle
+
 
 @cache
 def table() -> tuple[Row, ...]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache
 from typing import Literal
 
-from dataflow.dram_timing import HBM2, DramTiming
+from dataflow.dram_timing import MEMORIES, DramTiming
 from simulator.configuration import check_positive
 from workloads.errors import InputError
 from workloads.llm import Decoder, find
 
 System = Literal["npu-only", "npu-pim", "neupims"]
-Preset = Literal["published-simulator"]
+Preset = Literal["paper", "published-simulator"]
+Memory = Literal["hbm2", "hbm3", "ddr4", "ddr5"]
 SubBatch = Literal["off", "on", "auto"]
 
 SUB_BATCHES_FROM = 256
@@ -22,8 +26,9 @@ SUB_BATCHES_FROM = 256
 class Config:
     """One device: an NPU and 32 channels of HBM whose banks multiply, and the shard it works on."""
 
-    preset: Preset = "published-simulator"
-    """Whose behaviour: that of the authors' simulator, with its artefacts."""
+    preset: Preset = "paper"
+    """Whose behaviour: what the paper describes, by closed form; or the authors' simulator with its
+    artefacts, clock by clock."""
 
     system: System = "neupims"
     """npu-only; npu-pim: one row buffer a bank, NPU and PIM in turn; neupims: two, side by side."""
@@ -49,11 +54,39 @@ class Config:
     channels: int = 32
     """Memory channels of the device (section 6: 32 of 1 GB)."""
 
+    memory: Memory = "hbm2"
+    """DRAM of a channel (published simulator: HBM2 at 1 GHz)."""
+
+    banks_per_group: int = 0
+    """Banks in a bank group, a power of two; 0 for as many as the memory has."""
+
+    scratchpad_bytes: int = 1 << 20
+    """Each of the operands' and the accumulators' scratchpads, two halves in turn; preset paper
+    (the published simulator's file says 1024 KB, and its loader makes 131 MB of it)."""
+
+    weights: str = "dense"
+    """How products hold their weights: dense (16 bits), N:M such as 2:4 (values and positions), or
+    qBgG such as q4g128 (B bits, and a scale of 16 bits for every G weights); preset paper."""
+
     clock_hz: float = 1e9
     """Clock of core and DRAM commands (published simulator)."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "tensor_parallel", "pipeline_parallel", "channels", "clock_hz")
+        check_positive(
+            self, "tensor_parallel", "pipeline_parallel", "channels", "clock_hz", "scratchpad_bytes"
+        )
+        weight_bits(self.weights)
+        if self.preset == "published-simulator" and (self.memory, self.weights) != (
+            "hbm2",
+            "dense",
+        ):
+            raise InputError(
+                "preset published-simulator must have memory hbm2 and weights dense: its simulator "
+                f"knows nothing else, not {self.memory} and {self.weights}"
+            )
+        banks = self.banks_per_group
+        if not isinstance(banks, int) or banks < 0 or banks & (banks - 1):
+            raise InputError(f"banks_per_group must be a power of two, or 0, not {banks}")
         if self.channels & (self.channels - 1):
             raise InputError(f"channels must be a power of two, not {self.channels}")
         self.decoder.check_shards(self.tensor_parallel)
@@ -76,7 +109,14 @@ class Config:
     @property
     def timing(self) -> DramTiming:
         """Timing of a channel."""
-        return HBM2
+        timing = MEMORIES[self.memory]
+        if self.banks_per_group:
+            return replace(timing, banks=self.banks_per_group)
+        return timing
+
+    def weight_bytes(self, depth: int, columns: int) -> int:
+        """Return the bytes of a product's weights."""
+        return int(-(-depth * columns * weight_bits(self.weights) // 8))
 
     @property
     def dual(self) -> bool:
@@ -95,3 +135,25 @@ class Config:
         if self.sub_batch == "auto":
             return self.system == "neupims" and requests >= SUB_BATCHES_FROM
         return self.sub_batch == "on"
+
+
+@cache
+def weight_bits(weights: str) -> Fraction:
+    """Return the bits that one weight takes in memory, zeros of N:M left out.
+
+    >>> weight_bits("2:4"), weight_bits("q4g128")   # half of 16 + 2 bits; 4 + 16 / 128
+    (Fraction(9, 1), Fraction(33, 8))
+    """
+    if weights == "dense":
+        return Fraction(16)
+    if found := re.fullmatch(r"(\d+):(\d+)", weights):
+        n, m = int(found[1]), int(found[2])
+        if 0 < n <= m:
+            return Fraction(n, m) * (16 + (m - 1).bit_length())
+    if found := re.fullmatch(r"q(\d+)g(\d+)", weights):
+        bits, group = int(found[1]), int(found[2])
+        if 0 < bits <= 16 and group > 0:
+            return bits + Fraction(16, group)
+    raise InputError(
+        f"weights must be dense, N:M such as 2:4, or qBgG such as q4g128, not {weights!r}"
+    )

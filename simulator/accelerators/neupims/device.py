@@ -21,6 +21,7 @@ from simulator.accelerators.neupims.program import (
     BOUNDS_AT,
     EARLY_LOAD,
     GAP,
+    GATES_AT,
     GROUP_FROM,
     GROUPED,
     GROUPS_AT,
@@ -53,10 +54,10 @@ from simulator.dram.pim import TIME
 from simulator.dram.requests import ANSWER_TO, ELEMENTS, FIRST, SENT_AT, STORE, STREAM_FIELDS
 from simulator.dram.state import (
     CHANNELS,
+    COMP_STEP,
     DEVICE_CHANNELS,
     FIRST_RECORD,
     NUMBER,
-    OUTSTANDING,
     PIM_ANSWER,
     PIM_END,
     PIM_HEAD,
@@ -79,6 +80,10 @@ WINDOW = 4
 least (`requests.POSTED_CLOCKS` and two)."""
 STEP_CLOCKS = 16
 """Clocks in which eight arrays take the 128 rows of a step."""
+LONGEST_WINDOW = 128
+"""Clocks that channels may run ahead of the core; an answer must not meet its slot's last one."""
+ANSWERS_PER_CLOCK = 6
+"""More answers than a channel can give in a clock: two posted, and those of one line read."""
 
 (
     OPERATOR,
@@ -99,8 +104,10 @@ STEP_CLOCKS = 16
     FLIGHTS_AT,
     FLIGHT_ROOM,
     ENDS_AT,
-) = range(18)
-"""Fields of an engine, the state of one side of the core; then offsets of its tables."""
+    LEAST_LATENCY,
+) = range(19)
+"""Fields of an engine, the state of one side of the core; then offsets of its tables, and the least
+latency of the operator's instructions."""
 PIPE_HEAD = 20
 PIPE_TAIL = PIPE_HEAD + VECTOR_PIPELINES + 1
 ENGINE_HEADER = PIPE_TAIL + VECTOR_PIPELINES + 1
@@ -172,6 +179,10 @@ def _start(s: Ints, e: Ints, p: Ints, q: Ints, clock: int) -> None:
     e[WRITES_LEFT] = 0
     e[RUNNING] = 1
     e[PIPE_HEAD:ENGINE_HEADER] = 0
+    e[LEAST_LATENCY] = LONGEST_WINDOW
+    for step in range(e[NEXT_STEP], _from(p, operator + 1, STEP_FROM)):
+        latency = p[p[STEPS_AT] + step * STEP_FIELDS + LATENCY]
+        e[LEAST_LATENCY] = min(e[LEAST_LATENCY], latency)
     first_result = e[RESULTS_LEFT_AT]
     e[first_result : first_result + _from(p, operator, RESULTS)] = -1
     for group in range(_from(p, operator, GROUP_FROM), _from(p, operator + 1, GROUP_FROM)):
@@ -193,10 +204,14 @@ def _start(s: Ints, e: Ints, p: Ints, q: Ints, clock: int) -> None:
 
 @kernel
 def _load(s: Ints, e: Ints, p: Ints, transfers: Ints, cursor: Ints, clock: int) -> None:
-    """Send the loads of the operator: all at once, or one a clock."""
-    first, end = _from(p, e[OPERATOR], LOAD_FROM), _from(p, e[OPERATOR] + 1, LOAD_FROM)
+    """Send the loads of the operator whose gate is open: all at once, or one a clock."""
+    operator = e[OPERATOR]
+    first, end = _from(p, operator, LOAD_FROM), _from(p, operator + 1, LOAD_FROM)
+    steps = _from(p, operator + 1, STEP_FROM) - _from(p, operator, STEP_FROM)
     while e[NEXT_LOAD] < end:
         load = e[NEXT_LOAD]
+        if p[p[GATES_AT] + load] > steps - e[STEPS_LEFT]:
+            return
         lines = _send(s, transfers, cursor, p[p[LOADS_AT] + load], 0, load - first, clock)
         e[e[LOADS_LEFT_AT] + load - first] = lines
         e[ANSWERS_LEFT] += lines
@@ -300,12 +315,11 @@ def _answers(s: Ints, npu: Ints, other: Ints, clock: int) -> None:
     """Hand the core the data and acknowledgements that reach it with this clock."""
     slot = WHEEL + (clock & (WHEEL_SLOTS - 1)) * WHEEL_ROOM
     for i in range(s[slot]):
-        ch, tag = s[slot + 1 + 2 * i], s[slot + 2 + 2 * i]
+        tag = s[slot + 1 + i]
         if tag <= PIM_ANSWER:
             other[other[LOADS_LEFT_AT] + PIM_ANSWER - tag] -= 1
             other[ANSWERS_LEFT] -= 1
             continue
-        s[ch + OUTSTANDING] -= 1
         if tag == WRITE_ANSWER:
             npu[WRITES_LEFT] -= 1
         elif tag < 0:
@@ -342,6 +356,71 @@ def _advance(s: Ints, e: Ints, p: Ints, q: Ints, transfers: Ints, cursor: Ints, 
 
 
 @kernel
+def _silence(s: Ints, e: Ints, p: Ints, clock: int) -> int:
+    """Return for how many clocks a side sends nothing for sure, whatever it is answered.
+
+    A lower bound: it takes at least as long until the gate of the next load opens, the next store
+    has its result, and the operator ends.
+    """
+    operator = e[OPERATOR]
+    if operator == e[OPERATORS_END]:
+        return LONGEST_WINDOW
+    if not e[RUNNING]:
+        return 0
+    bound = _least_rest(s, e)
+    if e[NEXT_LOAD] < _from(p, operator + 1, LOAD_FROM):
+        steps = _from(p, operator + 1, STEP_FROM) - _from(p, operator, STEP_FROM)
+        waits_for = p[p[GATES_AT] + e[NEXT_LOAD]] - (steps - e[STEPS_LEFT])
+        bound = min(bound, max(0, waits_for - 1) // (VECTOR_PIPELINES + 1))
+    store, end = e[NEXT_STORE], _from(p, operator + 1, STORE_FROM)
+    turns = 0
+    while store < end and turns < LONGEST_WINDOW and not p[_store_at(p, store)]:
+        store += 1
+        turns += 1
+    if store < end:
+        bound = min(bound, turns + _least_wait(s, e, p, store, clock))
+    return bound
+
+
+@kernel
+def _store_at(p: Ints, store: int) -> int:
+    return p[STORES_AT] + STORE_FIELDS * store + STORE_ELEMENTS
+
+
+@kernel
+def _least_rest(s: Ints, e: Ints) -> int:
+    """Return the least number of clocks until the operator ends."""
+    at_once = s[CHANNELS] * ANSWERS_PER_CLOCK
+    rest = max(e[ANSWERS_LEFT] - 1, e[WRITES_LEFT] - 1) // at_once
+    return max(rest, (e[STEPS_LEFT] - 1) // (VECTOR_PIPELINES + 1))
+
+
+@kernel
+def _least_wait(s: Ints, e: Ints, p: Ints, store: int, clock: int) -> int:
+    """Return the least number of clocks until a store may go."""
+    at = p[STORES_AT] + STORE_FIELDS * store
+    left, early = e[e[RESULTS_LEFT_AT] + p[at + STORE_RESULT]], p[at + EARLY_LOAD]
+    if left == 0 or (left < 0 and early >= 0):
+        return 0
+    if left > 0:
+        soonest = clock + LONGEST_WINDOW
+        for pipe in range(VECTOR_PIPELINES + 1):
+            head = e[PIPE_HEAD + pipe]
+            if head < e[PIPE_TAIL + pipe]:
+                flight = e[FLIGHTS_AT] + 2 * (pipe * e[FLIGHT_ROOM] + head)
+                soonest = min(soonest, e[flight])
+        return max(0, soonest - clock)
+    wait = e[LEAST_LATENCY]
+    if p[GROUPED] and e[NEXT_STEP] < _from(p, e[OPERATOR] + 1, STEP_FROM):
+        step = p[STEPS_AT] + e[NEXT_STEP] * STEP_FIELDS
+        missing = 0
+        for group in range(p[step + NEEDS_FIRST], p[step + NEEDS_LAST] + 1):
+            missing += e[e[LOADS_LEFT_AT] + group]
+        wait += max(0, missing - 1) * s[COMP_STEP] // s[CHANNELS]
+    return wait
+
+
+@kernel
 def run_stage(
     s: Ints,
     npu: Ints,
@@ -353,23 +432,38 @@ def run_stage(
     other_stream: Ints,
     cursor: Ints,
     clock: int,
+    start: int,
+    lead: int,
 ) -> int:
-    """Run both sides from `clock` up to their OPERATORS_END; return the clock when both ended.
+    """Run both sides up to their OPERATORS_END; return the clock when both ended.
 
-    The channels may follow some clocks behind the core: no answer is faster than WINDOW clocks.
+    The channels go on from `clock`, the core begins at `start`. While the core sends nothing for
+    sure, the channels run ahead of it, up to `lead` clocks (0 to LONGEST_WINDOW); else they follow
+    some clocks behind, as no answer is faster than WINDOW clocks.
     """
+    for i in range(s[CHANNELS]):
+        ch = FIRST_RECORD + i * s[STRIDE]
+        controller.run(s, ch, npu_stream, other_stream, pim_program, clock, start)
+    clock = start
     while True:
         now = clock
-        while now < clock + WINDOW:
+        ahead = min(_silence(s, npu, npu_program, clock), _silence(s, other, other_program, clock))
+        ahead = min(ahead, lead)
+        if ahead > WINDOW:
+            for i in range(s[CHANNELS]):
+                ch = FIRST_RECORD + i * s[STRIDE]
+                controller.run(s, ch, npu_stream, other_stream, pim_program, clock, clock + ahead)
+        while now < clock + max(ahead, WINDOW):
             _answers(s, npu, other, now)
             _advance(s, npu, npu_program, pim_program, npu_stream, cursor, now)
             _advance(s, other, other_program, pim_program, other_stream, cursor, now)
             now += 1
             if npu[OPERATOR] == npu[OPERATORS_END] and other[OPERATOR] == other[OPERATORS_END]:
                 break
-        for i in range(s[CHANNELS]):
-            ch = FIRST_RECORD + i * s[STRIDE]
-            controller.run(s, ch, npu_stream, other_stream, pim_program, clock, now)
+        if ahead <= WINDOW:
+            for i in range(s[CHANNELS]):
+                ch = FIRST_RECORD + i * s[STRIDE]
+                controller.run(s, ch, npu_stream, other_stream, pim_program, clock, now)
         clock = now
         if npu[OPERATOR] == npu[OPERATORS_END] and other[OPERATOR] == other[OPERATORS_END]:
             return clock

@@ -10,6 +10,7 @@ import numpy as np
 
 from dataflow.kv_layout import ceil_div
 from simulator.accelerators.neupims.config import Config
+from simulator.accelerators.neupims.outcome import Outcome
 from simulator.accelerators.neupims.plan import Attention, Operator, Plan, Product, RowWork
 from simulator.dram import energy as dram_energy
 from simulator.energy import FP16_MULTIPLY_PJ, FP32_ADD_PJ, sram_byte_pj
@@ -35,14 +36,27 @@ RUN_OPTIONS = (
     RunOption(
         name="--no-refresh", help="No refresh.", values=(), field="refresh", flag_value="off"
     ),
-    RunOption(name="--preset", help="published-simulator.", field="preset"),
-    RunOption(name="--requests", help="seq_len,ch_idx CSV, or alpaca|sharegpt[:BATCH[:SEED]]."),
+    RunOption(name="--preset", help="paper (default) or published-simulator.", field="preset"),
+    RunOption(
+        name="--requests",
+        help="seq_len,ch_idx CSV, or alpaca|sharegpt[:BATCH[:SEED]].",
+        shared=("batch",),
+    ),
 )
 
 
 def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatch:
-    """Read `--requests`: a trace, or a data set's name with the size of a batch drawn from it."""
+    """Read `--requests`: a trace, or a data set's name with the size of a batch drawn from it.
+
+    `--batch` is another way to say that size.
+    """
     (text,) = options["requests"]
+    if "batch" in options:
+        if text not in DATASETS:
+            raise InputError(
+                f"--batch sizes a batch drawn from {' or '.join(DATASETS)}, not --requests {text}"
+            )
+        text = f"{text}:{options['batch'][0]}"
     name, *numbers = text.split(":")
     if name not in DATASETS:
         return read_requests(Path(text))
@@ -57,9 +71,7 @@ def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatc
 
 def simulate(config: Config, plan: Plan) -> Report:
     """Return clocks, traffic and energy of the simulated layers: one, or two with sub-batches."""
-    from simulator.accelerators.neupims import stepped
-
-    outcome = stepped.run(config, plan)
+    outcome = _outcome(config, plan)
     rows = [
         _row(config, plan, op, f"{stage.name}.{op.name}", outcome.operators)
         for stage in plan.stages
@@ -93,10 +105,22 @@ def simulate(config: Config, plan: Plan) -> Report:
     )
 
 
+def _outcome(config: Config, plan: Plan) -> Outcome:
+    if config.preset == "paper":
+        from simulator.accelerators.neupims import analytic
+
+        return analytic.run(config, plan)
+    from simulator.accelerators.neupims import stepped
+
+    return stepped.run(config, plan)
+
+
 def tokens_per_s(config: Config, requests: int, cycles_per_layer: int) -> float:
-    """Return tokens per second when every layer takes as long and all pipeline stages are full."""
-    layers = config.decoder.layers // config.pipeline_parallel
-    return requests * config.clock_hz / (layers * cycles_per_layer)
+    """Return tokens per second of one batch that passes all layers, every layer taking as long.
+
+    Pipeline stages work on it in turn: a request's next token needs its last one.
+    """
+    return requests * config.clock_hz / (config.decoder.layers * cycles_per_layer)
 
 
 def pim_macs(config: Config) -> int:
@@ -185,7 +209,7 @@ def _attention_work(config: Config, plan: Plan, op: Attention) -> tuple[int, int
 
 
 def _energy(
-    config: Config, outcome: Any, columns: Mapping[str, Any], cycles: int
+    config: Config, outcome: Outcome, columns: Mapping[str, Any], cycles: int
 ) -> dict[str, float]:
     timing, currents = config.timing, dram_energy.HBM2_CURRENTS
     found = dram_energy.energy_pj(outcome.commands, timing, currents)

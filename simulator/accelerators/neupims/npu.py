@@ -2,8 +2,9 @@
 
 Source: published NeuPIMs simulator. Effects that come from its code, not from the paper:
 
-- A GEMM is one tile. The operand that stays in the array is a block of the activations; the weights
-  stream. Weights are loaded once, block by block, and are then there for every further 128 rows.
+- The scratchpads hold 131 MB, so that most products are one tile. The operand that stays in the
+  array is a block of the activations; the weights stream. They are loaded once, block by block, and
+  are then there for every further 128 rows.
 - Of a result only a square corner, as many rows as columns, is stored. A block counts as complete
   whenever no step on it is in flight: blocks are stored after their first step, and those that the
   bias fills as soon as it is there.
@@ -21,6 +22,9 @@ from dataflow.kv_layout import ceil_div
 from simulator.accelerators.neupims.program import (
     MATRIX,
     MATRIX_NEW_BLOCK,
+    NEEDS_FIRST,
+    NEEDS_LAST,
+    RESULT,
     STEP_FIELDS,
     STORE_FIELDS,
     VECTOR,
@@ -31,6 +35,8 @@ from simulator.accelerators.neupims.program import (
 SIZE = 128
 """Rows and columns of an array, lanes of a vector unit."""
 ARRAYS = 8
+SCRATCHPAD_BYTES = 134_218 * 1024
+"""What the published simulator's loader makes of each scratchpad (its file says 1024 KB)."""
 OVERLAPPED_LATENCY = SIZE + SIZE - 2 + SIZE // ARRAYS
 SERIAL_LATENCY = SIZE + SIZE - 1 + SIZE // ARRAYS
 EMPTY_LAYER_NORM = 5
@@ -83,6 +89,58 @@ def gemm(
 ) -> OperatorProgram:
     """Return the product of activations [rows, depth] and weights [depth, columns].
 
+    The tiles of `tile_sizes` follow each other, columns outermost; loads of a tile are sent when
+    the tile before the last one is done, because there are two scratchpads.
+    """
+    tile_depth, tile_columns = tile_sizes(rows, depth, columns)
+    loads, table, stores, gates = [], [], [], []
+    results = ceil_div(rows, SIZE) * ceil_div(columns, SIZE)
+    loaded, done = 0, [0, 0]
+    for column in range(0, columns, tile_columns):
+        for start in range(0, depth, tile_depth):
+            sizes = (min(tile_depth, depth - start), min(tile_columns, columns - column))
+            tile = _tile(rows, *sizes, serial=serial, with_bias=start == 0)
+            tile.steps[:, (NEEDS_FIRST, NEEDS_LAST)] += loaded
+            first_result = column // SIZE * ceil_div(rows, SIZE)
+            tile.steps[:, RESULT] += first_result
+            tile.stores[:, 0] += first_result
+            tile.stores[tile.stores[:, 2] >= 0, 2] += loaded
+            if column:
+                tile.stores[:, 1] = 0
+            loads.append(tile.loads)
+            gates.append(np.full(len(tile.loads), done[-2]))
+            table.append(tile.steps)
+            stores += [tile.stores] if start + sizes[0] == depth else []
+            loaded += len(tile.loads)
+            done.append(done[-1] + len(tile.steps))
+    return OperatorProgram(
+        name=name,
+        loads=np.concatenate(loads),
+        gates=np.concatenate(gates).astype(np.int64),
+        steps=np.concatenate(table),
+        stores=np.concatenate(stores),
+        results=results,
+    )
+
+
+def tile_sizes(rows: int, depth: int, columns: int) -> tuple[int, int]:
+    """Return depth and columns of a tile: the longest side is halved until half a scratchpad fits.
+
+    >>> tile_sizes(64, 4096, 8192)
+    (4096, 4096)
+    """
+    sides = [rows, depth, columns]
+    while True:
+        n, k, m = (ceil_div(side, SIZE) * SIZE for side in sides)
+        if 2 * (n * k + k * m + m * n) <= SCRATCHPAD_BYTES // 2:
+            return sides[1], sides[2]
+        longest = sides.index(max(sides[1:]), 1)
+        sides[longest] = ceil_div(sides[longest], 2)
+
+
+def _tile(rows: int, depth: int, columns: int, *, serial: bool, with_bias: bool) -> OperatorProgram:
+    """Return one tile of a product.
+
     Instructions go by blocks of rows, then depth, then columns; the first of a row of blocks brings
     a new stationary block. Weights are loaded during the first block of rows.
     """
@@ -93,11 +151,12 @@ def gemm(
             *(np.arange(v) for v in (row_blocks, depth_blocks, column_blocks)), indexing="ij"
         )
     )
+    bias = row_blocks if with_bias else 0
     depth_here = np.minimum(SIZE, depth - SIZE * k)
     weight = np.where(n == 0, np.minimum(SIZE, columns - SIZE * m) * depth_here, 0)
     activation = np.where(m == 0, np.minimum(SIZE, rows - SIZE * n) * depth_here, 0)
     both = np.stack([weight, activation], axis=1).ravel()
-    place = np.cumsum(both > 0).reshape(-1, 2) - 1 + row_blocks
+    place = np.cumsum(both > 0).reshape(-1, 2) - 1 + bias
     weight_load = np.zeros((depth_blocks, column_blocks), np.int64)
     weight_load[k[n == 0], m[n == 0]] = place[n == 0, 0]
     activation_load = np.zeros((row_blocks, depth_blocks), np.int64)
@@ -105,9 +164,10 @@ def gemm(
     result = n * column_blocks + m
     stored_rows = np.clip(rows - SIZE * m, 0, SIZE)
     last = k == depth_blocks - 1
+    early = np.where((m == 0) & with_bias, n, -1)
     return OperatorProgram(
-        name=name,
-        loads=np.concatenate([np.full(row_blocks, SIZE), both[both > 0]]).astype(np.int64),
+        name="tile",
+        loads=np.concatenate([np.full(bias, SIZE), both[both > 0]]).astype(np.int64),
         steps=steps(
             np.where(m == 0, MATRIX_NEW_BLOCK, MATRIX),
             SERIAL_LATENCY if serial else OVERLAPPED_LATENCY,
@@ -115,8 +175,7 @@ def gemm(
             activation_load[n, k],
             result,
         ),
-        stores=_stores(result[last], (stored_rows * SIZE)[last], np.where(m == 0, n, -1)[last]),
-        results=row_blocks * column_blocks,
+        stores=_stores(result[last], (stored_rows * SIZE)[last], early[last]),
     )
 
 
@@ -140,15 +199,17 @@ def fused_attention(name: str, lengths: Sequence[int], heads: int, width: int) -
     """Return attention on the arrays (NPU-only): request by request, head by head.
 
     Per head: query, keys and values are loaded; the keys stream past the query; softmax; then one
-    step per 128 tokens, and one more, with the probabilities as stationary block.
+    step per 128 tokens, and one more, with the probabilities as stationary block. A request is a
+    tile; its loads wait for the tile before the last one.
     """
-    loads, parts, stores = [], [], []
+    loads, gates, parts, stores, done = [], [], [], [], [0, 0]
     result = 0
     for length in lengths:
         value_steps = ceil_div(length + SIZE - 1, SIZE)
         for _ in range(heads):
             query = len(loads)
             loads += [width, length * width, length * width]
+            gates += [done[-2]] * 3
             logits, softmax, out = result, result + 1, result + 2
             keys = SIZE + SIZE - 1 + length // ARRAYS
             values = SIZE + SIZE - 1 + width // ARRAYS
@@ -158,9 +219,11 @@ def fused_attention(name: str, lengths: Sequence[int], heads: int, width: int) -
             parts += [step] * value_steps
             stores.append([out, width, -1])
             result += 3
+        done.append(len(parts))
     return OperatorProgram(
         name=name,
         loads=np.array(loads, np.int64),
+        gates=np.array(gates, np.int64),
         steps=np.array(parts, np.int64),
         stores=np.array(stores, np.int64),
         results=result,

@@ -115,14 +115,15 @@ def schedule(config: Config, workload: RequestBatch) -> Plan:
 def tiles_per_channel(config: Config) -> int:
     """Return the PIM rows of a channel that weights leave to one layer's share of the cache.
 
-    A device holds its shard of all its layers; each layer of a request needs its own tiles.
+    A device holds its shard of all its layers, and each layer of a request needs its own tiles; the
+    published simulator holds the cache of one layer only.
     """
     timing, decoder = config.timing, config.decoder
-    layers = decoder.layers // config.pipeline_parallel
     weights = 2 * decoder.parameters // (config.tensor_parallel * config.pipeline_parallel)
-    row_of_banks = timing.row_bytes * timing.banks_total
-    free = timing.rows - -(-weights // (config.channels * row_of_banks))
-    return max(free, 0) // layers
+    free = timing.rows - -(-weights // (config.channels * timing.row_bytes * timing.banks_total))
+    if config.preset == "paper":
+        free //= decoder.layers // config.pipeline_parallel
+    return max(free, 0)
 
 
 def _channels(config: Config, batch: RequestBatch, layout: KvLayout) -> Sequence[int]:

@@ -32,9 +32,18 @@ OPERATOR_FIELDS = 5
 LOAD_FROM, STEP_FROM, STORE_FROM, GROUP_FROM, RESULTS = range(OPERATOR_FIELDS)
 """Fields of an operator: where its parts start, and its number of results."""
 
-OPERATORS_AT, LOADS_AT, STEPS_AT, STORES_AT, GROUPS_AT, BOUNDS_AT, PER_CLOCK, GROUPED, SIMULATED = (
-    range(9)
-)
+(
+    OPERATORS_AT,
+    LOADS_AT,
+    GATES_AT,
+    STEPS_AT,
+    STORES_AT,
+    GROUPS_AT,
+    BOUNDS_AT,
+    PER_CLOCK,
+    GROUPED,
+    SIMULATED,
+) = range(10)
 """Header of a packed program: where the tables are; 1 to take one load a clock; 1 if instructions
 wait for groups of answers; number of simulated channels."""
 HEADER = 16
@@ -44,12 +53,15 @@ HEADER = 16
 class OperatorProgram:
     """One operator: elements of each load, instructions, and stores.
 
+    `gates` are the instructions that must have finished before a load is sent, none by default.
+
     `pim` holds, for each simulated channel, the rows of its PIM program (`simulator.dram.pim`), and
     `groups` the number of READRES that answer to each group.
     """
 
     name: str
     loads: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    gates: Ints | None = None
     steps: Ints = field(default_factory=lambda: np.zeros((0, STEP_FIELDS), np.int64))
     stores: Ints = field(default_factory=lambda: np.zeros((0, STORE_FIELDS), np.int64))
     results: int = 1
@@ -78,6 +90,7 @@ def pack(
     parts = [
         table.ravel(),
         *_joined([op.loads for op in operators]),
+        *_joined([np.zeros_like(op.loads) if op.gates is None else op.gates for op in operators]),
         *_joined([part.ravel() for part in steps]),
         *_joined([op.stores.ravel() for op in operators]),
         *_joined([op.groups for op in operators]),

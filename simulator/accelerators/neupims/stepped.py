@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from simulator.accelerators.neupims import attention, device, npu
 from simulator.accelerators.neupims.config import Config
+from simulator.accelerators.neupims.outcome import Outcome
 from simulator.accelerators.neupims.plan import Attention, Operator, Plan, Product, Stage
 from simulator.accelerators.neupims.program import Ints, OperatorProgram, pack
 from simulator.dram import state
@@ -17,26 +17,15 @@ OUTSTANDING = 4352
 OUTSTANDING_NPU_ONLY = 96
 """Requests of a channel without an answer, in the PIM branches and in the NPU-only branch."""
 
-FIRST_CLOCK = 1
-"""The scheduler needs a clock before the first operator starts."""
+SCHEDULING_CLOCKS = 1
+"""The scheduler needs a clock before a stage starts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Clocks of each stage and operator (named stage.operator), and what the device counted."""
+def run(config: Config, plan: Plan, *, lead: int = device.LONGEST_WINDOW) -> Outcome:
+    """Run the stages one after the other on one device.
 
-    stages: dict[str, int]
-    operators: dict[str, int]
-    commands: dict[str, int]
-    matrix_busy: int
-    pim_busy: float
-    """PIM clocks, mean over the channels."""
-    active_clocks: tuple[float, float]
-    """Clocks in which a rank had a row open, in the normal and the PIM buffers, all ranks added."""
-
-
-def run(config: Config, plan: Plan) -> Outcome:
-    """Run the stages one after the other on one device."""
+    `lead` bounds how far channels run ahead of the core; it changes nothing but the time it takes.
+    """
     serial = config.system == "npu-only"
     sides = [[_program(config, plan, op) for s in plan.stages for op in part(s)] for part in _SIDES]
     pim_program, bounds = attention.join_pim(sides[1], config.channels)
@@ -54,8 +43,7 @@ def run(config: Config, plan: Plan) -> Outcome:
     ]
     memory = _memory(config, sides[0] + sides[1])
     cursor = np.zeros(1, np.int64)
-    clock, stages, operators = FIRST_CLOCK, dict[str, int](), dict[str, int]()
-    started = 0
+    clock, stages, operators = 0, dict[str, int](), dict[str, int]()
     for stage in plan.stages:
         before = [int(engine[device.OPERATOR]) for engine in engines]
         engines[0][device.OPERATORS_END] += len(stage.npu)
@@ -70,11 +58,13 @@ def run(config: Config, plan: Plan) -> Outcome:
             *streams,
             cursor,
             clock,
+            clock + SCHEDULING_CLOCKS,
+            lead,
         )
         for engine, first, work in zip(engines, before, (stage.npu, stage.pim), strict=True):
-            operators |= _durations(engine, first, stage, work, started)
-        stages[stage.name] = end - started
-        started, clock = end, end + 1
+            operators |= _durations(engine, first, stage, work, clock)
+        stages[stage.name] = end - clock
+        clock = end
     return Outcome(
         stages=stages,
         operators=operators,

@@ -19,9 +19,19 @@ Energy is counted actions times the 45 nm table of `simulator.energy`.
 feature maps to windows (im2col is done by addressing); control, clock tree, leakage.
 """
 
+from simulator import area
 from simulator.accelerators.sat.config import Config
 from simulator.accelerators.sat.many import evaluate_many
 from simulator.accelerators.sat.model import Plan, schedule, simulate
 from simulator.accelerators.sat.values import compute
 
-__all__ = ["Config", "Plan", "compute", "evaluate_many", "schedule", "simulate"]
+QUANTITIES = {
+    "area_mm2": area.expression(
+        "rows * cols",
+        lanes="vector_lanes",
+        sram_bytes="left_buffer_bytes + right_buffer_bytes + output_buffer_bytes",
+    )
+}
+"""What follows from the config alone, as expressions that studies may use by name."""
+
+__all__ = ["QUANTITIES", "Config", "Plan", "compute", "evaluate_many", "schedule", "simulate"]

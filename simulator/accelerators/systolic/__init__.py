@@ -29,12 +29,23 @@ Ignored: latency of the first transfer and of DRAM, bank conflicts, reuse of a t
 operations, control, leakage.
 """
 
+from simulator import area
 from simulator.accelerators.systolic.config import NEVER_SLOWER_WITH, Config
 from simulator.accelerators.systolic.model import Plan, ProductPlan, schedule, simulate
 from simulator.accelerators.systolic.scalesim import RUN_OPTIONS, config_from_options
 
+QUANTITIES = {
+    "area_mm2": area.expression(
+        "rows * cols",
+        lanes="vector_lanes",
+        sram_bytes="left_buffer_bytes + right_buffer_bytes + out_buffer_bytes",
+    )
+}
+"""What follows from the config alone, as expressions that studies may use by name."""
+
 __all__ = [
     "NEVER_SLOWER_WITH",
+    "QUANTITIES",
     "RUN_OPTIONS",
     "Config",
     "Plan",

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from simulator import energy
+from simulator import energy, operation_rows
 from simulator.accelerators.systolic import memory, timing
 from simulator.accelerators.systolic.config import Config
 from simulator.counting import check_countable
 from simulator.report import Report
-from workloads.operations import MatMul, Operand, Operation, Selection, VectorOp, Workload
+from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
 from workloads.patterns import DENSE, NM, Block
 
 COLUMNS = (
@@ -164,8 +164,10 @@ def _fills_tiles(config: Config, pattern: Block) -> bool:
 
 def _product(config: Config, op: MatMul, sparse_operand: str, steps_k: int) -> memory.Product:
     """Return multiplied shape and bytes of one product of the batch, as this array stores it."""
-    left = _stored_bytes(config, op.left, sparse_operand == "left")
-    right = _stored_bytes(config, op.right, sparse_operand == "right")
+    left = operation_rows.stored_bytes(op.left, config.value_bits, compact=sparse_operand == "left")
+    right = operation_rows.stored_bytes(
+        op.right, config.value_bits, compact=sparse_operand == "right"
+    )
     out_bits = config.accumulator_bits if op.out.tensor == "dW" else config.value_bits
     return memory.Product(
         m=op.m,
@@ -176,12 +178,6 @@ def _product(config: Config, op: MatMul, sparse_operand: str, steps_k: int) -> m
         out_bytes=timing.ceil_div(op.out.elements * out_bits, 8 * op.batch),
         psum_bytes=timing.ceil_div(op.m * op.n * config.accumulator_bits, 8),
     )
-
-
-def _stored_bytes(config: Config, operand: Operand | Selection, compact: bool) -> int:
-    pattern = operand.pattern if compact else DENSE
-    bits = pattern.stored_bits(elements=operand.elements, value_bits=config.value_bits)
-    return timing.ceil_div(bits, 8)
 
 
 def _product_row(config: Config, op: MatMul, plan: ProductPlan) -> dict[str, Any]:
@@ -245,7 +241,10 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
     if isinstance(op, Selection):
         scans = op.pattern.n if isinstance(op.pattern, NM) else 1
         lane_operations = op.elements * scans
-        traffic = _stored_bytes(config, op, False) + _stored_bytes(config, op, True)
+        traffic = sum(
+            operation_rows.stored_bytes(op, config.value_bits, compact=compact)
+            for compact in (False, True)
+        )
         work: dict[str, Any] = {"kind": "selection", "pattern": str(op.pattern)}
         work["selection"] = lane_operations * energy.INT16_COMPARE_PJ
     else:
@@ -266,27 +265,20 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
 
 
 def _row(config: Config, op: Operation, *, busy: str, **values: Any) -> dict[str, Any]:
-    """Complete the row of an operation with its times, its energy and its bottleneck."""
-    row: dict[str, Any] = dict.fromkeys((*COLUMNS, *COMPONENTS), 0)
-    row |= {"stationarity": "-", "pattern": "-", "batch": 1} | values
-    memory_cycles = math.ceil(row["dram_bytes"] * config.clock_hz / config.dram_bytes_per_s)
-    cycles = max(row["compute_cycles"], memory_cycles)
-    slots = cycles * config.peak_macs_per_cycle
-    row["buffers"] = row["sram_bytes"] * energy.sram_byte_pj(_smallest_buffer_bytes(config))
-    row["dram"] = row["dram_bytes"] * energy.DRAM_BYTE_PJ
-    components = {name: float(row[name]) for name in COMPONENTS}
-    return row | {
-        "name": op.name,
-        "layer": op.layer,
-        "pass": str(op.pass_),
-        "cycles": cycles,
-        "memory_cycles": memory_cycles,
-        "stall_cycles": cycles - row["compute_cycles"],
-        "bottleneck": "none" if cycles == 0 else busy if cycles > memory_cycles else "dram",
-        "utilisation": row["useful_macs"] / slots if slots else 0.0,
-        "energy_pj": sum(components.values()),
-        "components": components,
-    }
+    """Complete the row of an operation with its times and its energy."""
+    defaults = dict.fromkeys((*COLUMNS, *COMPONENTS), 0)
+    made = operation_rows.row(
+        op,
+        busy=busy,
+        clock_hz=config.clock_hz,
+        dram_bytes_per_s=config.dram_bytes_per_s,
+        peak_macs_per_cycle=config.peak_macs_per_cycle,
+        **{**defaults, "stationarity": "-", "pattern": "-", "batch": 1, **values},
+    )
+    made["buffers"] = made["sram_bytes"] * energy.sram_byte_pj(_smallest_buffer_bytes(config))
+    made["dram"] = made["dram_bytes"] * energy.DRAM_BYTE_PJ
+    components = {name: float(made[name]) for name in COMPONENTS}
+    return made | {"energy_pj": sum(components.values()), "components": components}
 
 
 def _smallest_buffer_bytes(config: Config) -> int:

@@ -1,4 +1,5 @@
-// Gives all pairs of int8 operands to the bench, one pair a cycle, and writes its 256-bit words.
+// Gives all 16-bit values to the bench, once for each of four digits, one a cycle, and writes its
+// words of 32 bits.
 #include <cstdio>
 #include <memory>
 
@@ -13,13 +14,14 @@ int main(int argc, char** argv) {
     if (!result) return 3;
     auto context = std::make_unique<VerilatedContext>();
     auto top = std::make_unique<Vtop>(context.get());
+    const std::size_t size = sizeof(top->words) / 4;
     top->rst = 0;
-    for (int cycle = 0; cycle < 65536 + LATENCY; ++cycle) {
-        top->a = cycle & 255;
-        top->b = (cycle >> 8) & 255;
+    for (int cycle = 0; cycle < 4 * 65536 + LATENCY; ++cycle) {
+        top->value = cycle & 65535;
+        top->digit = cycle >> 16 & 3;
         top->clk = 0;
         top->eval();
-        if (cycle >= LATENCY) std::fwrite(&top->words[0], 4, 8, result);
+        if (cycle >= LATENCY) std::fwrite(&top->words[0], 4, size, result);
         top->clk = 1;
         top->eval();
     }

@@ -1,0 +1,171 @@
+"""Decisions for every operation on the GPU: which operand is 2:4, tiles, what stays on chip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from simulator.accelerators.gpu.config import Config
+from simulator.accelerators.gpu.products import Kernel, Machine, Shape, best_kernel, ceil_div
+from simulator.counting import check_countable
+from workloads.errors import InputError
+from workloads.operations import DTYPE_BITS, MatMul, Operand, Pass, Selection, Workload
+from workloads.patterns import DENSE, NM, Pattern
+
+SPARSE = NM(2, 4)
+"""What the sparse tensor cores multiply."""
+
+SCORES = {
+    "scores": "out",
+    "context": "left",
+    "dP": "out",
+    "dV": "left",
+    "dQ": "left",
+    "dK": "left",
+}
+"""Which tensor of a product of `workloads.lowering.lower_attention` is as large as the scores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductPlan:
+    """Decisions for one product: which operand is 2:4, how it is cut, what stays on chip."""
+
+    sparse_operand: str
+    """left, right, or empty for a dense product."""
+
+    shape: Shape
+    """What is multiplied and moved."""
+
+    kernel: Kernel
+    """Tiles, waves and clocks."""
+
+    products: int = 1
+    """How often it is multiplied: twice where a fused backward pass makes the scores again."""
+
+    launches: int = 1
+    """Kernels of its own: none if it is part of the attention kernel before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The operations, and for each product its decisions; names of vector work kept on chip."""
+
+    workload: Workload
+    products: tuple[ProductPlan, ...]
+    on_chip: frozenset[str] = frozenset()
+
+
+def machine(config: Config) -> Machine:
+    """Return what kernels depend on."""
+    chip = config.chip
+    return Machine(
+        sms=chip.sms,
+        l2_bytes=chip.l2_bytes,
+        l2_bytes_per_cycle=chip.l2_bytes_per_cycle,
+        port_bytes_per_cycle=config.port_bytes_per_cycle,
+        latency_cycles=config.memory_latency_cycles,
+    )
+
+
+def schedule_workload(config: Config, workload: Workload) -> Plan:
+    """Choose sparse operand and tiles of every product, and what attention keeps on chip."""
+    if not isinstance(workload, Workload):
+        raise InputError("gpu works on a workload or on a batch of requests: --requests")
+    check_countable(workload.name, workload.macs)
+    fused = config.attention == "fused"
+    return Plan(
+        workload=workload,
+        products=tuple(plan_product(config, op) for op in workload.matmuls),
+        on_chip=frozenset(_softmaxes(workload) if fused else ()),
+    )
+
+
+def _softmaxes(workload: Workload) -> Iterator[str]:
+    """Yield the names of softmaxes between fused products: their tensors stay on chip."""
+    layers = {op.layer for op in workload.matmuls if _score_side(op)}
+    for op in workload.vector_ops:
+        if op.kind == "softmax" and op.layer in layers:
+            yield op.name
+
+
+def _score_side(op: MatMul) -> str:
+    """Return which tensor of an attention product is the matrix of scores; empty if unknown."""
+    if op.kind != "attention":
+        return ""
+    return SCORES.get(op.name.removesuffix(f".{op.pass_}").rpartition(".")[2], "")
+
+
+def plan_product(config: Config, op: MatMul) -> ProductPlan:
+    """Decide for one product."""
+    sparse = _sparse_operand(config, op)
+    scores = _score_side(op) if config.attention == "fused" else ""
+    shape = _shape(config, op, sparse, on_chip=scores)
+    opens = scores == "out"
+    return ProductPlan(
+        sparse_operand=sparse,
+        shape=shape,
+        kernel=best_kernel(shape, machine(config), (config.tile_m, config.tile_n)),
+        products=2 if opens and op.pass_ is Pass.BP else 1,
+        launches=1 if opens or not scores else 0,
+    )
+
+
+def exploits(pattern: Pattern, run: int) -> bool:
+    """Say whether every four elements along a run of k keep at most two, aligned.
+
+    2:4 does, and so do sparser N:M of at most two in a multiple of four, and 1:2.
+
+    >>> [exploits(NM(*nm), 64) for nm in ((2, 4), (2, 8), (1, 4), (1, 2), (3, 4), (4, 8))]
+    [True, True, True, True, False, False]
+    """
+    if not isinstance(pattern, NM) or run % SPARSE.m:
+        return False
+    return (pattern.n <= 2 and pattern.m % 4 == 0) or (pattern.n, pattern.m) == (1, 2)
+
+
+def _sparse_operand(config: Config, op: MatMul) -> str:
+    """Return the operand that runs as 2:4, the right one first; empty if none may."""
+    if not config.nm_support or config.chip.speedup(_dtype(op)) == 1:
+        return ""
+    for side, operand in (("right", op.right), ("left", op.left)):
+        if exploits(operand.pattern, op.k_run):
+            return side
+    return ""
+
+
+def _dtype(op: MatMul) -> str:
+    """Return the type in which both operands are multiplied: the wider one."""
+    return max((op.left.dtype, op.right.dtype), key=lambda dtype: DTYPE_BITS[dtype])
+
+
+def stored_bytes(operand: Operand | Selection, compact: bool) -> int:
+    """Return the bytes of a tensor as this GPU stores it: dense, or as 2:4 with its indices."""
+    pattern = SPARSE if compact else DENSE
+    bits = DTYPE_BITS[operand.dtype]
+    return ceil_div(pattern.stored_bits(elements=operand.elements, value_bits=bits), 8)
+
+
+def _shape(config: Config, op: MatMul, sparse: str, *, on_chip: str) -> Shape:
+    """Return what is multiplied and moved; the tensor named `on_chip` crosses no interface."""
+    dtype = _dtype(op)
+    bits = {side: float(getattr(op, side).value_bits) for side in ("left", "right")}
+    moved = {
+        side: 0 if side == on_chip else stored_bytes(getattr(op, side), side == sparse)
+        for side in ("left", "right", "out")
+    }
+    if sparse:
+        bits[sparse] = SPARSE.density * (bits[sparse] + SPARSE.index_bits)
+    return Shape(
+        m=op.m,
+        k=op.k,
+        n=op.n,
+        batch=op.batch,
+        left_bits=bits["left"],
+        right_bits=bits["right"],
+        out_bits=op.out.value_bits,
+        rate=config.chip.rate(dtype),
+        speedup=config.chip.speedup(dtype) if sparse else 1,
+        left_bytes=moved["left"],
+        right_bytes=moved["right"],
+        out_bytes=moved["out"],
+    )

@@ -1,0 +1,235 @@
+"""The preset `paper`: the plan's stages by closed form, as the text describes the device.
+
+Source: NeuPIMs (ASPLOS 2024, arXiv 2403.00579), sections 4 to 6. What it describes and its
+simulator does otherwise: scratchpads of their real size; whole results written; the arrays take the
+next weights while they stream; the core hands over PIM instructions as fast as they issue; softmax
+of one head runs beside the PIM's work on others, so that logit and attend of a channel are one
+stream of tiles.
+
+Products: weights pass once, activations once for every group of columns whose sums fit half of the
+accumulators. A step of 128 x 128 weights takes as many clocks as there are rows, at least the 128
+that its weights take to load. Memory: `simulator.dram.striped`. PIM: `simulator.dram.closed_form`.
+NPU and PIM of a stage work side by side and delay each other no more than the command bus of the
+fullest channel forces. A blocked memory takes as long for a tile as one with two row buffers: its
+COMP and READRES one by one fill the same clocks as a fused GEMV of six COMP or more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflow.kv_layout import KvLayout, ceil_div
+from simulator.accelerators.neupims.config import Config
+from simulator.accelerators.neupims.npu import ARRAYS, SIZE, softmax_clocks
+from simulator.accelerators.neupims.outcome import Outcome
+from simulator.accelerators.neupims.plan import Attention, Operator, Plan, Product, RowWork
+from simulator.dram import closed_form
+from simulator.dram.striped import accesses_of, striped_clocks
+
+Ints = NDArray[np.int64]
+
+FILL = 2 * SIZE - 1
+"""Clocks from the first row into an array to its last column's first result."""
+
+PASSES = {"layernorm": 5, "residual": 1, "gelu": 1}
+"""Passes of the vector units over a row (layer norm: its adder trees come on top)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What an operator takes on the NPU: clocks, bytes read and written, clocks of the arrays."""
+
+    clocks: int
+    reads_bytes: int
+    writes_bytes: int
+    array_clocks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PimWork:
+    """What attention takes in the PIM: clocks of logit and attend, mean clocks, and commands."""
+
+    spans: dict[str, int]
+    mean_clocks: float
+    commands: Counter[str]
+    fullest: int
+    """Commands on the bus of the channel that has most."""
+
+
+def run(config: Config, plan: Plan) -> Outcome:
+    """Return clocks and commands of the stages."""
+    stages: dict[str, int] = {}
+    operators: dict[str, int] = {}
+    commands: Counter[str] = Counter()
+    array_clocks, pim_clocks = 0, 0.0
+    for stage in plan.stages:
+        npu = {op.name: npu_work(config, plan, op) for op in stage.npu}
+        pim = pim_work(config, plan, stage.pim)
+        accesses = _accesses(config, npu)
+        per_row = config.timing.row_bytes // config.timing.access_bytes
+        bus = pim.fullest + sum(accesses.values()) * (per_row + 2) // (per_row * config.channels)
+        npu_clocks = sum(work.clocks for work in npu.values())
+        stages[stage.name] = max(npu_clocks, sum(pim.spans.values()), bus)
+        operators |= {f"{stage.name}.{name}": work.clocks for name, work in npu.items()}
+        operators |= {f"{stage.name}.{name}": clocks for name, clocks in pim.spans.items()}
+        array_clocks += sum(work.array_clocks for work in npu.values())
+        pim_clocks += pim.mean_clocks
+        commands += pim.commands + accesses
+    total = sum(stages.values())
+    return Outcome(
+        stages=stages,
+        operators=operators,
+        commands=_with_rows(config, commands, total),
+        matrix_busy=array_clocks,
+        pim_busy=pim_clocks,
+        active_clocks=_active(config, commands, pim_clocks),
+    )
+
+
+def npu_work(config: Config, plan: Plan, op: Operator) -> Work:
+    """Return the work of an operator on the NPU."""
+    if isinstance(op, Product):
+        return product_work(config, op)
+    if isinstance(op, RowWork):
+        inputs = 2 if op.kind == "residual" else 1
+        passes = PASSES[op.kind] * op.rows * ceil_div(op.width, SIZE)
+        reads, writes = 2 * inputs * op.rows * op.width, 2 * op.rows * op.width
+        clocks = max(_memory(config, reads + writes), ceil_div(passes, ARRAYS))
+        return Work(clocks=clocks, reads_bytes=reads, writes_bytes=writes)
+    lengths = [plan.batch.lengths[i] for i in op.requests]
+    heads = plan.layout.heads
+    reads = 2 * 2 * sum(lengths) * plan.layout.width
+    writes = 2 * len(lengths) * plan.layout.width * plan.layout.groups
+    blocks = 2 * heads * sum(ceil_div(length, SIZE) for length in lengths)
+    arrays = ceil_div(blocks * SIZE * ceil_div(plan.layout.head_width, SIZE), ARRAYS)
+    clocks = max(_memory(config, reads + writes), arrays + FILL)
+    return Work(clocks=clocks, reads_bytes=reads, writes_bytes=writes, array_clocks=arrays)
+
+
+def product_work(config: Config, op: Product) -> Work:
+    """Return the work of a product: weights once, activations once per group of columns."""
+    half = config.scratchpad_bytes // 2
+    group = max(SIZE, half // (2 * op.rows) // SIZE * SIZE)
+    groups = ceil_div(op.columns, group)
+    reads = config.weight_bytes(op.depth, op.columns) + 2 * groups * op.rows * op.depth
+    writes = 2 * op.rows * op.columns
+    steps = ceil_div(op.depth, SIZE) * ceil_div(op.columns, SIZE)
+    arrays = ceil_div(steps, ARRAYS) * max(op.rows, SIZE)
+    clocks = max(_memory(config, reads + writes), arrays) + FILL
+    return Work(clocks=clocks, reads_bytes=reads, writes_bytes=writes, array_clocks=arrays)
+
+
+def pim_work(config: Config, plan: Plan, operators: Sequence[Attention]) -> PimWork:
+    """Return the time of logit and attend in the slowest channel, and the commands of all."""
+    if not operators:
+        return PimWork(spans={}, mean_clocks=0.0, commands=Counter(), fullest=0)
+    requests = operators[0].requests
+    by_channel: dict[int, list[int]] = {}
+    for i in requests:
+        by_channel.setdefault(plan.channels_of[i], []).append(plan.batch.lengths[i])
+    logits, totals, fullest = [], [], 0
+    commands: Counter[str] = Counter()
+    for lengths in by_channel.values():
+        parts = [_items(plan.layout, length) for length in lengths]
+        first = np.concatenate([logit for logit, _ in parts])
+        both = np.concatenate([first, *(attend for _, attend in parts)])
+        logits.append(_stream(config, first))
+        totals.append(_stream(config, both))
+        here = _commands(config, both)
+        fullest = max(fullest, sum(here.values()) - here["COMP"] - here["READRES"])
+        commands += here
+    last = softmax_clocks(max(plan.batch.lengths[i] for i in requests))
+    names = [op.name for op in operators]
+    logit = max(logits) + last
+    spans = {names[0]: logit, names[1]: max(max(totals) + last - logit, 0)}
+    return PimWork(
+        spans=spans,
+        mean_clocks=sum(totals) / config.channels,
+        commands=commands,
+        fullest=fullest,
+    )
+
+
+@lru_cache(maxsize=8192)
+def _items(layout: KvLayout, tokens: int) -> tuple[Ints, Ints]:
+    """Return the GWRITE and tiles of a request's logit and of its attend (`closed_form`)."""
+    gwrite = [[closed_form.GWRITE_ITEM, 0, 0, 0, 0]]
+    logit: list[list[int]] = []
+    for chunk in range(layout.key_chunks):
+        heads = layout.heads_in_chunk(chunk)
+        logit += gwrite + [_tile(heads, layout.comps_per_head, round_up=False)] * ceil_div(
+            tokens, layout.banks
+        )
+    attend: list[list[int]] = []
+    for part in layout.value_chunks(tokens):
+        tile = _tile(1, ceil_div(part, layout.multipliers), round_up=True)
+        attend += gwrite + [tile] * layout.value_rows
+    return (
+        np.array(logit * layout.groups, np.int64),
+        np.array(attend * (layout.heads * layout.groups), np.int64),
+    )
+
+
+def _tile(gemvs: int, comps: int, *, round_up: bool) -> list[int]:
+    """Return a tile as `closed_form` takes it; its header counts in powers of two."""
+    total = gemvs * comps
+    announced = 1 << (total - 1).bit_length() if round_up else 1 << total.bit_length() - 1
+    return [closed_form.TILE_ITEM, gemvs, comps, announced, 1 << gemvs.bit_length() - 1]
+
+
+def _stream(config: Config, items: Ints) -> int:
+    last = closed_form.stream_clocks(config.timing, items, refresh=config.refresh)
+    return last + config.timing.read_delay
+
+
+def _commands(config: Config, items: Ints) -> Counter[str]:
+    tiles = items[items[:, closed_form.ITEM_KIND] == closed_form.TILE_ITEM]
+    gemvs = int(tiles[:, closed_form.GEMVS].sum())
+    timing = config.timing
+    return Counter(
+        GWRITE=len(items) - len(tiles),
+        G_ACT=len(tiles) * timing.ranks * timing.groups,
+        COMP=int((tiles[:, closed_form.GEMVS] * tiles[:, closed_form.COMPS]).sum()),
+        READRES=gemvs,
+        GEMV=gemvs if config.dual else 0,
+        PPRE=len(tiles) * timing.banks_total if config.dual else 0,
+        PRE=0 if config.dual else len(tiles) * timing.banks_total,
+    )
+
+
+def _memory(config: Config, size_bytes: int) -> int:
+    return striped_clocks(
+        config.timing, size_bytes, channels=config.channels, refresh=config.refresh
+    )
+
+
+def _accesses(config: Config, npu: Mapping[str, Work]) -> Counter[str]:
+    reads = sum(accesses_of(config.timing, work.reads_bytes) for work in npu.values())
+    writes = sum(accesses_of(config.timing, work.writes_bytes) for work in npu.values())
+    return Counter(RD=reads, WR=writes)
+
+
+def _with_rows(config: Config, commands: Counter[str], clocks: int) -> dict[str, int]:
+    """Add one activation for each row's worth of accesses, and the refreshes that fall due."""
+    timing = config.timing
+    rows = (commands["RD"] + commands["WR"]) * timing.access_bytes // timing.row_bytes
+    refreshes = clocks // timing.refresh_interval * config.channels if config.refresh else 0
+    return {
+        **commands,
+        "ACT": rows + commands["GWRITE"],
+        "PRE": rows + commands["PRE"] + commands["GWRITE"],
+        "REF": refreshes,
+    }
+
+
+def _active(config: Config, commands: Mapping[str, int], pim_clocks: float) -> tuple[float, float]:
+    """Return the clocks of all ranks with a row open: while the data bus, or the PIM, is busy."""
+    transfers = (commands["RD"] + commands["WR"]) * config.timing.burst
+    ranks = config.timing.ranks
+    return float(transfers * ranks), pim_clocks * config.channels * ranks

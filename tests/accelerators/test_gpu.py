@@ -1,0 +1,329 @@
+"""The GPU: tiles in waves, 2:4, traffic, attention, decoding."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator import cli
+from simulator.accelerators import gpu
+from simulator.accelerators.gpu import decode, products
+from simulator.accelerators.gpu.devices import DEVICES
+from simulator.accelerators.gpu.products import Machine, Shape
+from simulator.report import Report
+from workloads import InputError, networks
+from workloads.llm import RequestBatch
+from workloads.methods import parse_method
+from workloads.operations import MatMul, Pass, Workload, gemm
+from workloads.patterns import DENSE, NM, Block, Unstructured
+
+A100 = gpu.Config(device="a100-80gb")
+
+
+def simulate(workload: Workload | RequestBatch, config: gpu.Config = A100) -> Report:
+    return gpu.simulate(config, gpu.schedule(config, workload))
+
+
+def row(report: Report, name: str) -> dict:
+    (found,) = [each for each in report.as_dict()["operations"] if each["name"] == name]
+    return found
+
+
+def shape(m: int, k: int, n: int, batch: int = 1) -> Shape:
+    bytes_ = [2 * batch * size for size in (m * k, k * n, m * n)]
+    return Shape(m, k, n, batch, 16, 16, 16, 1024, 1, *bytes_)
+
+
+MACHINE = Machine(108, 40 << 20, 5120, 64, 400)
+
+
+def test_one_tile_more_than_the_sms_takes_a_second_wave() -> None:
+    full, one_more = (
+        products.kernel(shape(128 * tiles, 4096, 128), MACHINE, 128, 128, 1) for tiles in (108, 109)
+    )
+    assert (full.waves, one_more.waves) == (1, 2)
+    assert one_more.multiply_cycles == full.multiply_cycles
+
+
+def test_sharing_k_fills_the_sms_where_tiles_are_few() -> None:
+    few = shape(128, 8192, 128)
+    alone = products.kernel(few, MACHINE, 128, 128, 1)
+    best = products.best_kernel(few, MACHINE, (128, 128))
+    assert best.splits > 1
+    assert best.cycles < alone.cycles
+
+
+def test_a_block_takes_its_products_at_the_rate_of_its_sm_and_two_edges() -> None:
+    cut = products.kernel(shape(128, 4096, 128), MACHINE, 128, 128, 1)
+    assert cut.multiply_cycles == 128 * 128 * 4096 // 1024
+    assert cut.feed_cycles == (128 + 128) * 2 * 4096 // 64  # alone, an SM has its whole port
+    assert cut.edge_cycles == 400 + 128 * 128 * 2 // 64
+    assert cut.cycles == cut.multiply_cycles + cut.edge_cycles
+
+
+def test_l2_is_shared_by_the_blocks_of_a_wave() -> None:
+    cut = products.kernel(shape(128 * 108, 4096, 128), MACHINE, 128, 128, 1)
+    assert cut.feed_cycles == math.ceil((128 + 128) * 2 * 4096 / (5120 / 108))
+
+
+@given(st.tuples(*[st.integers(1, 5000)] * 3), st.integers(1, 64))
+def test_no_kernel_is_faster_than_the_tensor_cores_or_moves_less_than_once(
+    sizes: tuple[int, int, int], batch: int
+) -> None:
+    asked = shape(*sizes, batch)
+    best = products.best_kernel(asked, MACHINE)
+    m, k, n = sizes
+    assert best.cycles >= batch * m * k * n / (108 * 1024)
+    assert all(
+        best.cycles <= products.kernel(asked, MACHINE, rows, columns, 1).cycles
+        for rows, columns in products.TILES
+    )
+    moved = products.dram_bytes(asked, best, MACHINE)
+    assert moved >= asked.left_bytes + asked.right_bytes + asked.out_bytes
+
+
+def test_operands_that_outgrow_l2_are_read_again() -> None:
+    large = shape(32768, 32768, 32768)
+    best = products.best_kernel(large, MACHINE)
+    assert products.dram_bytes(large, best, MACHINE) > 3 * 2 * 32768**2
+    roomy = MACHINE._replace(l2_bytes=8 << 30)
+    assert products.dram_bytes(large, best, roomy) == 3 * 2 * 32768**2
+
+
+def test_the_report_names_the_numbers_of_the_device() -> None:
+    work = gemm(64, 64, 64)
+    report = simulate(work, gpu.Config(device="h100", sms=66))
+    used = report.as_dict()["config"]
+    assert (used["sms"], used["dram_bytes_per_s"]) == (66, DEVICES["h100"].dram_bytes_per_s)
+    assert simulate(work, report.config).as_dict() == report.as_dict()
+
+
+def test_2_of_4_halves_the_multiplication_and_stores_nine_sixteenths() -> None:
+    dense, sparse = (simulate(gemm(4096, 4096, 4096, pattern=p)) for p in (DENSE, NM(2, 4)))
+    dense_row, sparse_row = row(dense, "gemm"), row(sparse, "gemm")
+    assert sparse_row["issued_macs"] == dense_row["issued_macs"] / 2
+    assert sparse_row["useful_macs"] == dense_row["useful_macs"] / 2
+    saved = dense_row["compulsory_bytes"] - sparse_row["compulsory_bytes"]
+    assert saved == 2 * 4096**2 - 4096**2 // 4 * 2 * (16 + 2) // 8
+    assert 1.5 < dense.cycles / sparse.cycles <= 2
+
+
+@pytest.mark.parametrize("pattern", [NM(2, 8), NM(1, 4), NM(1, 2)])
+def test_sparser_patterns_run_as_2_of_4_and_the_report_says_so(pattern: NM) -> None:
+    report, as_2_4 = (simulate(gemm(512, 512, 512, pattern=p)) for p in (pattern, NM(2, 4)))
+    assert report.cycles == as_2_4.cycles
+    assert report.dram_bytes == as_2_4.dram_bytes
+    assert f"{pattern} runs as 2:4" in " ".join(report.notes)
+
+
+@pytest.mark.parametrize("pattern", [NM(3, 4), NM(4, 8), Unstructured(0.1), Block(32, 32, 0.5)])
+def test_other_patterns_run_dense_and_the_report_says_so(pattern) -> None:
+    report, dense = (simulate(gemm(512, 512, 512, pattern=p)) for p in (pattern, DENSE))
+    assert (report.cycles, report.dram_bytes) == (dense.cycles, dense.dram_bytes)
+    assert "1 products, such as gemm, run dense" in " ".join(report.notes)
+
+
+def test_turing_and_nm_support_off_run_2_of_4_dense() -> None:
+    work = gemm(512, 512, 512, pattern=NM(2, 4))
+    assert "no sparse tensor cores" in simulate(work, gpu.Config(device="rtx2080ti")).notes[0]
+    assert "nm_support is off" in simulate(work, replace(A100, nm_support=False)).notes[0]
+
+
+def test_channels_that_are_no_multiple_of_four_do_not_run_as_2_of_4() -> None:
+    step = networks.find("resnet9", batch=8).training_step()
+    sparse = parse_method("mask:2:4@FF")(step)
+    plan = gpu.schedule(A100, sparse)
+    used = {
+        op.name for op, p in zip(sparse.matmuls, plan.products, strict=True) if p.sparse_operand
+    }
+    assert used
+    assert all(op.k_run % 4 == 0 for op in sparse.matmuls if op.name in used)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "faster"), [("fp16", 1), ("bf16", 1), ("int8", 2), ("int4", 4), ("fp32", 0.5)]
+)
+def test_data_types_run_at_the_ratio_of_their_peaks(dtype: str, faster: float) -> None:
+    large = [row(simulate(gemm(8192, 8192, 8192, dtype=d)), "gemm") for d in ("fp16", dtype)]
+    multiply = [each["compute_cycles"] - each["fill_cycles"] for each in large]
+    assert multiply[0] / multiply[1] == pytest.approx(faster, rel=0.02)
+
+
+def test_quantised_weights_move_fewer_bytes_and_multiply_in_the_wider_type() -> None:
+    step = networks.find("bert-base", batch=1).inference()
+    quantised = parse_method("precision:int4")(step)
+    plain, small = simulate(step), simulate(quantised)
+    assert small.dram_bytes < plain.dram_bytes
+    assert small.peak_macs_per_cycle == plain.peak_macs_per_cycle
+
+
+def test_a_step_without_work_for_the_tensor_cores_is_bound_by_memory_or_launch() -> None:
+    update = networks.find("resnet9", batch=1).training_step().only(Pass.UP)
+    report = simulate(update)
+    for each in report.as_dict()["operations"]:
+        transfer = each["dram_bytes"] / (0.9 * 2039e9) * 1410e6
+        assert each["memory_cycles"] == math.ceil(transfer)
+        assert each["launch_cycles"] == round(1.1e-6 * 1410e6)
+        assert each["cycles"] == each["memory_cycles"] + each["launch_cycles"]
+
+
+def attention_products(workload: Workload) -> list[MatMul]:
+    return [op for op in workload.matmuls if op.kind == "attention"]
+
+
+def test_fused_attention_moves_no_scores() -> None:
+    step = networks.find("gpt2", batch=1, tokens=512).training_step().only(Pass.FF)
+    reports = [simulate(step, replace(A100, attention=kind)) for kind in ("unfused", "fused")]
+    scores = 12 * 512 * 512 * 2
+    blocks = len(attention_products(step)) // 2
+    softmax = sum(op.read_bytes + op.write_bytes for op in step.vector_ops if op.kind == "softmax")
+    assert reports[0].dram_bytes - reports[1].dram_bytes == 2 * blocks * scores + softmax
+
+
+def test_fused_backward_attention_makes_the_scores_again() -> None:
+    step = networks.find("gpt2", batch=1, tokens=512).training_step().only(Pass.BP)
+    plan = gpu.schedule(A100, step)
+    twice = [
+        op.name
+        for op, decided in zip(step.matmuls, plan.products, strict=True)
+        if decided.products == 2
+    ]
+    assert len(twice) == len(attention_products(step)) // 4
+    assert all(".dP." in name for name in twice)
+
+
+def test_every_device_decodes_and_faster_memory_decodes_faster() -> None:
+    batch = RequestBatch(name="batch", lengths=(300,) * 64)
+    seconds = {
+        name: simulate(batch, gpu.Config(device=name, tensor_parallel=8)).seconds
+        for name in DEVICES
+    }
+    assert seconds["h200"] < seconds["h100"] < seconds["a100-80gb"] < seconds["a100-40gb"]
+    assert seconds["a100-40gb"] < seconds["rtx3090"] < seconds["rtx2080ti"]
+
+
+def test_decoding_reads_weights_and_caches_once() -> None:
+    config = gpu.Config(device="a100-40gb", tensor_parallel=4, all_reduce=False)
+    lengths = (100, 1000, 17)
+    report = simulate(RequestBatch(name="batch", lengths=lengths), config)
+    heads, width, hidden = 8, 4096, 4096
+    activations = 2 * 3 * heads * 128 + 0  # queries, keys and values of one request
+    assert row(report, "attn.QKVgen")["dram_bytes"] == (
+        2 * width * 3 * heads * 128 + 3 * 2 * width + 3 * activations
+    )
+    assert row(report, "ffn.fc2")["compulsory_bytes"] == 2 * (
+        hidden * width + 3 * hidden + 3 * width
+    )
+    caches = sum(lengths) * 2 * heads * 128 * 2
+    assert row(report, "attn.FusedMHA")["dram_bytes"] == caches + 3 * 2 * 2 * heads * 128
+    assert report.extra["cycles_per_layer"] == report.cycles
+    per_token = 32 * report.cycles / A100.chip.clock_hz
+    assert report.extra["tokens_per_s"] == pytest.approx(3 / per_token)
+
+
+def test_padded_caches_cost_as_if_every_request_were_the_longest() -> None:
+    config = gpu.Config(attention="unfused")
+    mixed, longest = (
+        simulate(RequestBatch(name="batch", lengths=lengths), config)
+        for lengths in ((10, 20, 900), (900, 900, 900))
+    )
+    assert mixed.cycles == longest.cycles
+
+
+@given(st.lists(st.integers(1, 2048), min_size=1, max_size=40), st.integers(0, 39))
+def test_a_longer_cache_never_decodes_faster(lengths: list[int], at: int) -> None:
+    longer = list(lengths)
+    longer[at % len(lengths)] += 64
+    before, after = (
+        decode.layer_cycles(A100, decode.decode_operations(A100, each))
+        for each in (lengths, longer)
+    )
+    assert before <= after
+
+
+@pytest.mark.parametrize("attention", ["fused", "unfused"])
+def test_the_clocks_of_a_layer_are_those_of_its_kernels(attention) -> None:
+    config, lengths = gpu.Config(attention=attention), (5, 300, 77)
+    report = simulate(RequestBatch(name="batch", lengths=lengths), config)
+    assert decode.decode_cycles(config, lengths) == report.cycles
+
+
+def test_grouped_query_attention_reads_each_stored_head_once() -> None:
+    config = gpu.Config(model="llama3-8b", tensor_parallel=1, device="h100")
+    report = simulate(RequestBatch(name="batch", lengths=(512,)), config)
+    assert row(report, "attn.FusedMHA")["dram_bytes"] == 512 * 2 * 8 * 128 * 2 + 2 * 2 * 32 * 128
+    assert row(report, "attn.FusedMHA")["useful_macs"] == 2 * 512 * 32 * 128
+
+
+def test_sparse_and_quantised_weights_shrink_the_products_of_a_decoder() -> None:
+    batch = RequestBatch(name="batch", lengths=(300,) * 32)
+    dense, sparse, small = (
+        simulate(batch, gpu.Config(**fields))
+        for fields in ({}, {"weight_pattern": "2:4"}, {"weight_dtype": "int4"})
+    )
+    for name in ("attn.QKVgen", "attn.proj", "ffn.fc1", "ffn.fc2"):
+        weights = row(dense, name)["k"] * row(dense, name)["n"]
+        moved = [row(report, name)["compulsory_bytes"] for report in (dense, sparse, small)]
+        assert moved[0] - moved[1] == 2 * weights - weights // 4 * 2 * 18 // 8
+        assert moved[0] - moved[2] == 2 * weights - weights // 2
+    assert simulate(batch, gpu.Config(weight_pattern="3:4")).notes == (
+        "weights of 3:4 run dense: only 2:4 helps",
+    )
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_refused() -> None:
+    config = gpu.Config(device="rtx2080ti", tensor_parallel=1)
+    batch = RequestBatch(name="batch", lengths=(2048,) * 64)
+    weights = 32 * 12 * 4096**2 + 50257 * 4096
+    wanted = 2 * weights + 64 * 2048 * 32 * 2 * 4096 * 2
+    with pytest.raises(InputError, match=f"fit the 11 GB of a GPU, not take {wanted / 1e9:.3g} GB"):
+        gpu.schedule(config, batch)
+
+
+def test_one_gpu_reduces_nothing() -> None:
+    batch = RequestBatch(name="batch", lengths=(64,))
+    alone = simulate(batch, gpu.Config(tensor_parallel=1))
+    assert "all-reduce" not in alone.columns["kind"]
+    four = simulate(batch, gpu.Config(tensor_parallel=4))
+    reduce = row(four, "ffn.allreduce")
+    # 2 x 3 steps of 2 us, and twice three quarters of 8 KiB over a link, at 1410 MHz
+    seconds = 6 * (2e-6 + 8192 / 4 / 300e9)
+    assert reduce["cycles"] - reduce["launch_cycles"] == math.ceil(seconds * 1410e6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"sms": -1}, "sms must be a positive whole number, or 0 for the device's own, not -1"),
+        ({"tile_m": 64}, "tile_m and tile_n must be given together, or neither"),
+        ({"dram_efficiency": 1.1}, "dram_efficiency must be at most 1, not 1.1"),
+        ({"weight_dtype": "fp17"}, "weight_dtype must be one of"),
+        ({"pipeline_parallel": 5}, "pipeline_parallel must divide the 32 layers of gpt3-7b, not 5"),
+        ({"model": "gpt3-30b", "tensor_parallel": 5}, "tensor parallelism must divide"),
+    ],
+)
+def test_a_wrong_config_is_refused_in_one_sentence(fields: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        gpu.Config(**fields)
+
+
+def test_the_command_line_takes_the_batches_of_neupims(capsys) -> None:
+    common = ["run", "gpu", "--model", "gpt3-7b", "--tp", "4", "--json", "--requests"]
+    assert cli.main([*common, "sharegpt", "--batch", "16"]) == 0
+    drawn = capsys.readouterr().out
+    assert cli.main([*common, "sharegpt:16"]) == 0
+    assert capsys.readouterr().out == drawn
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--requests", "nothing.csv", "--batch", "4"], "--batch sizes a batch drawn from alpaca"),
+        (["--requests", "sharegpt", "--tokens", "4"], "--tokens cannot be combined with"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(arguments, sentence: str, capsys) -> None:
+    assert cli.main(["run", "gpu", *arguments]) == 2
+    assert sentence in capsys.readouterr().err

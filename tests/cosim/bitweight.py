@@ -1,0 +1,174 @@
+"""Column arrays under cocotb: the words that load a tile, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflow.digits import value_range
+from rtl.bitweight.columns import ColumnArray
+from rtl.bitweight.dense import pack
+from rtl.bitweight.parts import owned
+from simulator.accelerators.bitweight import Config, columns
+from tests.cosim.simulators import build_icarus, emit, run_cocotb
+from tests.rtl.bitweight_words import fields, signed
+
+NAMES = {
+    ("opt2", 1, False): "opt2",
+    ("opt3", 1, False): "opt3",
+    ("opt4", 1, False): "opt4c",
+    ("opt4", 1, True): "opt4c_seg",
+    ("opt4", 4, False): "opt4e",
+    ("opt4", 4, True): "opt4e_seg",
+}
+"""The simulator's name of an engine, from the array's engine, lanes and `segmented`."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile: rows of A (at most the columns), and B (at most the elements of a column)."""
+
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Results of a tile, the cycle of its last step, and the cycles of `start` and the results."""
+
+    values: NDArray[np.int64]
+    end: int
+    start: int
+    final: int
+
+
+def config(dut: ColumnArray) -> Config:
+    """The simulator's array, so slow that an addition takes one cycle."""
+    return Config(
+        engine=NAMES[dut.engine, dut.lanes, dut.segmented],  # type: ignore[arg-type]
+        rows=dut.columns,
+        cols=dut.elements,
+        width=dut.width,
+        simd_lanes=dut.simd,
+        fifo=dut.fifo,
+        banks=dut.banks,
+        interleaved=dut.interleaved,
+        clock_hz=1.0,
+    )
+
+
+def run(dut: ColumnArray, key: str, tiles: Sequence[Tile], directory: Path) -> list[Answer]:
+    """Run the tiles one after the other in Icarus Verilog."""
+    owned(dut)  # if the Verilog is cached, only its parameters are needed
+    top = "columns"
+    model = build_icarus(emit(lambda: dut, key=key, top=top), top=top)
+    wait = dut.drain + 3
+    job = {
+        "zero": ["start", "page", "load_a", "load_b", *constants(dut, tiles[0])],
+        "drain": dut.drain,
+        "wait": wait,
+        "tiles": [
+            {"writes": list(writes(dut, tile)), "constants": constants(dut, tile)} for tile in tiles
+        ],
+    }
+    source, answers = directory / "job.json", directory / "answers.json"
+    source.write_text(json.dumps(job))
+    run_cocotb(
+        model,
+        module="tests.cosim.bench_bitweight",
+        test="tiles",
+        environment={"UNIT_JOB": str(source), "UNIT_ANSWERS": str(answers)},
+        directory=directory,
+    )
+    return [
+        answer(dut, tile, told, wait)
+        for tile, told in zip(tiles, json.loads(answers.read_text()), strict=True)
+    ]
+
+
+def answer(dut: ColumnArray, tile: Tile, told: dict[str, int], wait: int) -> Answer:
+    words = fields(told["results"], 32, dut.columns * dut.elements)
+    every = np.array([signed(word, 32) for word in words]).reshape(dut.columns, dut.elements)
+    return Answer(
+        values=every[: len(tile.a), : tile.b.shape[1]],
+        end=told["ready"] - told["start"] - 1,
+        start=told["start"],
+        final=told["ready"] + wait,
+    )
+
+
+def shape(dut: ColumnArray, tile: Tile) -> tuple[int, int, int]:
+    """Return groups of a lane, and how many of them lie in a bank, and the banks in use."""
+    per_lane = columns.groups(tile.a.shape[1], dut.lanes) // dut.lanes
+    chunk = -(-per_lane // dut.banks)
+    used = min(dut.banks, per_lane) if dut.interleaved else -(-per_lane // chunk)
+    return per_lane, chunk, used
+
+
+def constants(dut: ColumnArray, tile: Tile) -> dict[str, int]:
+    per_lane, chunk, used = shape(dut, tile)
+    return {
+        "groups": per_lane - 1,
+        "chunk": chunk - 1,
+        "last_bank": used - 1,
+        "last_column": len(tile.a) - 1,
+    }
+
+
+def writes(dut: ColumnArray, tile: Tile) -> Iterator[dict[str, int]]:
+    """Yield the writes of A, then of B; where both have one they share a cycle."""
+    per_lane, chunk, used = shape(dut, tile)
+    padded = 4 * per_lane * dut.lanes - tile.a.shape[1]
+    a = np.pad(tile.a, ((0, 0), (0, padded)))
+    b = np.pad(tile.b, ((0, padded), (0, dut.elements - tile.b.shape[1])))
+    of_a = [
+        {
+            "load_a": 1,
+            "load_column": row * dut.lanes + g % dut.lanes,
+            "load_address": g // dut.lanes,
+            "load_value": pack(a[row, 4 * g : 4 * g + 4], dut.width),
+        }
+        for row in range(len(a))
+        for g in range(per_lane * dut.lanes)
+    ]
+    for g in range(max(len(of_a), per_lane * dut.lanes)):
+        both = dict(of_a[g]) if g < len(of_a) else {}
+        if g < per_lane * dut.lanes:
+            address, lane = divmod(g, dut.lanes)
+            bank, row = divmod(address, chunk)
+            if dut.interleaved:
+                row, bank = divmod(address, used)
+            both |= {
+                "load_b": 1,
+                "load_bank": bank * dut.lanes + lane,
+                "load_row": row,
+                "load_group": pack(b[4 * g : 4 * g + 4].ravel(), dut.width),
+            }
+        yield both
+
+
+def random_tiles(dut: ColumnArray, count: int, seed: int) -> list[Tile]:
+    """Draw tiles of random shape and spread, after the corners: K = 1, full, extreme, empty."""
+    rng = np.random.default_rng(seed)
+    low, high = value_range(dut.width)
+    most = 4 * dut.lanes * dut.depth
+    full = dut.columns, most, dut.elements
+    most_b = min(high, (1 << 30) // (most * -low))  # results have 32 bits
+    tiles = [
+        Tile(np.full(full[:2], low), np.full(full[1:], max(low, -most_b - 1))),
+        Tile(np.full((1, 1), high), np.full((1, 1), most_b)),
+        Tile(np.full((1, 9), low * 2 // 3), np.full((9, 1), most_b)),
+        Tile(np.full((dut.columns, 5), -2), np.full((5, 1), max(low, -most_b - 1))),
+        Tile(np.zeros((1, most), np.int64), np.full(full[1:], most_b)),
+    ]
+    while len(tiles) < count:
+        m, k, n = (int(rng.integers(1, size + 1)) for size in full)
+        a = np.rint(rng.normal(0, rng.choice([0.02, 0.2, 2.0]) * high, (m, k)))
+        b = rng.integers(max(low, -most_b - 1), most_b + 1, (k, n))
+        tiles.append(Tile(np.clip(a, low, high).astype(np.int64), b))
+    return tiles

@@ -1,0 +1,84 @@
+"""Skipping clocks changes nothing: the controller against itself, one clock after the other."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataflow.dram_timing import HBM2
+from simulator.dram import controller, state
+from simulator.dram.striped import striped_clocks
+from tests.dram.streams import NO_TRANSFERS, program
+from tests.dram.test_closed_form import items
+
+SPAN = 1 << 20
+
+
+def device(*, refresh: bool, dual: bool = True) -> tuple[np.ndarray, int]:
+    s = state.device_state(
+        HBM2,
+        dual=dual,
+        refresh=refresh,
+        device_channels=1,
+        channels=[0],
+        span_bytes=SPAN,
+        outstanding=4352,
+        elements_per_transfer=4096,
+    )
+    return s, state.record(s, 0)
+
+
+def transfers(found: list[tuple[int, int, int, bool]]) -> np.ndarray:
+    """Return a stream of (clocks after the one before, line, lines, store)."""
+    rows, clock = [[len(found), 0, 0, 0, 0]], 0
+    for tag, (gap, line, lines, store) in enumerate(found):
+        clock += gap
+        rows.append([clock, 64 * line - 2, 32 * lines, int(store), tag])
+    return np.array(rows, np.int64)
+
+
+def run(s, ch, npu, instructions, end: int, step: int) -> np.ndarray:
+    """Advance a channel in steps of that many clocks; return its record and every answer."""
+    answers = []
+    for clock in range(0, end, step):
+        controller.run(s, ch, npu, NO_TRANSFERS, instructions, clock, min(end, clock + step))
+        wheel = s[state.WHEEL : state.FIRST_RECORD].reshape(state.WHEEL_SLOTS, state.WHEEL_ROOM)
+        for slot in np.flatnonzero(wheel[:, 0]).tolist():
+            answers += [(slot, tag) for tag in wheel[slot, 1 : 1 + wheel[slot, 0]].tolist()]
+        wheel[:, 0] = 0
+    return s[ch + state.CHANGED + 1 :].copy(), sorted(answers)
+
+
+accesses = st.lists(
+    st.tuples(st.integers(0, 300), st.integers(1, 4000), st.integers(1, 64), st.booleans()),
+    max_size=30,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(accesses, items, st.booleans(), st.sampled_from([7, 64, 128]))
+def test_a_channel_does_the_same_whatever_it_skips(found, stream, refresh, step) -> None:
+    npu, instructions = transfers(found), program(np.array(stream, np.int64))
+    outcomes = []
+    for clocks in (1, step):
+        s, ch = device(refresh=refresh)
+        s[ch + state.PIM_SENT] = s[ch + state.PIM_QUEUED] = s[ch + state.PIM_HEAD] = 1
+        s[ch + state.PIM_END] = len(instructions)
+        record, answers = run(s, ch, npu, instructions, 5_000, clocks)
+        outcomes.append((record.tolist(), answers))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("refresh", [False, True])
+@pytest.mark.parametrize("lines", [256, 2048, 8192])
+def test_a_striped_stream_is_within_two_percent_of_the_controller(lines: int, refresh) -> None:
+    per_transfer = 16
+    npu = transfers([(0, 1 + i, per_transfer, False) for i in range(0, lines, per_transfer)])
+    s, ch = device(refresh=refresh)
+    clock, instructions = 0, np.zeros((1, 8), np.int64)
+    while s[ch + state.COUNTS] < lines:
+        controller.run(s, ch, npu, NO_TRANSFERS, instructions, clock, clock + 1)
+        clock += 1
+        s[state.WHEEL : state.FIRST_RECORD : state.WHEEL_ROOM] = 0
+    law = striped_clocks(HBM2, 64 * lines, channels=1, refresh=refresh)
+    assert law == pytest.approx(clock + HBM2.read_delay, rel=0.02)
