@@ -234,10 +234,11 @@ def read_configs(accelerators: Sequence[str], settings: Sequence[str]) -> dict[s
 
 
 def read_accelerators(
-    names: Sequence[str], listed: str | None, workload: Workload
+    names: Sequence[str], listed: str | None, workload: Workload, settings: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Return the accelerators to compare; `all` are those that estimate any such workload.
 
+    Settings of one accelerator (`name.field=value`) may be what it needs to take the workload.
     Models that step through every non-zero are left out: a network takes them minutes. They can be
     named.
     """
@@ -246,14 +247,17 @@ def read_accelerators(
     wanted = tuple(names) if names else tuple(str(listed).split(","))
     if wanted != ("all",):
         return wanted
-    left_out = {name: _why_not(name, workload) for name in accelerator_names()}
+    left_out = {
+        name: _why_not(name, workload, [s for s in settings if s.startswith(f"{name}.")])
+        for name in accelerator_names()
+    }
     for reason in dict.fromkeys(reason for reason in left_out.values() if reason):
         same = [name for name, why in left_out.items() if why == reason]
         output.say(f"note: all leaves out {', '.join(same)}: {reason}")
     return tuple(name for name, reason in left_out.items() if not reason)
 
 
-def _why_not(name: str, workload: Workload) -> str:
+def _why_not(name: str, workload: Workload, settings: Sequence[str]) -> str:
     """Say why an accelerator is no part of `all` for this workload; nothing if it is."""
     model: Any = find(name)
     own = getattr(model, "example", None)
@@ -262,7 +266,7 @@ def _why_not(name: str, workload: Workload) -> str:
     if getattr(model, "STEPS_NON_ZEROS", False):
         return "they step through every non-zero of a product; name one to wait for it"
     try:
-        model.schedule(model.Config(), workload)
+        model.schedule(read_configs([name], settings)[name], workload)
     except InputError as error:
         return str(error)
     return ""

@@ -102,14 +102,14 @@ def values_known(kind: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Transposed:
-    """A matrix that a file holds as (in, out) and `read` turns: turned back when it is called."""
+class Turned:
+    """A weight that the file holds as (in, out), where `reader` takes it for (out, in)."""
 
-    read: Whole
+    reader: Whole
 
     def __call__(self) -> NDArray[Any]:
         """Return the matrix (in, out)."""
-        return self.read().T
+        return self.reader().T
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,14 +225,13 @@ def transformer_step(
         for matrix in oriented(matrices)
         if matrix.layer in used and (found := values(f"{matrix.layer}.weight")) is not None
     }
-    turned = {matrix.layer for matrix in oriented(matrices) if matrix.transposed}
     whole = {
-        layer: Transposed(reader) if layer in turned else reader
-        for layer in weights
-        if (reader := readers.get(f"{layer}.weight")) is not None
+        matrix.layer: Turned(reader) if matrix.transposed else reader
+        for matrix in oriented(matrices)
+        if matrix.layer in weights and (reader := readers.get(f"{matrix.layer}.weight"))
     }
-    found_notes = (*step.notes, *notes, *_unread(shapes))
-    return replace(with_weights(step, weights, whole), notes=found_notes)
+    step = with_weights(step, weights, whole)
+    return replace(step, notes=(*step.notes, *notes, *_unread(shapes)))
 
 
 def _unread(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
