@@ -30,7 +30,7 @@ from rtl.pim.estimate import Estimate
 from rtl.pim.parameters import ChannelParameters, command_layout, instruction_layout
 from simulator.accelerators.neupims import attention
 from simulator.dram import pim
-from simulator.dram.state import FIRST_RECORD, MAX_RANKS, OPEN_BANKS, OPEN_ROW
+from simulator.dram.state import FIRST_RECORD, OPEN_ROW, PIM_ROW
 from tests.cosim.pim_model import Legality, bank_fields, idle_state, run_program
 from tests.cosim.units import Unit
 
@@ -320,7 +320,10 @@ def test_tiles_give_numpy_s_sums_in_the_simulator_s_clocks(parameters, case, ica
 
 
 def check_estimates(parameters: ChannelParameters) -> None:
-    """Compare both estimates with the simulator's for rows that are open at random."""
+    """Compare both estimates with the simulator's, rows of another tile open at random.
+
+    No tile has the row of another one, so that the hardware closes whatever is open.
+    """
     timing, rng = parameters.dram, np.random.default_rng(2)
     stimulus, expected = [], []
     for _ in range(300):
@@ -328,9 +331,7 @@ def check_estimates(parameters: ChannelParameters) -> None:
         held = rng.integers(2, size=timing.banks_total)
         source, comps, results = (int(rng.integers(low, high)) for low, high in ESTIMATED)
         bank_fields(timing, state_now)[0, OPEN_ROW] = source
-        per_rank = held.reshape(timing.ranks, -1).sum(axis=1)
-        at = FIRST_RECORD + OPEN_BANKS + MAX_RANKS
-        state_now[at : at + timing.ranks] = per_rank
+        bank_fields(timing, state_now)[:, PIM_ROW] = np.where(held, OTHER_TILE, -1)
         stimulus.append(
             {
                 "holds": sum(1 << int(b) for b in np.flatnonzero(held)),
@@ -340,7 +341,7 @@ def check_estimates(parameters: ChannelParameters) -> None:
                 "source_right": int(source == 0),
             }
         )
-        tile = pim.tile_estimate(state_now, FIRST_RECORD, comps, results)
+        tile = pim.tile_estimate(state_now, FIRST_RECORD, OTHER_TILE + 1, comps, results)
         expected.append((int(tile), int(pim.gwrite_estimate(state_now, FIRST_RECORD))))
     assert estimated(timing, stimulus) == expected, "estimates differ"
 
@@ -361,6 +362,9 @@ def estimated(timing: DramTiming, stimulus: list[dict[str, int]]) -> list[tuple[
     simulator.run()
     return got
 
+
+OTHER_TILE = 7
+"""The row that banks hold open from a tile before."""
 
 ESTIMATED = ((-1, 2), (1, 9), (1, 5))
 """Ranges of the row open in bank 0, and of the COMP and READRES of a header."""
