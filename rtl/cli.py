@@ -132,7 +132,7 @@ def synth(
 
     row = measure_synthesis(name, settings or (), liberty)
     if as_json:
-        print(json.dumps(row))
+        print(json.dumps({**row, "energy_per_op_j": float(row["energy_per_op_pj"]) * 1e-12}))
     else:
         print("\n".join(f"{key:18} {value}" for key, value in row.items()))
 
