@@ -6,11 +6,11 @@ three branches are the systems `neupims`, `npu-pim` and `npu-only`.
 *Exact*, preset `published-simulator`: clocks of every stage and operator of that simulator. It is
 stepped clock by clock with the same decisions in the same order (`device`, `simulator.dram`), less
 the clocks in which nothing happens. Of 138 layers, stages and operators in nine reference runs 110
-agree to the clock (`sim_results/neupims/operators`). Its artefacts are kept: a scratchpad holds 131 MB,
-so that most products are one tile; of a result only a square corner is stored; vector work sees
-empty rows; addresses run through 10 x width^2 bytes over and over, whatever the tensor; writes are
-posted; npu-pim hands over one PIM instruction a clock for all channels together; the cache holds
-one layer.
+agree to the clock (`sim_results/neupims/operators`). Its artefacts are kept: a scratchpad holds
+131 MB, so that most products are one tile; of a result only a square corner is stored; vector work
+sees empty rows; addresses run through 10 x width^2 bytes over and over, whatever the tensor; writes
+are posted; npu-pim hands over one PIM instruction a clock for all channels together; the cache
+holds one layer.
 
 *Exact*, preset `paper`: the time of a stream of PIM tiles (`simulator.dram.closed_form`, proved
 equal to the stepped controller).
