@@ -78,7 +78,7 @@ class KvLayout:
 
     def value_tiles(self, tokens: int) -> int:
         """Return the V tiles of a request."""
-        return self.heads * self.value_rows * len(self.value_chunks(tokens))
+        return self.heads * self.value_rows * ceil_div(tokens, self.row_elements)
 
     def tiles(self, tokens: int) -> int:
         """Return the tiles that a request occupies."""

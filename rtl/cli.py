@@ -31,17 +31,30 @@ def list_designs(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({"designs": rows}))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("design", "what", "timing", "lines", "cells", "flip-flops")
-    for row in rows:
-        table.add_row(*(str(row[name]) for name in SHOWN))
-    Console().print(table)
+    _show_designs(rows)
     print("Lines of Verilog and generic gates (yosys, memories left out) at the defaults.")
 
 
 SHOWN = ("design", "summary", "timing", "lines", "cells", "flip_flops")
+
+
+def _show_designs(rows: list[dict[str, Any]]) -> None:
+    """Print the designs; where it is narrow, texts are folded, names and numbers stay whole."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made.add_column("design", no_wrap=True)
+    for name in ("what", "timing"):
+        made.add_column(name, overflow="fold")
+    for name in ("lines", "gates", "flip-flops"):
+        made.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        sizes = (f"{row[name]:,}" if name in row else "-" for name in SHOWN[3:])
+        made.add_row(*(row[name] for name in SHOWN[:3]), *sizes)
+    probe = Console()
+    Console(width=max(probe.width, 80 if probe.is_terminal else 120)).print(made)
 
 
 def _row(design: Design) -> dict[str, Any]:
@@ -119,7 +132,7 @@ def synth(
 
     row = measure_synthesis(name, settings or (), liberty)
     if as_json:
-        print(json.dumps(row))
+        print(json.dumps({**row, "energy_per_op_j": float(row["energy_per_op_pj"]) * 1e-12}))
     else:
         print("\n".join(f"{key:18} {value}" for key, value in row.items()))
 

@@ -46,7 +46,10 @@ def _run(given: Sequence[str]) -> int:
     except InputError as error:
         return _refuse(str(error))
     except TyperException as error:
-        return _refuse(f"{error.format_message()} (sparsight --help says more)")
+        said = " ".join(error.format_message().split())
+        return _refuse(f"{said} (sparsight --help says more)")
+    except MemoryError:
+        return _refuse("this does not fit into memory; choose a smaller workload")
     except Abort:
         return _interrupted()
     except (BrokenPipeError, SystemExit):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from simulator.glossary import GLOSSARY
+
 SHOWN_PLACES = 10
 """Places of a histogram that have a row of their own; the rest shares the last row."""
 
@@ -28,6 +30,21 @@ def text(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def quantity(name: str, value: object) -> tuple[str, str]:
+    """Write the value of a key for people, with the unit that the glossary states.
+
+    >>> quantity("npu_utilisation", 0.97671), quantity("tokens_per_s", 2766.0)
+    (('97.7 %', ''), ('2,766', 'tokens/s'))
+    """
+    term = GLOSSARY.get(name)
+    unit = term.unit if term else "-"
+    if unit == "fraction" and isinstance(value, float):
+        return f"{value:.1%}".replace("%", " %"), ""
+    if isinstance(value, float) and value >= 1000:
+        value = round(value)
+    return text(value), "" if unit == "-" or value is None else unit
 
 
 def title(name: str) -> str:

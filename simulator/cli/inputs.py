@@ -74,7 +74,7 @@ class Source:
         """Refuse options that the given kind of workload would ignore."""
         for_networks = {"batch": self.batch, "tokens": self.tokens, "inference": self.inference}
         for name, value in for_networks.items():
-            if value not in (None, False) and given not in ("--network", "--model"):
+            if _is_given(value) and given not in ("--network", "--model"):
                 raise InputError(
                     f"--{name} applies to --network and --model only; {given} fixes it already"
                 )
@@ -192,13 +192,18 @@ def _shared(
     """Return the given options of every run that an accelerator's own ones combine with."""
     names = {name for o in offered if o.name.lstrip("-") in own for name in o.shared}
     values = {name: getattr(source, name) for name in sorted(names)}
-    return {name: (str(value),) for name, value in values.items() if value not in (None, False)}
+    return {name: (str(value),) for name, value in values.items() if _is_given(value)}
+
+
+def _is_given(value: object) -> bool:
+    """Return whether the user gave an option; 0 is a value, though it equals False."""
+    return value is not None and value is not False
 
 
 def _refuse_clash(own: str, source: Source, method: str | None, handed_on: Iterable[str]) -> None:
     """Refuse shared workload options beside one that the accelerator brings along."""
     shared = {**{f.name: getattr(source, f.name) for f in fields(source)}, "method": method}
-    given = [name for name, value in shared.items() if value not in (None, False)]
+    given = [name for name, value in shared.items() if _is_given(value)]
     clash = [name for name in given if name not in handed_on]
     if clash:
         raise InputError(f"--{clash[0]} cannot be combined with --{own}; give one")

@@ -72,8 +72,9 @@ def run(
         output.say(f"note: {remark}")
     if as_json and layers is not None:
         raise InputError("--layers applies to the table; --json has every operation")
-    output.check_targets(csv=csv, parquet=parquet, plot=plot, report_dir=report_dir)
-    output.check_targets(csv=timeline)
+    output.check_targets(
+        csv=csv, parquet=parquet, plot=plot, report_dir=report_dir, others=(timeline,)
+    )
     with output.working("simulating (the first run on a machine compiles)"):
         report = job.simulate(job.workload)
         dense = None if job.dense is None else job.simulate(job.dense)

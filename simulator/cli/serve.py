@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WITHIN, CHECK_EVERY = 0.0, 100
 """How alike iterations of an NPU are to take the time of one, and how often that is checked."""
 
+MOST_UNITS = 1 << 16
+"""Groups of NPUs that prefill, at most: each is looked at whenever a request arrives."""
+
 RATE, COUNT, SEED = 10.0, 200, 0
 """Drawn requests unless the user says otherwise."""
 
@@ -29,7 +32,8 @@ System = Annotated[
 Requests = Annotated[
     str,
     typer.Option(
-        metavar="NAME|FILE", help="alpaca, sharegpt, or a CSV arrival_s,input_tokens,output_tokens."
+        metavar="NAME|FILE",
+        help="alpaca, sharegpt, or a CSV of arrival_s, input_tokens, output_tokens.",
     ),
 ]
 Rate = Annotated[float | None, typer.Option(help="Drawn requests a second (default 10).")]
@@ -81,8 +85,7 @@ def serve(
 
     drawn = Drawn(rate=rate, count=count, seed=seed)
     exact = {"prefill-units": prefill_units, "within": within, "check-every": check_every}
-    output.check_targets(csv=csv, parquet=parquet)
-    output.check_targets(csv=iterations, parquet=timeline)
+    output.check_targets(csv=csv, parquet=parquet, others=(iterations, timeline))
     arriving = read_requests(requests, drawn)
     config = read_config(system, {"model": model, "tp": tp, "pp": pp}, settings or ())
     device, times = _device(system, config, exact)
@@ -167,8 +170,10 @@ def _device(system: str, config: Any, exact: dict[str, Any]) -> tuple[Device, Re
         "within": WITHIN if exact["within"] is None else exact["within"],
         "check_every": CHECK_EVERY if exact["check-every"] is None else exact["check-every"],
     }
-    if chosen["prefill_units"] < 1:
-        raise InputError(f"--prefill-units must be at least 1, not {chosen['prefill_units']}")
+    if not 1 <= chosen["prefill_units"] <= MOST_UNITS:
+        raise InputError(
+            f"--prefill-units must be 1 to {MOST_UNITS}, not {chosen['prefill_units']}"
+        )
     return systems.neupims_device(config, **chosen)
 
 

@@ -53,8 +53,7 @@ def sweep(
         from workloads.errors import InputError
 
         raise InputError("--workers and --cluster cannot be combined; give one")
-    output.check_targets(csv=csv, parquet=parquet)
-    output.check_targets(csv=report)
+    output.check_targets(csv=csv, parquet=parquet, others=(report,))
     made = Study.from_file(study)
     place = store or store_path(study)
     with made.executed(

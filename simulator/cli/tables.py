@@ -88,7 +88,7 @@ def _totals(report: Report, dense: Report | None) -> Table:
         ("off-chip traffic", quantities.size(report.dram_bytes), "reads and writes"),
     ]
     rows += [
-        (name.replace("_", " "), details.text(value), "")
+        (name.replace("_", " "), *details.quantity(name, value))
         for name, value in report.extra.items()
         if details.is_scalar(value)
     ]

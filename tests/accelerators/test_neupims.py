@@ -242,10 +242,11 @@ def test_a_bad_trace_is_one_sentence_with_its_line(tmp_path, text, message) -> N
     assert str(caught.value) == f"{path} {message}"
 
 
-def test_a_request_longer_than_the_cache_is_refused() -> None:
-    long = RequestBatch(name="long", lengths=(10, 2_000_000), channels=(0, 3))
+@pytest.mark.parametrize("tokens", [2_000_000, 10**24])
+def test_a_request_longer_than_the_cache_is_refused(tokens: int) -> None:
+    long = RequestBatch(name="long", lengths=(10, tokens), channels=(0, 3))
     message = (
-        r"long, request 2 \(line 3 of a trace\): 2000000 tokens do not fit into channel 3, whose "
+        rf"long, request 2 \(line 3 of a trace\): {tokens} tokens do not fit into channel 3, whose "
         r"cache has room for \d+ tiles"
     )
     with pytest.raises(InputError, match=message):

@@ -85,6 +85,13 @@ def test_a_request_longer_than_the_cache_names_its_line(refused, tmp_path: Path)
     assert f"{trace} line 4: 2000000 tokens in the cache are more than neupims" in sentence
 
 
-def test_prefill_units_must_be_there(refused) -> None:
-    arguments = ("serve", "--system", "neupims", "--requests", "alpaca", "--prefill-units", "0")
-    assert refused(*arguments) == "--prefill-units must be at least 1, not 0"
+@pytest.mark.parametrize("units", [0, 99_999_999])
+def test_prefill_units_must_be_there_and_countable(refused, units: int) -> None:
+    arguments = ("serve", "--system", "neupims", "--requests", "alpaca", "--prefill-units", units)
+    assert refused(*arguments) == f"--prefill-units must be 1 to 65536, not {units}"
+
+
+def test_two_files_need_two_places(refused, tmp_path: Path) -> None:
+    both = tmp_path / "both.csv"
+    assert "is named for two outputs" in refused(*GPU, "--csv", both, "--iterations", both)
+    assert not both.exists()

@@ -1,10 +1,13 @@
 import csv
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from rtl.cli import app
 from rtl.export import verilog_text
 from rtl.synthesis import flow, gates, table, units
 from rtl.synthesis.command import synth
@@ -236,6 +239,14 @@ def test_a_bank_controller_measures_as_the_recorded_table_says() -> None:
         for column in ("area", "flops", "min_period_ns"):
             assert float(row[column]) == pytest.approx(result[column], rel=1e-6), column
     assert result["energy_per_op_pj"] > result["settled_energy_pj"] > 0
+
+
+@NEEDS_TOOLS
+def test_the_json_of_a_measurement_has_the_energy_in_joules_too() -> None:
+    result = CliRunner().invoke(app, ["synth", "opt4c", "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert {"area", "flops", "min_period_ns"} <= found.keys()
+    assert found["energy_per_op_j"] == pytest.approx(found["energy_per_op_pj"] * 1e-12)
 
 
 def test_units_compute_under_their_stimulus(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ containers. It still parses a pickle, so it happens only when the user asks for 
 from __future__ import annotations
 
 import importlib.util
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,14 @@ def read_checkpoint(
     checked_size(path)
     _check_zip(path)
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters of them is in the error
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever its input provokes
+        # PyTorch's sentence about a refused object advises to load it all the same.
+        reason = "" if "weights_only" in brief(error) else f": {brief(error)}"
         raise InputError(
-            f"{path} must be a whole checkpoint with nothing but tensors in it: {brief(error)}"
+            f"{path} must be a whole checkpoint with nothing but tensors in it{reason}"
         ) from error
     tensors = {n: t for n, t in _flat(state).items() if isinstance(t, torch.Tensor)}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}

@@ -87,6 +87,8 @@ def _find(source: str | Path) -> Path:
             candidate = folder / f"{source}{suffix}"
             if candidate.is_file():
                 return candidate
+    if path.is_dir():
+        raise InputError(f"a matrix is a file, but {path} is a directory")
     if path.is_file():
         raise InputError(f"a matrix file must end in {', '.join(SUFFIXES)}, not {path.name!r}")
     shipped = sorted(p.name.split(".")[0] for p in SHIPPED.iterdir() if p.name.endswith(SUFFIXES))
