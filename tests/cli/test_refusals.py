@@ -46,6 +46,7 @@ NETWORK = ("run", "sat", "--network", "resnet9", "--batch", "2")
         (("run", "sat", "--gemm", "9,9,9999999999"), "9999999999; at most 2147483648 is counted"),
         ((*GEMM, "--set", "clock_hz=1e308"), "clock_hz must be between 0.001 and 1e+18"),
         ((*NETWORK, "--method", ""), "no method is called ''"),
+        ((*NETWORK, "--method", "zz"), "transposable, and what 'sparsight methods' lists"),
         ((*GEMM, "--pattern", ""), "pattern must be dense, N:M"),
         (("compare", "sat", *NETWORK[2:], "--methods", ""), "no method is called ''"),
         ((*GEMM, "--csv", "a", "--parquet", "a"), "a is named for two outputs; give each a place"),

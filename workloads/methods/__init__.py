@@ -187,7 +187,8 @@ def _word(text: str) -> Method:
     if name in presets.names() and not arguments:
         return _preset(name)
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names())}"
+    listed = f"known are {', '.join(names())}, and what 'sparsight methods' lists"
+    hint = f"did you mean {near[0]}?" if near else listed
     raise InputError(f"no method is called {name!r}; {hint}")
 
 
