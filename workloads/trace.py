@@ -153,7 +153,7 @@ def read_trace(path: Path | str) -> Workload:
     return _with_values(workload, path, info) if info.tensors_sha256 else workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True)
 class TraceTensor:
     """A tensor beside a trace, read and checked when it is called."""
 

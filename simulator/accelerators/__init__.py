@@ -22,9 +22,10 @@ class Accelerator(Protocol):
     Optional: `RUN_OPTIONS` (see `simulator.run_options`); `NEVER_SLOWER_WITH`, the config fields
     that never make a run slower when they grow; `QUANTITIES`, expressions in config fields (the
     area) that studies may use by name; `example()`, a small workload for a model whose `schedule`
-    takes no training step; `STEPS_NON_ZEROS = True` for a model that steps through every non-zero
-    of its operands, which a comparison of all accelerators leaves out. The contract test reads
-    `NEVER_SLOWER_WITH`, `QUANTITIES` and `example`.
+    takes no training step; `SETTING_FOR_ALL`, a setting (`field=value`) that a comparison of all
+    accelerators adds, with a note, where the workload needs it; `STEPS_NON_ZEROS = True` for a
+    model that steps through every non-zero of its operands, which a comparison of all accelerators
+    leaves out. The contract test reads `NEVER_SLOWER_WITH`, `QUANTITIES` and `example`.
     """
 
     Config: type[Any]

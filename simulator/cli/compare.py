@@ -75,8 +75,10 @@ def compare(
     if steps is not None and not chosen:
         raise InputError("--steps integrates methods over a run; name some with --methods")
     workload = inputs.read_comparable(source, chosen)
-    wanted = inputs.read_accelerators(names or (), accelerators, workload, settings or ())
-    configs = inputs.read_configs(wanted, settings or ())
+    wanted, chosen_settings = inputs.read_accelerators(
+        names or (), accelerators, workload, settings or ()
+    )
+    configs = inputs.read_configs(wanted, chosen_settings)
     output.check_targets(csv=csv, parquet=parquet, plot=plot, report_dir=report_dir)
     reports = comparison.reports(configs, workload, chosen, progress=output.progress)
     rows = comparison.rows(reports)

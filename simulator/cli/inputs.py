@@ -240,10 +240,11 @@ def read_configs(accelerators: Sequence[str], settings: Sequence[str]) -> dict[s
 
 def read_accelerators(
     names: Sequence[str], listed: str | None, workload: Workload, settings: Sequence[str] = ()
-) -> tuple[str, ...]:
-    """Return the accelerators to compare; `all` are those that estimate any such workload.
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the accelerators to compare, and settings; `all` estimate any such workload.
 
-    Settings of one accelerator (`name.field=value`) may be what it needs to take the workload.
+    Settings of one accelerator (`name.field=value`) may be what it needs to take the workload; for
+    `all`, one that takes it with its `SETTING_FOR_ALL` only gets that, and a note says so.
     Models that step through every non-zero are left out: a network takes them minutes. They can be
     named.
     """
@@ -251,7 +252,8 @@ def read_accelerators(
         raise InputError("name accelerators once: before the options or with --accelerators")
     wanted = tuple(names) if names else tuple(str(listed).split(","))
     if wanted != ("all",):
-        return wanted
+        return wanted, tuple(settings)
+    settings = (*settings, *_settings_for_all(workload, settings))
     left_out = {
         name: _why_not(name, workload, [s for s in settings if s.startswith(f"{name}.")])
         for name in accelerator_names()
@@ -259,7 +261,26 @@ def read_accelerators(
     for reason in dict.fromkeys(reason for reason in left_out.values() if reason):
         same = [name for name, why in left_out.items() if why == reason]
         output.say(f"note: all leaves out {', '.join(same)}: {reason}")
-    return tuple(name for name, reason in left_out.items() if not reason)
+    return tuple(name for name, reason in left_out.items() if not reason), tuple(settings)
+
+
+def _settings_for_all(workload: Workload, settings: Sequence[str]) -> list[str]:
+    """Return the settings that let further accelerators take the workload, and name them."""
+    added = []
+    for name in accelerator_names():
+        setting = f"{name}.{getattr(find(name), 'SETTING_FOR_ALL', '')}"
+        field = setting.partition("=")[0]
+        if setting.endswith(".") or any(s.startswith(f"{field}=") for s in settings):
+            continue
+        own = [s for s in settings if s.startswith(f"{name}.")]
+        refused = _why_not(name, workload, own)
+        if refused and not _why_not(name, workload, [*own, setting]):
+            output.say(
+                f"note: all takes {name} with --set {setting}, an assumption (give --set "
+                f"{field}=VALUE for another), because without it: {refused}"
+            )
+            added.append(setting)
+    return added
 
 
 def _why_not(name: str, workload: Workload, settings: Sequence[str]) -> str:

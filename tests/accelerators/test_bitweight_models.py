@@ -12,7 +12,7 @@ import pytest
 from dataflow.digits import nonzero_counts, normal_pmf, quantise
 from dataflow.digits.tables import mask_table
 from simulator.accelerators import bitweight
-from simulator.accelerators.bitweight import Config, Operands, statistical
+from simulator.accelerators.bitweight import Config, Operands, kept, statistical
 from simulator.accelerators.bitweight.operands import Given
 from simulator.accelerators.bitweight.synthesis import find
 from simulator.cli import main
@@ -300,3 +300,39 @@ def test_the_dense_baseline_does_not_depend_on_the_encoded_side() -> None:
     work = carrying(40, 50, 20, gemm_W=integers(50, 20))
     plain = replace(work, operations=gemm(40, 50, 20, dtype="int8").operations)
     assert run(Config(engine="mac"), work).cycles == run(Config(engine="mac"), plain).cycles
+
+
+@pytest.mark.parametrize("engine", ["opt4c", "opt4e", "laconic"])
+@pytest.mark.parametrize("quantiser", ["tensor", "channel"])
+def test_results_are_those_of_a_tensor_that_is_read_anew(
+    engine: str, quantiser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+
+    def read() -> np.ndarray:
+        reads.append(1)
+        return np.random.default_rng(0).normal(size=(50, 20)).astype(np.float16)
+
+    work = with_tensors(gemm(40, 50, 20, dtype="int8"), {"gemm.W": read})
+    config = Config(engine=engine, quantiser=quantiser)
+    first, again = run(config, work), run(config, work)
+    assert len(reads) == 1
+    kept.forget()
+    monkeypatch.setattr(kept, "_watched", lambda reader: False)
+    anew = run(config, work)
+    assert len(reads) > 1
+    assert first.columns == again.columns == anew.columns
+    assert first.notes == again.notes == anew.notes
+
+
+def test_integers_beyond_the_bound_are_dropped_and_those_of_a_lost_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept.forget()
+    monkeypatch.setattr(kept, "MOST_BYTES", 100)
+    readers = [Given(np.full(60, at, np.int8)) for at in range(2)]
+    for reader in readers:
+        kept.integers(reader, "key", reader)
+    assert [each[0] for each in kept._integers.values()] == [1]
+    del reader, readers
+    assert not kept._integers

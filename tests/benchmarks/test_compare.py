@@ -56,3 +56,18 @@ def test_methods_of_a_100_million_parameter_model_on_all_accelerators(benchmark,
     assert all(name in table for name in METHODS.split(","))
     assert (bert.parent / "page" / "report.html").stat().st_size > 100_000
     assert benchmark.stats.stats.median < SECONDS
+
+
+def test_methods_with_digits_of_float_weights_on_all_accelerators(benchmark, bert, figure) -> None:
+    command = [
+        *(sys.executable, "-m", "simulator.cli", "compare", "--model", str(bert)),
+        *("--methods", METHODS, "--accelerators", "all", "--set", "bitweight.quantiser=channel"),
+    ]
+
+    def compare() -> str:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert "bitweight" in benchmark.pedantic(compare, rounds=2, warmup_rounds=1)
+    seconds = benchmark.stats.stats.median
+    figure("compare: 109 M weights, digits of floats", seconds, "s", at_most=SECONDS)

@@ -6,6 +6,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -18,7 +19,7 @@ from simulator.glossary import GLOSSARY
 from workloads import gemm, methods, networks
 from workloads.methods import presets
 from workloads.methods.vocabulary import WORDS
-from workloads.trace import read_trace, shipped
+from workloads.trace import read_trace, shipped, write_trace
 
 SMALL = ("--network", "resnet9", "--batch", "2")
 
@@ -261,6 +262,20 @@ def test_all_says_which_accelerators_it_leaves_out_and_why(sparsight) -> None:
     assert "smash" in err
     assert "step through every non-zero of a product" in err
     assert "all leaves out neupims: it has workloads of its own" in err
+
+
+def test_all_takes_float_weights_with_a_quantiser_that_it_names(sparsight, tmp_path: Path) -> None:
+    work, path = gemm(8, 16, 8, dtype="fp16"), tmp_path / "floats.trace"
+    write_trace(work, path, {"gemm.W": np.linspace(-1, 1, 128, dtype=np.float32).reshape(16, 8)})
+    command = ("compare", "--trace", path, "--accelerators", "all", "--json")
+    assumed = sparsight(*command)
+    stated = sparsight(*command, "--set", "bitweight.quantiser=channel")
+    assert (
+        "all takes bitweight with --set bitweight.quantiser=channel, an assumption" in assumed.err
+    )
+    assert "all takes bitweight" not in stated.err
+    assert assumed.json == stated.json
+    assert "bitweight" in {row["accelerator"] for row in assumed.json}
 
 
 def test_notes_say_whose_they_are_and_methods_what_they_bring_where(sparsight) -> None:

@@ -64,7 +64,7 @@ def _kept(squares: NDArray[np.float32], n: int, m: int) -> float:
     return min(1.0, float(groups.sum(dtype=np.float64)) / total) if total else 1.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class KeptTensor:
     """A weight (out, in, ...) that stays in memory; a linear layer's is handed out (in, out)."""
 

@@ -101,7 +101,7 @@ def values_known(kind: str) -> bool:
     return kind in ("F16", "F32", "F64")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Turned:
     """A weight that the file holds as (in, out), where `reader` takes it for (out, in)."""
 
@@ -112,7 +112,7 @@ class Turned:
         return self.reader().T
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class SafetensorsWeight:
     """A matrix (out, in) of a safetensors file, read whole, as (in, out), when it is called."""
 
@@ -130,7 +130,7 @@ class SafetensorsWeight:
             raise InputError(f"cannot read {self.name!r} of {self.path}: {brief(error)}") from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class GgufWeight:
     """A matrix (out, in) of a GGUF file, dequantised whole, as (in, out), when it is called."""
 

@@ -33,6 +33,8 @@ from simulator.accelerators.bitweight.model import Plan, schedule, simulate
 from simulator.accelerators.bitweight.operands import Operands, compute, workload_from_options
 from simulator.run_options import RunOption
 
+SETTING_FOR_ALL = "quantiser=channel"
+
 RUN_OPTIONS = (
     RunOption(name="--engine", help="Engine, as --set engine=NAME.", field="engine"),
     RunOption(

@@ -11,7 +11,8 @@ quantiser is refused, because its scale decides its digits.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Hashable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from dataflow.digits import check_values, quantise
 from dataflow.digits.statistics import value_histogram
-from simulator.accelerators.bitweight import statistical
+from simulator.accelerators.bitweight import kept, statistical
 from simulator.accelerators.bitweight.config import Config
 from simulator.accelerators.bitweight.statistical import Classes
 from workloads.errors import InputError
@@ -60,7 +61,7 @@ def choose(config: Config, op: MatMul) -> str:
             f"not of width {config.width}"
         )
     if isinstance(found, TensorValues) and config.quantiser == "none":
-        check_integers(found.read(), config.width, what=_what(op, side))
+        _integers(config, found, _what(op, side))
     return side
 
 
@@ -81,7 +82,8 @@ def known(config: Config, op: MatMul, side: str) -> Known:
         return _counted("histogram", found.counts, config.width)
     if isinstance(found, TensorValues):
         integers = _integers(config, found, _what(op, side))
-        counts = value_histogram(integers, config.width)[None]
+        key = ("counts", *_scale(config, found))
+        counts = kept.result(found.read, key, lambda: _counts(integers, config.width))
         lines = lines_of(op, side, integers)
         origin = "histogram" if lines is None else "values"
         return _counted(origin, counts, config.width)._replace(lines=lines)
@@ -97,7 +99,23 @@ def _what(op: MatMul, side: str) -> str:
     return f"{side} operand" if op.name == "gemm" else f"{side} operand of {op.name}"
 
 
+def _scale(config: Config, values: TensorValues) -> tuple[Hashable, ...]:
+    """Return all that the integers of a tensor depend on."""
+    return config.quantiser, config.width, config.percentile, values.channel_axis
+
+
+def _counts(integers: Lines, width: int) -> NDArray[np.int64]:
+    """Count the values, in the order in which they are stored."""
+    return value_histogram(integers.T if integers.flags.f_contiguous else integers, width)[None]
+
+
 def _integers(config: Config, values: TensorValues, what: str) -> Lines:
+    """Return the integers of a tensor; read, checked and quantised once while its reader lives."""
+    made = partial(_read_integers, config, values, what)
+    return kept.integers(values.read, _scale(config, values), made)
+
+
+def _read_integers(config: Config, values: TensorValues, what: str) -> Lines:
     tensor = values.read()
     if tensor.dtype.kind in "iu" or config.quantiser == "none":
         storage = np.int8 if config.width <= 8 else np.int16

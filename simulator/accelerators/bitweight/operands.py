@@ -19,7 +19,7 @@ from workloads.operand_values import TensorValues
 from workloads.operations import Workload, gemm
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Given:
     """A tensor that was given as an array."""
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from simulator.accelerators.bitweight import baselines, columns, encoded, laws, statistical
+from simulator.accelerators.bitweight import baselines, columns, encoded, kept, laws, statistical
 from simulator.accelerators.bitweight.columns import Steps
 from simulator.accelerators.bitweight.config import BIT_SLICE, DENSE, SPARSE, Config
 from simulator.accelerators.bitweight.encoded import Known
 from simulator.accelerators.bitweight.synthesis import find
+from workloads.operand_values import TensorValues
 from workloads.operations import MatMul
 
 NO_STEPS = Steps(0, 0, 0, 0, 0)
@@ -39,16 +40,16 @@ class Work(NamedTuple):
 
 def product(config: Config, op: MatMul, side: str) -> Work:
     """Return the cost of a product whose `side` is encoded."""
-    lines, others = (op.m, op.n) if side == "left" else (op.n, op.m)
+    others = op.n if side == "left" else op.m
     across = -(-others // config.cols)
-    found = encoded.known(config, op, side) if config.reads_digits else encoded.UNUSED
-    steps = NO_STEPS
+    found, steps = encoded.UNUSED, NO_STEPS
     if config.engine in DENSE:
         cycles = op.batch * sum(_dense(config, op, k) for k in parts(config, op.k))
     elif config.engine in BIT_SLICE:
+        found = encoded.known(config, op, side)._replace(lines=None)
         cycles = _bit_slice(config, op)
     else:
-        steps = _steps(config, op, lines, found)
+        found, steps = _found(config, op, side)
         ends, tiles = across * steps.tile_ends, across * steps.tiles
         cycles = laws.sparse(ends, tiles, drain=config.drain_cycles)
     joins = len(parts(config, op.k)) - 1
@@ -74,6 +75,21 @@ def parts(config: Config, k: int) -> list[int]:
         return [k]
     whole, rest = divmod(k, config.k_part)
     return [config.k_part] * whole + [rest] * (rest > 0)
+
+
+def _found(config: Config, op: MatMul, side: str) -> tuple[Known, Steps]:
+    """Return what is known of the encoded side and its steps, counted once for products alike."""
+    operand, lines = (op.left, op.m) if side == "left" else (op.right, op.n)
+
+    def count() -> tuple[Known, Steps]:
+        found = encoded.known(config, op, side) if config.reads_digits else encoded.UNUSED
+        return found._replace(lines=None), _steps(config, op, lines, found)
+
+    if not config.reads_digits or not isinstance(operand.values, TensorValues):
+        return count()
+    sizes = (op.batch, op.m, op.k, op.n, op.conv)
+    key = (config, op.name, op.kind, op.pass_, *sizes, side, operand.tensor)
+    return kept.result(operand.values.read, (*key, operand.values.channel_axis), count)
 
 
 def _steps(config: Config, op: MatMul, lines: int, found: Known) -> Steps:
