@@ -202,7 +202,7 @@ def test_interpreted_kernels_agree_with_compiled_ones() -> None:
     values = np.zeros(int(counts.sum()) + 1)
     total = np.full(right.shape[1] + 1, -0.0)
     bits = total.view(np.uint64)
-    fresh = np.zeros(right.shape[1] + 1, dtype=np.uint32)
+    fresh = np.zeros(right.shape[1] + lanes.LANES, dtype=np.uint32)
     operands = (*index_arrays(left), left.values, *index_arrays(right), right.values)
     written = kernels.multiply_dense.py_func(
         *operands, 0, left.shape[0], 0, columns, values, counts, total, bits, bits[-1], fresh, False
@@ -228,7 +228,7 @@ def test_wide_kernels_equal_scalar_ones_to_the_bit(dtype, seed: int) -> None:
         counts = np.zeros(40, dtype=np.int64)
         total = np.full(41, -0.0, dtype=dtype)
         bits = total.view(np.uint64 if dtype is np.float64 else np.uint32)
-        fresh = np.zeros(41, dtype=np.uint32)
+        fresh = np.zeros(40 + lanes.LANES, dtype=np.uint32)
         kernels.multiply_dense(
             *operands, 0, 40, 0, columns, values, counts, total, bits, bits[-1], fresh, wide
         )
