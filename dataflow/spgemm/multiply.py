@@ -22,9 +22,9 @@ Semiring = Literal["plus-times", "min-plus", "or-and"]
 Accumulator = Literal["auto", "dense", "hash"]
 Result = TypeVar("Result")
 
-COUNTED_BELOW = 2.4
-"""Products for each entry of the result up to which it pays to count entries before threads write
-them: counting takes a quarter of 0.5 ns a product, closing the gaps half of 0.6 ns an entry."""
+COUNTED_BELOW = 8.0
+"""Products for each entry of the result up to which it pays to count entries before two threads
+write them: counting takes a quarter of 0.5 ns a product, closing the gaps half of 2 ns an entry."""
 
 SAMPLED_SHARE = 64
 """One row in this many is counted to learn how much merges, in four runs."""
