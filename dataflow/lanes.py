@@ -36,7 +36,8 @@ def add_lanes(
     """Add `scale * values[t] + 0` to `total[columns[t]]` for at most eight t from `at` on.
 
     `columns` must differ in these places. Writes those at which `total` rests (its `bits` equal
-    `resting`) to `fresh` from `n` on, and returns how many there are.
+    `resting`) to `fresh` from `n` on, and returns how many there are; compiled code writes zeros
+    behind them, eight places in all.
     """
     new = 0
     for t in range(int(at), int(at) + min(int(count), LANES)):
@@ -145,9 +146,13 @@ def _generate_add(context: Any, builder: Any, signature: Any, arguments: Any) ->
     place.store(builder.fadd(old, product))
     old_bits = builder.bitcast(old, _vector(ir.IntType(8 * size)))
     new = builder.and_(mask, builder.icmp_unsigned("==", old_bits, _splat(builder, resting)))
-    target = builder.gep(_base(context, builder, kinds[7], fresh), [n])
-    name = f"llvm.masked.compressstore.v{LANES}i32"
-    _call(builder, name, ir.VoidType(), [column, target, new])
+    packed = _call(
+        builder,
+        f"llvm.experimental.vector.compress.v{LANES}i32",
+        column.type,
+        [column, new, ir.Constant(column.type, None)],
+    )
+    builder.store(packed, _at(builder, _base(context, builder, kinds[7], fresh), n), align=4)
     return builder.zext(builder.ctpop(builder.bitcast(new, ir.IntType(LANES))), _LONG)
 
 

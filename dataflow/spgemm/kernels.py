@@ -85,7 +85,7 @@ def multiply_dense(
     """Multiply rows by plus-times; `total` begins at -0.0, whose bits `resting` are.
 
     Writes from `offset` on, and nothing behind what it returns: the entries written. `fresh` is
-    room for the columns of a row and one more. `wide` takes eight places at a time.
+    room for the columns of a row and `LANES` more. `wide` takes eight places at a time.
     """
     n = np.uint64(offset)
     end = np.uint64(a_starts[last])
@@ -97,8 +97,10 @@ def multiply_dense(
             if p + np.uint64(2 * AHEAD) < end:
                 start = np.uint64(b_starts[a_columns[p + np.uint64(AHEAD)]])
                 prefetch(b_columns, start)
+                prefetch(b_columns, start + np.uint64(2 * LINE))
                 prefetch(b_values, start)
                 prefetch(b_values, start + np.uint64(LINE))
+                prefetch(b_values, start + np.uint64(2 * LINE))
                 prefetch(b_starts, a_columns[p + np.uint64(2 * AHEAD)])
             k = np.uint64(a_columns[p])
             scale = a_values[p]

@@ -22,12 +22,15 @@ Semiring = Literal["plus-times", "min-plus", "or-and"]
 Accumulator = Literal["auto", "dense", "hash"]
 Result = TypeVar("Result")
 
-COUNTED_BELOW = 2.4
-"""Products for each entry of the result up to which it pays to count entries before threads write
-them: counting takes a quarter of 0.5 ns a product, closing the gaps half of 0.6 ns an entry."""
+COUNTED_BELOW = 8.0
+"""Products for each entry of the result up to which it pays to count entries before two threads
+write them: counting takes a quarter of 0.5 ns a product, closing the gaps half of 2 ns an entry."""
 
 SAMPLED_SHARE = 64
 """One row in this many is counted to learn how much merges, in four runs."""
+
+HUGE_PAGE_BYTES = 1 << 21
+"""Of x86-64 and of most AArch64 systems; elsewhere nothing is gained or lost."""
 
 DENSE_COLUMNS = 1 << 24
 """More columns than this take the hash table: a dense row of 128 MiB no longer pays."""
@@ -82,8 +85,8 @@ def multiply(
     arrays = (*short_arrays(left), *short_arrays(right))
     offsets = _offsets(arrays, right.shape[1], products, bound, cuts)
     dtype = np.result_type(left.values, right.values)
-    columns = np.empty(int(offsets[-1]) + 1, dtype=np.uint32)
-    values = np.empty(int(offsets[-1]) + 1, dtype=dtype)
+    columns = _room(int(offsets[-1]) + 1, np.dtype(np.uint32))
+    values = _room(int(offsets[-1]) + 1, dtype)
     counts = np.zeros(left.shape[0], dtype=np.int64)
     hashed = accumulator == "hash" or (accumulator == "auto" and right.shape[1] > DENSE_COLUMNS)
     run = _rows_hash if hashed and semiring == "plus-times" else _rows_dense
@@ -96,14 +99,35 @@ def multiply(
 
     written = _in_threads(part, threads)
     total = _close_gaps((columns, values), offsets[:-1].tolist(), written, threads)
-    columns.resize(total, refcheck=False)
-    values.resize(total, refcheck=False)
     return Product(
         shape=(left.shape[0], right.shape[1]),
         indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        indices=columns.view(np.int32),
-        values=values,
+        indices=_trimmed(columns, total).view(np.int32),
+        values=_trimmed(values, total),
     )
+
+
+def _room(length: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return fresh room, in huge pages to both ends if it is large; only written pages cost.
+
+    numpy asks for huge pages, but where an array covers only a part of one, at either end, the
+    system clears up to 512 small pages, one fault each.
+    """
+    if length * dtype.itemsize < HUGE_PAGE_BYTES:
+        return np.empty(length, dtype=dtype)
+    page = HUGE_PAGE_BYTES // dtype.itemsize
+    whole = np.empty(length + 2 * page, dtype=dtype)
+    first = -whole.ctypes.data % HUGE_PAGE_BYTES // dtype.itemsize
+    return whole[first : first + length]
+
+
+def _trimmed(room: NDArray[Any], length: int) -> NDArray[Any]:
+    """Return the first `length` elements; the memory behind them goes back, `room` is void."""
+    whole = room if room.base is None else room.base
+    assert isinstance(whole, np.ndarray)
+    first = (room.ctypes.data - whole.ctypes.data) // room.itemsize
+    whole.resize(first + length, refcheck=False)
+    return whole[first:]
 
 
 def _offsets(
@@ -149,7 +173,7 @@ def _rows_dense(
     semiring: Semiring,
     dtype: np.dtype[Any],
 ) -> int:
-    from dataflow.lanes import fast_here
+    from dataflow.lanes import LANES, fast_here
     from dataflow.spgemm import kernels
 
     plus_times: Any = kernels.multiply_dense
@@ -160,7 +184,7 @@ def _rows_dense(
         return int(other(*operands, *results, total, mark, semiring == "min-plus"))
     total = np.full(columns + 1, -0.0, dtype=dtype)
     bits = total.view(np.uint64 if dtype.itemsize == 8 else np.uint32)
-    fresh = np.empty(columns + 1, dtype=np.uint32)
+    fresh = np.empty(columns + LANES, dtype=np.uint32)
     return int(plus_times(*operands, *results, total, bits, bits[-1], fresh, fast_here()))
 
 

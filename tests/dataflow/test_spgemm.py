@@ -11,6 +11,7 @@ from numba import njit
 from dataflow import lanes
 from dataflow.spgemm import count, kernels, multiply, row_products, split_evenly
 from dataflow.spgemm.count import index_arrays
+from dataflow.spgemm.multiply import HUGE_PAGE_BYTES
 from workloads import InputError
 from workloads.matrices import Csr, banded, block_sparse, power_law, rmat, uniform
 
@@ -72,6 +73,23 @@ def test_the_square_equals_scipy(name: str, threads: int, accumulator) -> None:
     assert np.array_equal(ours[0], theirs[0])
     assert np.array_equal(ours[1], theirs[1])
     assert ours[2] == pytest.approx(theirs[2], rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_large_result_keeps_no_room_behind_its_entries(threads) -> None:
+    """The rows overlap, so that the room for their bound is larger than the result."""
+    wide = uniform(2048, 2048, 24, rng=generator())
+    product = multiply(wide, wide, threads=threads)
+    bound = int(np.minimum(row_products(wide, wide), 2048).sum())
+    theirs = structure(wide) @ structure(wide)
+    theirs.sort_indices()
+    assert np.array_equal(product.csr().indices, theirs.indices)
+    for array in (product.indices, product.values):
+        whole = array.base
+        while whole.base is not None:
+            whole = whole.base
+        assert bound > product.nnz == len(array)
+        assert whole.nbytes < array.nbytes + HUGE_PAGE_BYTES
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -202,7 +220,7 @@ def test_interpreted_kernels_agree_with_compiled_ones() -> None:
     values = np.zeros(int(counts.sum()) + 1)
     total = np.full(right.shape[1] + 1, -0.0)
     bits = total.view(np.uint64)
-    fresh = np.zeros(right.shape[1] + 1, dtype=np.uint32)
+    fresh = np.zeros(right.shape[1] + lanes.LANES, dtype=np.uint32)
     operands = (*index_arrays(left), left.values, *index_arrays(right), right.values)
     written = kernels.multiply_dense.py_func(
         *operands, 0, left.shape[0], 0, columns, values, counts, total, bits, bits[-1], fresh, False
@@ -228,7 +246,7 @@ def test_wide_kernels_equal_scalar_ones_to_the_bit(dtype, seed: int) -> None:
         counts = np.zeros(40, dtype=np.int64)
         total = np.full(41, -0.0, dtype=dtype)
         bits = total.view(np.uint64 if dtype is np.float64 else np.uint32)
-        fresh = np.zeros(41, dtype=np.uint32)
+        fresh = np.zeros(40 + lanes.LANES, dtype=np.uint32)
         kernels.multiply_dense(
             *operands, 0, 40, 0, columns, values, counts, total, bits, bits[-1], fresh, wide
         )
