@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from operator import attrgetter
 
 from hypothesis import strategies as st
 
@@ -138,7 +139,9 @@ selections = st.builds(
 workloads = st.builds(
     Workload,
     name=names,
-    operations=st.lists(matmuls() | vector_ops | selections, min_size=1, max_size=6).map(tuple),
+    operations=st.lists(
+        matmuls() | vector_ops | selections, min_size=1, max_size=6, unique_by=attrgetter("name")
+    ).map(tuple),
     method=names,
     source=names,
     notes=st.lists(names, max_size=3).map(tuple),

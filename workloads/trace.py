@@ -10,7 +10,7 @@ Version 1
 column               type     rows (`op`)        meaning (unit)
 ===================  =======  =================  ==================================================
 op                   string   all                matmul, vector or selection
-name                 string   all                name of the operation
+name                 string   all                name of the operation, unique in the trace
 layer                string   all                name of its layer
 pass                 string   all                FF, BP, WU or UP
 kind                 string   matmul             conv, linear or attention
@@ -60,7 +60,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -110,6 +110,7 @@ def write_trace(
     that the format cannot, or if the system refuses to write.
     """
     path = Path(path)
+    _check_names(workload.operations, f"workload {workload.name!r}")
     contents: dict[Path, bytes] = {}
     digest = ""
     if tensors is not None:
@@ -141,6 +142,7 @@ def read_trace(path: Path | str) -> Workload:
         _check_columns(table.schema, path)
         rows = table.to_pylist()
     operations = tuple(_operation(row, path, index) for index, row in enumerate(rows))
+    _check_names(operations, f"trace {path}")
     if not operations:
         raise InputError(f"trace {path} must have at least one operation, not an empty table")
     workload = Workload(
@@ -424,6 +426,17 @@ def _operation(row: dict[str, Any], path: Path, index: int) -> Operation:
         return operation_of(row)
     except InputError as error:
         raise InputError(f"row {index} ({row['name']}) of trace {path}: {error}") from error
+
+
+def _check_names(operations: Sequence[Operation], where: str) -> None:
+    """Raise `InputError` where two operations have the same name."""
+    rows: dict[str, int] = {}
+    for row, op in enumerate(operations):
+        if rows.setdefault(op.name, row) != row:
+            raise InputError(
+                f"names of operations must differ, but rows {rows[op.name]} and {row} of {where} "
+                f"are both {op.name!r}"
+            )
 
 
 def _sentence(error: BaseException) -> str:

@@ -13,13 +13,15 @@ from simulator.accelerators import find
 from simulator.accelerators import names as accelerator_names
 from simulator.cli import output
 from simulator.configuration import override, parse_settings
+from simulator.counting import check_countable
 from simulator.report import Report
 from workloads.errors import InputError
 from workloads.operations import Workload, gemm
 from workloads.patterns import parse_pattern
 
-LARGEST_MACS, LARGEST_DIMENSION = 2**50, 2**31
-"""Up to here no count overflows 64 bits, also where an array pads a product."""
+LARGEST_DIMENSION = 2**31
+PADDING = 2**12
+"""Counts of a product may be so many times its MACs, where an array pads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,10 +316,7 @@ def _check_size(workload: Workload) -> None:
         raise InputError(
             f"a dimension of {workload.name} is {largest}; at most {LARGEST_DIMENSION} is counted"
         )
-    if workload.macs > LARGEST_MACS:
-        raise InputError(
-            f"{workload.name} has {workload.macs:.3g} MACs; at most {LARGEST_MACS:.3g} are counted"
-        )
+    check_countable(workload.name, workload.macs * PADDING)
 
 
 def apply_method(text: str, workload: Workload) -> Workload:

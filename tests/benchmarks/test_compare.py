@@ -42,7 +42,9 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bert.safetensors"
 
 
-def test_methods_of_a_100_million_parameter_model_on_all_accelerators(benchmark, bert) -> None:
+def test_methods_of_a_100_million_parameter_model_on_all_accelerators(
+    benchmark, bert, figure
+) -> None:
     command = [
         *(sys.executable, "-m", "simulator.cli", "compare", "--model", str(bert)),
         *("--methods", METHODS, "--accelerators", "all", "--report", str(bert.parent / "page")),
@@ -55,7 +57,8 @@ def test_methods_of_a_100_million_parameter_model_on_all_accelerators(benchmark,
     table = benchmark.pedantic(compare, rounds=2, warmup_rounds=1)
     assert all(name in table for name in METHODS.split(","))
     assert (bert.parent / "page" / "report.html").stat().st_size > 100_000
-    assert benchmark.stats.stats.median < SECONDS
+    median = benchmark.stats.stats.median
+    figure("compare: 7 methods of BERT-base, all accelerators", median, "s", at_most=SECONDS)
 
 
 def test_methods_with_digits_of_float_weights_on_all_accelerators(benchmark, bert, figure) -> None:

@@ -143,7 +143,7 @@ def test_a_name_of_a_key_and_of_a_config_field_is_explained_as_both(sparsight) -
     assert any(meaning.startswith("sat: PEs") for meaning in meanings)
 
 
-@pytest.mark.parametrize("name", ["sat", "systolic"])
+@pytest.mark.parametrize("name", ["sat", "systolic", "tensorcore", "gpu", "bitweight"])
 def test_every_bottleneck_and_part_of_the_energy_is_explained(sparsight, name) -> None:
     for settings in ((), ("--set", "dram_bytes_per_s=1e9")):
         command = ("run", name, "--network", "vit-32", "--method", "sdgp:1:16", "--json")

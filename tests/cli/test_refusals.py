@@ -42,7 +42,7 @@ NETWORK = ("run", "sat", "--network", "resnet9", "--batch", "2")
         (("run", "sat", "--gemm", "4,5"), "--gemm must be three whole numbers M,K,N, not '4,5'"),
         (("run", "sat", "--gemm", "4,5,x"), "--gemm must be three whole numbers"),
         (("run", "sat", "--gemm", "4,0,6"), "K must be a positive whole number, not 0"),
-        (("run", "sat", "--gemm", "9999999,9999999,999"), "9.99e+16 MACs; at most 1.13e+15"),
+        (("run", "sat", "--gemm", "9999999,9999999,999"), "999 may exceed 4.6e+18, more than 64"),
         (("run", "sat", "--gemm", "9,9,9999999999"), "9999999999; at most 2147483648 is counted"),
         ((*GEMM, "--set", "clock_hz=1e308"), "clock_hz must be between 0.001 and 1e+18"),
         ((*NETWORK, "--method", ""), "no method is called ''"),

@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.io import mmwrite
 
 from workloads import InputError, gemm
+from workloads.importers.bounded import MOST_UNPACKED_BYTES
 from workloads.matrices import (
     GRAPH500,
     MILD,
@@ -204,6 +205,15 @@ def test_a_graph_file_is_read_compressed_too(tmp_path) -> None:
     path = tmp_path / "g.gt.gz"
     path.write_bytes(gzip.compress(graph_file(300, [[299], *[[]] * 299], directed=True, big=False)))
     assert read_matrix(path).indices.tolist() == [299]
+
+
+@pytest.mark.parametrize("suffix", [".gt.gz", ".mtx.gz"])
+def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, suffix: str) -> None:
+    path = tmp_path / f"bomb{suffix}"
+    chunk = gzip.compress(bytes(1 << 24))  # members of a gzip file follow one another
+    path.write_bytes(chunk * (MOST_UNPACKED_BYTES // (1 << 24) + 1))
+    with pytest.raises(InputError, match=f"must unpack to at most {MOST_UNPACKED_BYTES} bytes"):
+        read_matrix(path)
 
 
 @pytest.mark.parametrize("length", range(0, 60, 3))

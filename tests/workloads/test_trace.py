@@ -277,6 +277,7 @@ def test_an_unknown_column_is_refused(path: Path, step: Workload) -> None:
         ("position", 1, "middle", "position must be one of first, inner, last, not 'middle'"),
         ("op", 1, "gemm", "op must be one of matmul, vector, selection, not 'gemm'"),
         ("m", 1, None, "m must be filled for op=matmul"),
+        ("name", 2, "fc.FF", "must differ, but rows 1 and 2 of trace .* are both 'fc.FF'"),
         ("fused", 1, True, "fused must be empty for op=matmul, not True"),
         ("conv_stride_w", 0, None, "conv_stride_w must be filled where the other columns conv_"),
         ("conv_groups", 0, 3, "convolution groups must divide both channel counts"),
@@ -344,6 +345,13 @@ def test_a_file_name_need_not_be_utf_8(path: Path, step: Workload) -> None:
 def test_a_number_that_no_column_holds_is_refused(count: int, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds a value that a trace cannot"):
         write_trace(gemm(count, 1, 1), tmp_path / "big.trace")
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_operations_of_one_name_are_not_written(step: Workload, tmp_path: Path) -> None:
+    twice = replace(step, operations=step.operations * 2)
+    with pytest.raises(InputError, match=f"rows 0 and {len(step)} of workload 'step' are both"):
+        write_trace(twice, tmp_path / "twice.trace")
     assert not list(tmp_path.iterdir())
 
 

@@ -18,7 +18,7 @@ MOST_TEXT_BYTES = 256 << 20
 """Largest text (a Chakra trace, a header) that is held in memory."""
 
 MOST_UNPACKED_BYTES = 512 << 20
-"""Largest file that is unpacked from an archive."""
+"""Largest file that is unpacked, from an archive or by itself."""
 
 MOST_EXPANSION = 200
 """Largest ratio of unpacked to packed bytes; deflate reaches 1032 on zeros, weights about 1."""
@@ -49,13 +49,14 @@ def read_bytes(path: Path, *, most: int = MOST_TEXT_BYTES) -> bytes:
     checked_size(path, most=most)
     try:
         if path.suffix == ".gz":
-            return _gunzip(path, most)
+            return gunzip(path, most=most)
         return path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read {path}: {error}") from error
 
 
-def _gunzip(path: Path, most: int) -> bytes:
+def gunzip(path: Path, *, most: int = MOST_UNPACKED_BYTES) -> bytes:
+    """Return the content of a gzip file; raise `InputError` if it has more than `most` bytes."""
     with gzip.open(path) as file:
         content = file.read(most + 1)
     if len(content) > most:

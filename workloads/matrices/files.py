@@ -6,7 +6,6 @@ A name (`polblogs`) is looked up among the shipped matrices, then in the cache t
 
 from __future__ import annotations
 
-import gzip
 import io
 import math
 import os
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from workloads.errors import InputError
+from workloads.importers.bounded import gunzip
 from workloads.matrices.csr import Csr
 from workloads.matrices.graph_tool import parse_graph_tool
 
@@ -98,12 +98,15 @@ def _find(source: str | Path) -> Path:
     )
 
 
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file; a compressed one is unpacked within bounds."""
+    return gunzip(path) if path.name.endswith(".gz") else path.read_bytes()
+
+
 def _read_matrix_market(path: Path, name: str) -> Csr:
     from scipy.io import mmread
 
-    text = path.read_bytes()
-    if path.name.endswith(".gz"):
-        text = gzip.decompress(text)
+    text = _content(path)
     try:
         _check_matrix_market(text)
         content = mmread(io.BytesIO(text + b"\n"), spmatrix=False)
@@ -156,10 +159,7 @@ def _read_npz(path: Path, name: str) -> Csr:
 
 
 def _read_graph_tool(path: Path, name: str) -> Csr:
-    content = path.read_bytes()
-    if path.name.endswith(".gz"):
-        content = gzip.decompress(content)
-    return parse_graph_tool(content, name=name)
+    return parse_graph_tool(_content(path), name=name)
 
 
 def _save_npz(buffer: io.BytesIO, matrix: Csr) -> None:
