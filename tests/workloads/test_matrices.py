@@ -129,6 +129,7 @@ BROKEN_FILES = {
     "outside.mtx": "%%MatrixMarket matrix coordinate real general\n2 2 1\n3 1 2\n",
     "text.mtx": "hello\n",
     "empty.mtx": "",
+    "wide.mtx": "%%MatrixMarket matrix coordinate real general\n2 2000000000 1\n1 1 2\n",
     "word.mtx": "%%MatrixMarket matrix coordinate real general\n2 2 1\n1 1 many\n",
     "nan.mtx": "%%MatrixMarket matrix coordinate real general\n2 2 1\n1 1 nan\n",
     "complex.mtx": "%%MatrixMarket matrix coordinate complex general\n2 2 1\n1 1 1 2\n",

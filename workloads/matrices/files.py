@@ -22,6 +22,8 @@ from workloads.matrices.csr import Csr
 from workloads.matrices.graph_tool import parse_graph_tool
 
 SHIPPED = Path(__file__).parent / "data"
+LARGEST_SIDE = 2**28
+"""Rows and columns of a matrix file: its row pointers alone are then 2 GiB."""
 NUMBER_BYTES = b"0123456789+-.eEinfatyINFATY \t\r\n"
 """Of numbers, infinity and not-a-number among them, and of what lies between them."""
 
@@ -129,6 +131,8 @@ def _check_matrix_market(text: bytes) -> None:
     if strange := body.translate(None, NUMBER_BYTES):
         raise ValueError(f"after the comments there must be numbers only, not {strange[:20]!r}")
     sizes = [int(size) for size in body.partition(b"\n")[0].split()]
+    if max(sizes[:2], default=0) > LARGEST_SIDE:
+        raise ValueError(f"{sizes[0]} x {sizes[1]} is more than {LARGEST_SIDE} rows or columns")
     entries = sizes[2] if len(sizes) == 3 else math.prod(sizes)
     lines = body.count(b"\n")
     if entries > lines:
