@@ -40,13 +40,16 @@ FIRST_STEP = 3
 def applies(timing: DramTiming) -> bool:
     """Whether the closed form is exact for this memory.
 
-    Closing the rows of a rank must take longer than tRP and tRAS after its last activation, opening
-    groups longer than a bank's tRC, and two ranks must take turns.
+    Opening a group must not wait for tRP of any of its banks: rows close one bank a clock, and the
+    second rank opens its first group per_rank + 3 - banks clocks after closing the last of its
+    banks, each further one tFAW later. Closing the rows of a rank must take longer than tRAS after
+    its last activation, opening groups longer than a bank's tRC, and two ranks must take turns.
     """
     per_rank = timing.groups * timing.banks
     return (
         timing.ranks == 2
-        and per_rank + 1 >= timing.rp
+        and per_rank + 3 - timing.banks >= timing.rp
+        and timing.faw >= timing.banks
         and timing.rcd_read + timing.rtp + per_rank >= timing.ras
         and timing.groups * timing.faw >= timing.rc
         and timing.faw >= timing.rrd_l

@@ -25,9 +25,11 @@ from __future__ import annotations
 from dataflow.dram_timing import (
     COMMANDS,
     COMP,
+    G_ACT,
     GEMV,
     PIM_PIPELINE_STEPS,
     READRES,
+    REF,
     DramTiming,
 )
 from simulator.dram import bank as banks
@@ -66,9 +68,8 @@ def idle_channel(timing: DramTiming, *, dual: bool) -> Ints:
 def earliest_clock(channel: Ints, command: int, *, bank: int = 0) -> int:
     """Return the first clock at which `command` is legal in `bank`."""
     ch = _check(channel, command, bank)
-    if command in BROADCAST:
-        return max(int(banks.earliest(channel, ch, b, command)) for b in range(_count(channel)))
-    return max(0, int(banks.earliest(channel, ch, bank, command)))
+    taken = _banks_of(channel, command, bank)
+    return max(0, *(int(banks.earliest(channel, ch, b, command)) for b in taken))
 
 
 def issue(channel: Ints, command: int, *, clock: int, bank: int = 0, comps: int = 1) -> None:
@@ -97,6 +98,19 @@ def _hold(channel: Ints, ch: int, command: int, clock: int) -> None:
     for rank in range(int(channel[RANKS])):
         at = ch + READY_RANK + rank * COMMAND_COUNT + command
         channel[at] = max(int(channel[at]), clock)
+
+
+def _banks_of(channel: Ints, command: int, bank: int) -> range:
+    """Return the banks that take a command: one, those of a group, of a rank, or all."""
+    size = 1
+    if command in BROADCAST:
+        size = _count(channel)
+    elif command == G_ACT:
+        size = int(channel[BANKS])
+    elif command == REF:
+        size = int(channel[BANKS] * channel[GROUPS])
+    first = bank // size * size
+    return range(first, first + size)
 
 
 def _count(channel: Ints) -> int:

@@ -220,24 +220,43 @@ def _activate_groups(s: Ints, ch: int, row: int, clock: int) -> int:
     buffer = s[DUAL]
     field = PIM_ROW if buffer else OPEN_ROW
     soonest = NEVER
-    step = s[BANKS] if buffer else 1
-    for bank in range(0, s[BANKS] * s[GROUPS] * s[RANKS], step):
-        if s[ch + BANK + bank * BANK_FIELDS + field] >= 0:
+    for first in range(0, s[BANKS] * s[GROUPS] * s[RANKS], s[BANKS]):
+        if not _any_closed(s, ch, first, field):
             continue
-        ready = earliest(s, ch, bank, G_ACT)
+        ready = _latest(s, ch, first, G_ACT)
         soonest = min(soonest, ready)
         if ready <= clock:
-            note(s, ch, bank, G_ACT, clock)
-            count_open(s, ch, bank, buffer, s[BANKS], clock)
-            first = bank // s[BANKS] * s[BANKS]
-            for other in range(first, first + s[BANKS]):
-                s[ch + BANK + other * BANK_FIELDS + field] = row
-                s[ch + PIM_OPEN] |= buffer << other
+            note(s, ch, first, G_ACT, clock)
+            count_open(s, ch, first, buffer, s[BANKS], clock)
+            for bank in range(first, first + s[BANKS]):
+                s[ch + BANK + bank * BANK_FIELDS + field] = row
+                s[ch + PIM_OPEN] |= buffer << bank
             return 1
     if soonest == NEVER:
         return 2
     s[ch + PIM_NOT_BEFORE] = soonest
     return 0
+
+
+@kernel
+def _any_closed(s: Ints, ch: int, first: int, field: int) -> bool:
+    """Say whether a bank of the group from `first` on has no row in that buffer."""
+    for bank in range(first, first + s[BANKS]):
+        if s[ch + BANK + bank * BANK_FIELDS + field] < 0:
+            return True
+    return False
+
+
+@kernel
+def _latest(s: Ints, ch: int, first: int, command: int) -> int:
+    """Return the first clock at which every bank of the group from `first` on may take a command.
+
+    Rows close one bank a clock: the last bank of a group may be ready later than the first.
+    """
+    clock = earliest(s, ch, first, command)
+    for bank in range(first + 1, first + s[BANKS]):
+        clock = max(clock, earliest(s, ch, bank, command))
+    return clock
 
 
 @kernel

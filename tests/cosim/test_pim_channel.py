@@ -15,6 +15,7 @@ from dataflow.dram_timing import (
     ACT,
     G_ACT,
     GEMV,
+    PPRE,
     PRE,
     RD,
     READRES,
@@ -317,6 +318,23 @@ def read_values(parameters: ChannelParameters, reads, rows) -> list[tuple[int, i
 @pytest.mark.parametrize("parameters", [EIGHT, FOUR], ids=["two buffers", "one buffer"])
 def test_tiles_give_numpy_s_sums_in_the_simulator_s_clocks(parameters, case, icarus, runs) -> None:
     check_values(parameters, case(parameters, 1), directory=runs)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2), (2, 2, 2), (2, 2, 4), (2, 4, 2)], ids=str)
+def test_the_groups_of_a_small_channel_wait_for_all_their_banks(shape, tmp_path) -> None:
+    """Few banks close faster than tRP: the last bank of a group decides when the group opens."""
+    ranks, groups, banks = shape
+    parameters = replace(EIGHT, ranks=ranks, groups=groups, banks=banks, compute=0)
+    timing = parameters.dram
+    width = timing.row_bytes // 2
+    layout = KvLayout(heads=4, head_width=width // 4, banks=timing.banks_total, row_elements=width)
+    program = tiles("logit", 3 * timing.banks_total, layout, dual=True)
+    commands, _ = check_timing(parameters, program, level="amaranth", directory=tmp_path)
+    assert not violations(timing, commands, dual=True)
+    closed = [done.clock for done in commands if done.command == PPRE]
+    opened = [done.clock for done in commands if done.command == G_ACT]
+    assert len(opened) == 3 * ranks * groups
+    assert opened[ranks * groups] - closed[banks - 1] >= timing.rp
 
 
 def check_estimates(parameters: ChannelParameters) -> None:

@@ -169,6 +169,25 @@ def test_a_narrower_scope_never_waits_less(timing, first) -> None:
         assert clocks == sorted(clocks, reverse=True)
 
 
+def test_a_group_opens_when_the_last_of_its_banks_may() -> None:
+    channel = idle_channel(T, dual=True)
+    for bank in range(T.banks):
+        issue(channel, PPRE, clock=100 + bank, bank=bank)
+    last = 100 + T.banks - 1 + T.rp
+    assert {earliest_clock(channel, G_ACT, bank=b) for b in range(T.banks)} == {last}
+    with pytest.raises(InputError, match=f"is legal from clock {last}"):
+        issue(channel, G_ACT, clock=last - 1)
+    assert earliest_clock(channel, G_ACT, bank=T.banks) == 0
+
+
+def test_a_rank_refreshes_when_the_last_of_its_banks_may() -> None:
+    channel = idle_channel(T, dual=True)
+    issue(channel, PRE, clock=100, bank=0)
+    issue(channel, PRE, clock=150, bank=OTHER_RANK - 1)
+    assert earliest_clock(channel, REF, bank=0) == 150 + T.rp
+    assert earliest_clock(channel, REF, bank=OTHER_RANK) == 0
+
+
 def test_what_is_no_bank_and_no_command_is_refused() -> None:
     channel = idle_channel(T, dual=True)
     with pytest.raises(InputError, match="bank must be 0 to 31, not 32"):
