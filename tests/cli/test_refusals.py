@@ -165,6 +165,11 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
     assert complaint == ""
 
 
+def obey_interrupts() -> None:
+    """Undo what the background job of a shell inherits: deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_with_one_line_and_no_half_written_file(tmp_path: Path) -> None:
     waiting = tmp_path / "model.py"
     waiting.write_text(
@@ -173,13 +178,14 @@ def test_ctrl_c_ends_with_one_line_and_no_half_written_file(tmp_path: Path) -> N
         f"    pathlib.Path({str(tmp_path / 'started')!r}).touch()\n"
         "    time.sleep(60)\n"
     )
-    with start("capture", f"{waiting}:step", "-o", str(tmp_path / "x.trace")) as process:
+    command = ("capture", f"{waiting}:step", "-o", str(tmp_path / "x.trace"))
+    with start(*command, preexec_fn=obey_interrupts) as process:
         while not (tmp_path / "started").exists():
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 130, complaint
     assert complaint.splitlines()[-1] == "sparsight: interrupted; no file was left half-written"
     assert "Traceback" not in complaint
     assert {path.name for path in tmp_path.iterdir()} <= {"model.py", "started", "__pycache__"}

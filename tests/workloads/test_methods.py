@@ -344,7 +344,11 @@ def test_a_method_is_read_from_its_own_name(name: str, n: int, m: int) -> None:
     ("text", "message"),
     [
         ("bdpw:2:8", "no method is called 'bdpw'; did you mean bdwp?"),
-        ("x", f"no method is called 'x'; known are {', '.join(names())}"),
+        (
+            "x",
+            f"no method is called 'x'; known are {', '.join(names())}, and what "
+            "'sparsight methods' lists",
+        ),
         ("bdwp", "method bdwp must say its N:M, as in bdwp:2:8, not 'bdwp'"),
         ("bdwp:2", "method bdwp must say its N:M, as in bdwp:2:8, not 'bdwp:2'"),
         ("bdwp:2:x", "method bdwp must say its N:M, as in bdwp:2:8, not 'bdwp:2:x'"),
