@@ -12,16 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dataflow.rounding import ceil_div
 from workloads.errors import InputError
 
 GWRITE_CLOCKS = 100
 TILE_CLOCKS = 184
 """Constants of algorithm 1 in the published scheduler."""
-
-
-def ceil_div(a: int, b: int) -> int:
-    """Round the quotient up."""
-    return -(-a // b)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

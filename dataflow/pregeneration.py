@@ -17,6 +17,7 @@ Source of the idea: SAT (arXiv 2309.13015); the arithmetic is derived here.
 
 from __future__ import annotations
 
+from dataflow.rounding import ceil_div
 from workloads.patterns import Pattern
 
 COPIES = 2
@@ -29,7 +30,7 @@ def on_the_fly_bytes(weights: int, *, value_bits: int) -> int:
     >>> on_the_fly_bytes(8, value_bits=16)
     32
     """
-    return COPIES * -(-weights * value_bits // 8)
+    return COPIES * ceil_div(weights * value_bits, 8)
 
 
 def pregenerated_bytes(weights: int, pattern: Pattern, *, value_bits: int) -> int:
@@ -39,4 +40,5 @@ def pregenerated_bytes(weights: int, pattern: Pattern, *, value_bits: int) -> in
     >>> pregenerated_bytes(8, NM(2, 8), value_bits=16)   # 2.375 a weight, each copy in whole bytes
     20
     """
-    return 2 * COPIES * -(-pattern.stored_bits(elements=weights, value_bits=value_bits) // 8)
+    stored_bits = pattern.stored_bits(elements=weights, value_bits=value_bits)
+    return 2 * COPIES * ceil_div(stored_bits, 8)

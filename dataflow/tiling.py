@@ -8,15 +8,9 @@ from __future__ import annotations
 
 from numba import njit
 
+from dataflow import rounding
 
-@njit(cache=True)
-def ceil_div(numerator: int, denominator: int) -> int:
-    """Return the quotient of two positive integers, rounded up.
-
-    >>> ceil_div(9, 8)
-    2
-    """
-    return -(-numerator // denominator)
+ceil_div = njit(cache=True)(rounding.ceil_div)
 
 
 @njit(cache=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.rounding import ceil_div
 from dataflow.spgemm.count import Work
 from workloads.errors import InputError
 from workloads.matrices.csr import Csr
@@ -109,7 +110,7 @@ def inner_traffic(
     if resident_rows < 1:
         raise InputError(f"resident rows must be a positive whole number, not {resident_rows}")
     entry = layout.entry_bytes
-    rounds = -(-rows // resident_rows)
+    rounds = ceil_div(rows, resident_rows)
     return Traffic(a=entry * work.nnz_a, b=rounds * entry * work.nnz_b, c=entry * work.nnz_c)
 
 
@@ -123,7 +124,7 @@ def merge_passes(streams: int, fan_in: int) -> int:
         raise InputError(f"a merger must join at least two streams, not {fan_in}")
     passes, left = 0, streams
     while left > 1:
-        left = -(-left // fan_in)
+        left = ceil_div(left, fan_in)
         passes += 1
     return max(passes, min(streams, 1))
 

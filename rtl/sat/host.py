@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.nm import Compressed
-from dataflow.tiling import ceil_div
+from dataflow.rounding import ceil_div
 from rtl.sat.instructions import Opcode
 from rtl.sat.parameters import Parameters
 from workloads.errors import InputError

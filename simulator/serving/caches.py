@@ -11,7 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from dataflow.kv_layout import KvLayout, ceil_div
+from dataflow.kv_layout import KvLayout
+from dataflow.rounding import ceil_div
 
 
 class Cache(Protocol):

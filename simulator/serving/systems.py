@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal, get_args
 
-from dataflow.kv_layout import ceil_div
+from dataflow.rounding import ceil_div
 from simulator.accelerators import gpu, neupims, systolic
 from simulator.accelerators.gpu import decode as gpu_decode
 from simulator.accelerators.neupims.plan import tiles_per_channel

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dataflow.rounding import ceil_div
 from simulator.glossary import GLOSSARY
 from simulator.sweep import export
 from simulator.sweep.breakdowns import breakdowns
@@ -96,7 +97,7 @@ def _shown(store: Store) -> tuple[pd.DataFrame, Any]:
 
     front = export.front(store)
     points, _ = store.counts()
-    stride = max(1, -(-points // max(1, SHOWN - len(front))))
+    stride = max(1, ceil_div(points, max(1, SHOWN - len(front))))
     others = export.frame(store, 'WHERE error IS NULL AND (point * 31 + "case") % ? = 0', (stride,))
     keys = ["point", "network", "batch"]
     table = pd.concat([front, others]).drop_duplicates(keys).sort_values(keys)
@@ -107,7 +108,7 @@ def _shown(store: Store) -> tuple[pd.DataFrame, Any]:
 
 def _sensitivity(definition: Definition, store: Store) -> list[dict[str, Any]]:
     points, _ = store.counts()
-    stride = max(1, -(-points // SENSITIVITY_POINTS))
+    stride = max(1, ceil_div(points, SENSITIVITY_POINTS))
     table = export.frame(store, "WHERE error IS NULL AND point % ? = 0", (stride,))
     names = ["accelerator", "method", *definition.fields]
     found = []

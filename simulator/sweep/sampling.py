@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.rounding import ceil_div
 from simulator.sweep.definition import Definition
 from simulator.sweep.space import Designs, Space
 from workloads.errors import InputError
@@ -54,7 +55,7 @@ class Grid:
     @property
     def blocks(self) -> int:
         """Blocks of the full grid."""
-        return -(-self.designs // self.size)
+        return ceil_div(self.designs, self.size)
 
     def block(self, number: int) -> Designs:
         """Return the allowed designs of a block."""
@@ -82,7 +83,7 @@ class Listed:
     @property
     def blocks(self) -> int:
         """Blocks of the table."""
-        return -(-self.designs // self.size)
+        return ceil_div(self.designs, self.size)
 
     def block(self, number: int) -> Designs:
         """Return the allowed designs of a block."""
@@ -127,7 +128,7 @@ class Drawn:
     @property
     def blocks(self) -> int:
         """Blocks of the sample."""
-        return -(-self.designs // self.size)
+        return ceil_div(self.designs, self.size)
 
     def block(self, number: int) -> Designs:
         """Return the designs of a block."""

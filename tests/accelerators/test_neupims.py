@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dataflow.dram_timing import HBM2, MEMORIES
-from dataflow.kv_layout import KvLayout, ceil_div, pack_channels, split_sub_batches
+from dataflow.kv_layout import KvLayout, pack_channels, split_sub_batches
+from dataflow.rounding import ceil_div
 from simulator import timeline
 from simulator.accelerators import neupims
 from simulator.accelerators.neupims import stepped

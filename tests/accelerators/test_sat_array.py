@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflow import nm
-from dataflow.tiling import ceil_div
+from dataflow.rounding import ceil_div
 from simulator.accelerators.sat import stepped, timing
 from workloads import NM
 

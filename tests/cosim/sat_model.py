@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow import nm
-from dataflow.tiling import ceil_div
+from dataflow.rounding import ceil_div
 from rtl.sat import host
 from rtl.sat.instructions import encode
 from rtl.sat.parameters import Parameters

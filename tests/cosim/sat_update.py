@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow import nm
-from dataflow.tiling import ceil_div
+from dataflow.rounding import ceil_div
 from rtl.sat import host
 from rtl.sat.parameters import Parameters
 from rtl.sat.top import Space

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from dataflow.rounding import ceil_div
 from simulator import collectives, energy
 from simulator.accelerators.gpu import model
 from simulator.accelerators.gpu.config import Config
 from simulator.accelerators.gpu.plan import ProductPlan, exploits, plan_product, stored_bytes
-from simulator.accelerators.gpu.products import ceil_div
 from simulator.report import Report
 from workloads.errors import InputError
 from workloads.llm import Decoder, RequestBatch

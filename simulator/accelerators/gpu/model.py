@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from dataflow.rounding import ceil_div
 from simulator import energy
 from simulator.accelerators.gpu.config import Config
 from simulator.accelerators.gpu.plan import (
@@ -16,7 +17,7 @@ from simulator.accelerators.gpu.plan import (
     machine,
     stored_bytes,
 )
-from simulator.accelerators.gpu.products import ceil_div, dram_bytes, l2_bytes
+from simulator.accelerators.gpu.products import dram_bytes, l2_bytes
 from simulator.report import Report
 from workloads.operations import MatMul, Selection, VectorOp
 from workloads.patterns import DENSE, NM

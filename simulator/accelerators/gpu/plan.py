@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dataflow.rounding import ceil_div
 from simulator.accelerators.gpu.config import Config
-from simulator.accelerators.gpu.products import Kernel, Machine, Shape, best_kernel, ceil_div
+from simulator.accelerators.gpu.products import Kernel, Machine, Shape, best_kernel
 from simulator.counting import check_countable
 from workloads.errors import InputError
 from workloads.operations import DTYPE_BITS, MatMul, Operand, Pass, Selection, Workload

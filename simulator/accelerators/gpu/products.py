@@ -18,6 +18,8 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
+from dataflow.rounding import ceil_div
+
 TILES = (
     (256, 128),
     (128, 256),
@@ -40,11 +42,6 @@ STEP = 32
 
 PARTIAL_BYTES = 4
 """A partial sum, fp32."""
-
-
-def ceil_div(a: int, b: int) -> int:
-    """Round the quotient up."""
-    return -(-a // b)
 
 
 class Shape(NamedTuple):

@@ -25,7 +25,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.kv_layout import KvLayout, ceil_div
+from dataflow.kv_layout import KvLayout
+from dataflow.rounding import ceil_div
 from simulator.accelerators.neupims.config import Config
 from simulator.accelerators.neupims.npu import ARRAYS, SIZE, softmax_clocks
 from simulator.accelerators.neupims.outcome import Outcome

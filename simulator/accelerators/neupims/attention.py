@@ -17,7 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dataflow.kv_layout import KvLayout, ceil_div
+from dataflow.kv_layout import KvLayout
+from dataflow.rounding import ceil_div
 from simulator.accelerators.neupims.npu import SIZE, softmax_clocks
 from simulator.accelerators.neupims.program import (
     STEP_FIELDS,

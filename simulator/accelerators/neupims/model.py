@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.kv_layout import ceil_div
+from dataflow.rounding import ceil_div
 from simulator.accelerators.neupims.config import Config
 from simulator.accelerators.neupims.outcome import Outcome
 from simulator.accelerators.neupims.plan import (

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dataflow.kv_layout import ceil_div
+from dataflow.rounding import ceil_div
 from simulator.accelerators.neupims.program import (
     MATRIX,
     MATRIX_NEW_BLOCK,

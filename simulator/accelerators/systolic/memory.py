@@ -17,7 +17,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from simulator.accelerators.systolic.timing import Dataflow, ceil_div
+from dataflow.rounding import ceil_div
+from simulator.accelerators.systolic.timing import Dataflow
 
 
 class Product(NamedTuple):

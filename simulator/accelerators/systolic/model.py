@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dataflow.rounding import ceil_div
 from simulator import energy, operation_rows
 from simulator.accelerators.systolic import memory, timing
 from simulator.accelerators.systolic.config import Config
@@ -143,9 +144,9 @@ def _exploited(config: Config, op: MatMul) -> tuple[str, int]:
     for side, pattern in (("right", op.right.pattern), ("left", op.left.pattern)):
         short = op.k
         if config.nm_support and isinstance(pattern, NM):
-            short = op.k // op.k_run * timing.ceil_div(op.k_run, pattern.m) * pattern.n
+            short = op.k // op.k_run * ceil_div(op.k_run, pattern.m) * pattern.n
         elif side == "right" and isinstance(pattern, Block) and _fills_tiles(config, pattern):
-            blocks = timing.ceil_div(op.k, pattern.rows)
+            blocks = ceil_div(op.k, pattern.rows)
             short = math.ceil(blocks * pattern.fraction) * pattern.rows
         best, steps = (side, short) if short < steps else (best, steps)
     return best, steps
@@ -173,10 +174,10 @@ def _product(config: Config, op: MatMul, sparse_operand: str, steps_k: int) -> m
         m=op.m,
         k=steps_k,
         n=op.n,
-        left_bytes=timing.ceil_div(left, op.batch),
-        right_bytes=timing.ceil_div(right, op.batch),
-        out_bytes=timing.ceil_div(op.out.elements * out_bits, 8 * op.batch),
-        psum_bytes=timing.ceil_div(op.m * op.n * config.accumulator_bits, 8),
+        left_bytes=ceil_div(left, op.batch),
+        right_bytes=ceil_div(right, op.batch),
+        out_bytes=ceil_div(op.out.elements * out_bits, 8 * op.batch),
+        psum_bytes=ceil_div(op.m * op.n * config.accumulator_bits, 8),
     )
 
 
@@ -220,19 +221,17 @@ def _fed_bytes(config: Config, op: MatMul, product: memory.Product) -> int:
     an N:M index picks few of its elements. A partial sum is written by every tile of k and read by
     every tile but the first.
     """
-    left = timing.ceil_div(op.m * op.k * product.left_bytes, max(op.left.elements // op.batch, 1))
-    right = timing.ceil_div(
-        op.k * op.n * product.right_bytes, max(op.right.elements // op.batch, 1)
-    )
-    down, across = timing.ceil_div(op.m, config.rows), timing.ceil_div(op.n, config.cols)
-    deep = timing.ceil_div(product.k, config.rows)
+    left = ceil_div(op.m * op.k * product.left_bytes, max(op.left.elements // op.batch, 1))
+    right = ceil_div(op.k * op.n * product.right_bytes, max(op.right.elements // op.batch, 1))
+    down, across = ceil_div(op.m, config.rows), ceil_div(op.n, config.cols)
+    deep = ceil_div(product.k, config.rows)
     match config.dataflow:
         case "os":
             return left * across + right * down + product.out_bytes
         case "ws":
             return left * across + right + (2 * deep - 1) * product.psum_bytes
         case "is":
-            across = timing.ceil_div(op.m, config.cols)
+            across = ceil_div(op.m, config.cols)
             return left + right * across + (2 * deep - 1) * product.psum_bytes
 
 
@@ -256,7 +255,7 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
         config,
         op,
         **work,
-        compute_cycles=0 if fused else timing.ceil_div(lane_operations, config.vector_lanes),
+        compute_cycles=0 if fused else ceil_div(lane_operations, config.vector_lanes),
         dram_bytes=traffic,
         compulsory_bytes=traffic,
         sram_bytes=traffic,

@@ -25,6 +25,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from dataflow.rounding import ceil_div
+
 Dataflow = Literal["os", "ws", "is"]
 TileOverlap = Literal["none", "double_buffered", "ideal"]
 
@@ -74,12 +76,3 @@ def cycles(tiling: Tiling, *, rows: int, tile_overlap: TileOverlap, batch: int =
 def period(steps: int, *, rows: int) -> int:
     """Return the cycles from one tile's start to the next one's when tiles overlap."""
     return max(steps, rows)
-
-
-def ceil_div(numerator: int, denominator: int) -> int:
-    """Return the quotient rounded up.
-
-    >>> ceil_div(49, 32)
-    2
-    """
-    return -(-numerator // denominator)
