@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -26,7 +25,7 @@ from rtl.sat.stce import Stce
 from rtl.sat.top import Sat
 from rtl.sat.uspe import Uspe
 from rtl.sat.wuve import Wuve, check_lanes
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 MEASURED = Path(__file__).with_name("blocks.csv")
 
@@ -201,8 +200,7 @@ def find(name: str) -> Design:
     for design in DESIGNS:
         if design.name == name:
             return design
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
+    hint = nearest(name, names)
     raise InputError(f"no design is called {name!r}; {hint}")
 
 
@@ -217,8 +215,7 @@ def with_settings(design: Design, settings: Mapping[str, str]) -> Any:
     changes: dict[str, Any] = {}
     for name, text in settings.items():
         if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(fields)}"
+            hint = nearest(name, fields, f"it has {', '.join(fields)}")
             raise InputError(f"design {design.name} has no parameter {name!r}; {hint}")
         if types[name] is not int:
             changes[name] = text

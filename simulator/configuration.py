@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import inspect
 import re
 import textwrap
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 C = TypeVar("C")
 
@@ -50,8 +49,7 @@ def override(config: C, values: Mapping[str, str]) -> C:
     changes: dict[str, Any] = {}
     for name, text in values.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+            hint = nearest(name, known, f"it has {', '.join(known)}")
             raise InputError(f"{_owner(config)} has no field {name!r}; {hint}")
         changes[name] = _read(name, text, types[name])
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,8 +288,7 @@ def find(name: str) -> Term:
     's'
     """
     if name not in GLOSSARY:
-        near = difflib.get_close_matches(name, GLOSSARY, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "sparsight explain lists all terms"
+        hint = nearest(name, GLOSSARY, "sparsight explain lists all terms", most=3)
         raise InputError(f"no output has a column called {name!r}; {hint}")
     return GLOSSARY[name]
 

@@ -32,17 +32,16 @@ def row(
 ) -> dict[str, Any]:
     """Return the row of an operation: who it is, `values`, and what follows from them.
 
-        `busy` names the bottleneck where computing takes longer than moving `dram_bytes`.
+    `busy` names the bottleneck where computing takes longer than moving `dram_bytes`.
 
-        >>> from dataflow.rounding import ceil_div
-    from workloads.operations import gemm
-        >>> (op,) = gemm(8, 8, 8)
-        >>> made = row(op, compute_cycles=10, dram_bytes=300, clock_hz=1e9, dram_bytes_per_s=20e9,
-        ...            peak_macs_per_cycle=64, busy="array", useful_macs=512)
-        >>> {name: made[name] for name in FOLLOW} | {"utilisation": round(made["utilisation"], 2)}
-        ... # doctest: +NORMALIZE_WHITESPACE
-        {'cycles': 15, 'memory_cycles': 15, 'stall_cycles': 5, 'bottleneck': 'dram',
-         'utilisation': 0.53}
+    >>> from workloads.operations import gemm
+    >>> (op,) = gemm(8, 8, 8)
+    >>> made = row(op, compute_cycles=10, dram_bytes=300, clock_hz=1e9, dram_bytes_per_s=20e9,
+    ...            peak_macs_per_cycle=64, busy="array", useful_macs=512)
+    >>> {name: made[name] for name in FOLLOW} | {"utilisation": round(made["utilisation"], 2)}
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'cycles': 15, 'memory_cycles': 15, 'stall_cycles': 5, 'bottleneck': 'dram',
+     'utilisation': 0.53}
     """
     memory_cycles = math.ceil(dram_bytes * clock_hz / dram_bytes_per_s)
     cycles = max(compute_cycles, memory_cycles)
@@ -64,12 +63,11 @@ def row(
 def stored_bytes(operand: Operand | Selection, value_bits: int, *, compact: bool) -> int:
     """Return the bytes of a tensor held in `value_bits`, in its pattern's compact form or dense.
 
-        >>> from dataflow.rounding import ceil_div
-    from workloads.operations import Operand
-        >>> from workloads.patterns import NM
-        >>> weights = Operand(tensor="W", elements=1024, dtype="fp32", pattern=NM(2, 4))
-        >>> [stored_bytes(weights, 16, compact=compact) for compact in (False, True)]
-        [2048, 1152]
+    >>> from workloads.operations import Operand
+    >>> from workloads.patterns import NM
+    >>> weights = Operand(tensor="W", elements=1024, dtype="fp32", pattern=NM(2, 4))
+    >>> [stored_bytes(weights, 16, compact=compact) for compact in (False, True)]
+    [2048, 1152]
     """
     pattern = operand.pattern if compact else DENSE
     bits = pattern.stored_bits(elements=operand.elements, value_bits=value_bits)

@@ -18,12 +18,11 @@ switches, offers:
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +111,5 @@ def _take_values(option: RunOption, taken: list[str], rest: list[str]) -> tuple[
 def _unknown(name: str, names: Sequence[str]) -> str:
     if not name.startswith("-"):
         return f"{name!r} belongs to no option; values follow the option that takes them"
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else "see sparsight run --help"
+    hint = nearest(name, names, "see sparsight run --help")
     return f"there is no option {name}; {hint}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def narrow(workload: Workload, options: Mapping[str, tuple[str, ...]]) -> Worklo
     if found:
         return replace(workload, name=f"{workload.name}/{wanted}", operations=tuple(found[:1]))
     names = [product.name for product in workload.matmuls]
-    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0) or ["none"]
+    near = get_close_matches(wanted, names, n=3, cutoff=0) or ["none"]
     raise InputError(
         f"{workload.name} has no matrix product called {wanted!r}; nearest are {', '.join(near)}"
     )

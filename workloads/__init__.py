@@ -7,7 +7,6 @@ from workloads.operations import (
     Operand,
     Pass,
     Selection,
-    Statistics,
     VectorOp,
     Workload,
     gemm,
@@ -23,6 +22,7 @@ from workloads.patterns import (
     Unstructured,
     parse_pattern,
 )
+from workloads.statistics import Statistics
 
 __all__ = [
     "DENSE",

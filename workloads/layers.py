@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, Protocol
 
-from workloads.lowering import Position, lower_attention, lower_conv, lower_linear
-from workloads.operations import Conv2d, Operation, Pass, VectorOp
+from workloads.lowering import lower_attention, lower_conv, lower_linear
+from workloads.operations import Conv2d, Operation, Pass, Position, VectorOp
 from workloads.vector_work import FP16_BYTES, FP32_BYTES, vector_work
 
 INDEX_BYTES = 4

@@ -41,9 +41,7 @@ from math import gcd
 from typing import Literal, NamedTuple
 
 from workloads.errors import InputError
-from workloads.operations import Conv2d, MatMul, Operand, Pass
-
-Position = Literal["first", "inner", "last"]
+from workloads.operations import Conv2d, MatMul, Operand, Pass, Position
 
 WEIGHT_GRADIENT_DTYPE = "fp32"
 MOST_PHASES = 1 << 16

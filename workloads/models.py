@@ -13,11 +13,10 @@ A file comes before a name, and names are looked up in the order of the table.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from workloads import networks
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 from workloads.importers import packages, read_model
 from workloads.operations import Pass, Workload
 
@@ -89,6 +88,5 @@ def _shipped(name: str) -> Path:
     traces = shipped()
     if name in traces:
         return traces[name]
-    near = difflib.get_close_matches(name, names(), n=1)
-    hint = f"did you mean {near[0]}?" if near else "sparsight models and networks list them"
+    hint = nearest(name, names(), "sparsight models and networks list them")
     raise InputError(f"no model file, package model, network or trace is called {name!r}; {hint}")

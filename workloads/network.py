@@ -9,8 +9,7 @@ from functools import cached_property
 
 from workloads.errors import InputError
 from workloads.layers import Layer, Vector
-from workloads.lowering import Position
-from workloads.operations import Operation, Pass, Workload
+from workloads.operations import Operation, Pass, Position, Workload
 from workloads.vector_work import INFERENCE_KIND, weight_update
 
 

@@ -25,7 +25,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from workloads.errors import InputError
-from workloads.patterns import DENSE, NM, Pattern, parse_pattern
+from workloads.patterns import DENSE, NM, Pattern
+from workloads.statistics import Statistics
 
 if TYPE_CHECKING:
     from workloads.matrices.csr import Csr
@@ -47,6 +48,12 @@ DTYPE_BITS = {
     "bool": 8,
 }
 
+Kind = Literal["conv", "linear", "attention"]
+"""What a matrix product is."""
+
+Position = Literal["first", "inner", "last"]
+"""Whether a layer is the first of its network, the last (the classifier) or neither."""
+
 
 class Pass(StrEnum):
     """A pass of one training step."""
@@ -55,28 +62,6 @@ class Pass(StrEnum):
     BP = "BP"
     WU = "WU"
     UP = "UP"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """What a capture measured on the values of one tensor; fractions of its elements or energy.
-
-    `nm_energy` maps "N:M" to the share of the sum of squares kept by magnitude selection along K,
-    and is sorted by (M, N). Every number lies in 0 to 1.
-    """
-
-    zero_fraction: float
-    nm_energy: tuple[tuple[str, float], ...] = ()
-
-    def __post_init__(self) -> None:
-        _fraction(self.zero_fraction, "zero fraction")
-        energy = dict(self.nm_energy)
-        for pattern, share in energy.items():
-            _fraction(share, f"energy kept by {pattern}")
-        if len(energy) < len(self.nm_energy):
-            raise InputError(f"energy kept must name each N:M once, not {self.nm_energy}")
-        ordered = sorted(energy.items(), key=lambda item: _nm_sizes(item[0])[::-1])
-        object.__setattr__(self, "nm_energy", tuple(ordered))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,10 +175,8 @@ class MatMul:
 
     `k_run` is the length of the runs of K along which groups of N:M may be formed: the channels
     of a convolution whose K is kernel x channels; it divides k. `layer` names the layer of the
-    network, `name` is unique in the workload. `kind` is conv, linear or attention, `position`
-    says whether the layer is the first of its network, the last (the classifier) or neither.
-    `matrices` are the two operands themselves, for models whose time depends on where the
-    non-zeros are.
+    network, `name` is unique in the workload. `matrices` are the two operands themselves, for
+    models whose time depends on where the non-zeros are.
     """
 
     name: str
@@ -207,8 +190,8 @@ class MatMul:
     right: Operand
     out: Operand
     k_run: int = 0
-    kind: Literal["conv", "linear", "attention"] = "linear"
-    position: Literal["first", "inner", "last"] = "inner"
+    kind: Kind = "linear"
+    position: Position = "inner"
     conv: Conv2d | None = None
     matrices: tuple[Csr, Csr] | None = field(default=None, repr=False)
 
@@ -385,18 +368,6 @@ def _kept_share(pattern: Pattern, run: int) -> Fraction:
     if isinstance(pattern, NM):
         return Fraction(pattern.kept_in(run), run)
     return Fraction(repr(float(pattern.density)))
-
-
-def _fraction(value: float, what: str) -> None:
-    if not 0 <= value <= 1:
-        raise InputError(f"{what} must lie between 0 and 1, not {value!r}")
-
-
-def _nm_sizes(text: str) -> tuple[int, int]:
-    pattern = parse_pattern(text)
-    if type(pattern) is not NM or str(pattern) != text:
-        raise InputError(f"energy kept must be of a pattern N:M, not {text!r}")
-    return pattern.n, pattern.m
 
 
 def _positive(value: int, what: str) -> None:

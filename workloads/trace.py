@@ -66,7 +66,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workloads.errors import InputError
+from workloads.errors import InputError, first_line
 from workloads.files import write_whole
 from workloads.operations import Operation, Workload
 from workloads.trace_rows import COLUMNS, ENERGY_COLUMN, energy_columns, operation_of, row_of
@@ -188,7 +188,7 @@ def _with_values(workload: Workload, path: Path, info: TraceInfo) -> Workload:
         with safe_open(str(beside), framework="numpy") as file:
             names = list(file.keys())
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{beside} must be a safetensors file: {_sentence(error)}") from error
+        raise InputError(f"{beside} must be a safetensors file: {first_line(error)}") from error
     readers = {name: TraceTensor(path=path, name=name, sha256=digest) for name in names}
     return with_tensors(workload, readers)
 
@@ -227,7 +227,7 @@ def _tensors(path: Path, sha256: str) -> dict[str, NDArray[np.generic]]:
     try:
         return dict(load(content))
     except SafetensorError as error:
-        raise InputError(f"{beside} must be a safetensors file: {_sentence(error)}") from error
+        raise InputError(f"{beside} must be a safetensors file: {first_line(error)}") from error
 
 
 def tensors_path(path: Path) -> Path:
@@ -265,7 +265,7 @@ def _table(workload: Workload, info: TraceInfo) -> pa.Table:
         return pa.table(arrays, schema=schema.with_metadata(metadata))
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise InputError(
-            f"workload {workload.name!r} holds a value that a trace cannot: {_sentence(error)}"
+            f"workload {workload.name!r} holds a value that a trace cannot: {first_line(error)}"
         ) from error
 
 
@@ -336,7 +336,7 @@ def _damage_is_an_input_error(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError, OverflowError) as error:
         raise InputError(
             f"trace {path} must be a whole Parquet file, but it is damaged or cut short: "
-            f"{_sentence(error)}"
+            f"{first_line(error)}"
         ) from error
 
 
@@ -377,7 +377,7 @@ def _info(table: pa.Table, path: Path) -> TraceInfo:
     except (KeyError, ValueError, RecursionError) as error:
         raise InputError(
             f"trace {path} must have the metadata {', '.join(_METADATA + n for n in names)} as "
-            f"UTF-8 text: {_sentence(error)}"
+            f"UTF-8 text: {first_line(error)}"
         ) from error
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise InputError(f"notes of trace {path} must be a JSON list of text, not {notes!r}")
@@ -437,8 +437,3 @@ def _check_names(operations: Sequence[Operation], where: str) -> None:
                 f"names of operations must differ, but rows {rows[op.name]} and {row} of {where} "
                 f"are both {op.name!r}"
             )
-
-
-def _sentence(error: BaseException) -> str:
-    """Return the first line of a library's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

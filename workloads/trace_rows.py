@@ -9,20 +9,19 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 from workloads.errors import InputError
 from workloads.operations import (
     Conv2d,
+    Kind,
     MatMul,
     Operand,
     Operation,
     Pass,
+    Position,
     Selection,
-    Statistics,
     VectorOp,
 )
 from workloads.patterns import parse_pattern
+from workloads.statistics import Statistics
 
 Row = Mapping[str, Any]
-Kind = Literal["conv", "linear", "attention"]
-Position = Literal["first", "inner", "last"]
-
 SIDES = ("left", "right", "out")
 ROLES = ("X", "W", "Y", "dX", "dY", "dW")
 OPS = ("matmul", "vector", "selection")

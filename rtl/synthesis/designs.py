@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +33,7 @@ from rtl.synthesis.stimuli import (
     weight_stimulus,
     weights_stimulus,
 )
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +74,7 @@ def find(name: str) -> Design:
 
     known = DESIGNS | UNITS
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        hint = nearest(name, known)
         raise InputError(f"no design is called {name!r}; {hint}")
     return known[name]
 

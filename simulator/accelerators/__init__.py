@@ -6,13 +6,12 @@ itself: `names` lists the folder.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from typing import Any, Protocol, cast
 
 from simulator.report import Report
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 from workloads.operations import Workload
 
 
@@ -47,8 +46,7 @@ def names() -> list[str]:
 def find(name: str) -> Accelerator:
     """Import the accelerator called `name`; raise `InputError` if there is none."""
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names())}"
+        hint = nearest(name, names())
         raise InputError(f"no accelerator is called {name!r}; {hint}")
     return cast(Accelerator, importlib.import_module(f"{__name__}.{name}"))
 

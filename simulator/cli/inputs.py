@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from simulator.cli import output
 from simulator.configuration import override, parse_settings
 from simulator.counting import check_countable
 from simulator.report import Report
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 from workloads.operations import Workload, gemm
 from workloads.patterns import parse_pattern
 
@@ -339,8 +338,7 @@ def trace_path(text: str) -> Path:
         return path
     names = shipped()
     if text not in names:
-        near = difflib.get_close_matches(text, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(names) or 'none'}"
+        hint = nearest(text, names, f"shipped are {', '.join(names) or 'none'}")
         raise InputError(f"no trace file and no shipped trace is called {text!r}; {hint}")
     return names[text]
 

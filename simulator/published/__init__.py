@@ -22,12 +22,11 @@ ours, with the function of the exhibit's name in `simulator.experiments.<paper>`
 from __future__ import annotations
 
 import csv
-import difflib
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 FOLDER = Path(__file__).parent
 SUFFIX = ".paper.csv"
@@ -90,8 +89,7 @@ def select(selection: str | None) -> tuple[str, ...]:
     chosen = tuple(e for e in exhibits() if selection in (e, e.partition("/")[0]))
     if not chosen:
         known = [*dict.fromkeys(e.partition("/")[0] for e in exhibits()), *exhibits()]
-        near = difflib.get_close_matches(selection, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        hint = nearest(selection, known)
         raise InputError(f"no published exhibit is called {selection!r}; {hint}")
     return chosen
 

@@ -7,7 +7,6 @@ node by node against what is listed here, and evaluated on arrays; nothing is ev
 from __future__ import annotations
 
 import ast
-import difflib
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 CONSTANTS = {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "True": True, "False": False}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -88,8 +87,7 @@ def check_names(expression: Expression, known: Iterable[str], where: str) -> Non
     """Raise `InputError` if the expression reads a name that is not known."""
     names = list(known)
     for name in sorted(expression.names - set(names)):
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
+        hint = nearest(name, names)
         raise InputError(f"{where} reads {name!r}, which is not known here; {hint}")
 
 

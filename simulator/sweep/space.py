@@ -8,7 +8,6 @@ is the first dimension of every space.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from simulator.accelerators import find
 from simulator.sweep.expressions import Expression, check_names, parse
 from simulator.sweep.parameters import Parameter, read
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 from workloads.methods import Rule, parse_method
 from workloads.patterns import NM
 
@@ -233,8 +232,7 @@ def _defaults(accelerator: str) -> dict[str, Any]:
 def _parameter(accelerator: str, name: str, form: Any, where: str) -> Parameter:
     defaults = _defaults(accelerator)
     if name not in defaults:
-        near = difflib.get_close_matches(name, defaults, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(defaults)}"
+        hint = nearest(name, defaults, f"it has {', '.join(defaults)}")
         raise InputError(f"{where}: {accelerator} has no field {name!r}; {hint}")
     return read(name, form, field_kind(accelerator, name), defaults[name], where)
 

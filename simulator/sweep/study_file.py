@@ -28,7 +28,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -36,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.sweep.definition import VERSION, Definition, Search
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 
 def read_file(path: Path) -> Definition:
@@ -82,7 +81,6 @@ def _refuse_unknown(given: Any, known: Sequence[str], where: str) -> None:
         raise InputError(f"{where} must be a table such as [{where}], not {given!r}")
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            hint = nearest(name, known)
             place = f"{where}.{name}" if where else name
             raise InputError(f"unknown key {place!r}; {hint}")

@@ -15,8 +15,7 @@ from workloads.capture.identity import layer_of, tensors_of
 from workloads.capture.recorder import Recorder
 from workloads.capture.step import TrainingStep, arguments, brief
 from workloads.errors import InputError
-from workloads.lowering import Position
-from workloads.operations import MatMul, Operation, Pass, VectorOp, Workload
+from workloads.operations import MatMul, Operation, Pass, Position, VectorOp, Workload
 from workloads.vector_work import weight_update
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

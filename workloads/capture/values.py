@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 
 from workloads.errors import InputError
-from workloads.operations import Statistics
-
-MEASURED_PATTERNS = ((1, 4), (2, 4), (2, 8))
-"""The N:M whose energy is measured, by (M, N)."""
+from workloads.statistics import MEASURED_PATTERNS, Statistics
 
 _DTYPES = {
     torch.float64: "fp64",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from workloads.errors import InputError
+from workloads.errors import InputError, first_line
 
 MOST_FILE_BYTES = 8 << 30
 """Largest model file that is looked into: weights of 4 G numbers in fp16."""
@@ -83,11 +83,11 @@ def unpack_model(path: Path, suffixes: tuple[str, ...]) -> tuple[str, bytes]:
                 )
             return models[0].filename, _content(path, archive, models[0])
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError) as error:
-        raise InputError(f"archive {path} must be a whole zip file: {brief(error)}") from error
+        raise InputError(f"archive {path} must be a whole zip file: {first_line(error)}") from error
     except (NotImplementedError, ValueError, UnicodeDecodeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"archive {path} cannot be unpacked: {brief(error)}") from error
+        raise InputError(f"archive {path} cannot be unpacked: {first_line(error)}") from error
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
@@ -136,9 +136,3 @@ def limited_memory(most: int = MOST_LIBRARY_BYTES) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def brief(error: BaseException) -> str:
-    """Return the first line of what a library says, at most 200 characters."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workloads.errors import InputError
-from workloads.importers.bounded import brief, read_bytes
+from workloads.errors import InputError, first_line
+from workloads.importers.bounded import read_bytes
 
 VERSIONS = ("1.0.2", "1.0.3", "1.1.0", "1.1.1")
 """Schema versions whose nodes nest values, shapes and types in `inputs` and `outputs`."""
@@ -85,7 +85,7 @@ def read_nodes(path: Path) -> dict[int, Node]:
     try:
         trace = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} must be a whole JSON trace: {brief(error)}") from error
+        raise InputError(f"{path} must be a whole JSON trace: {first_line(error)}") from error
     if not isinstance(trace, dict) or not isinstance(trace.get("nodes"), list):
         raise InputError(f"{path} must be a Chakra trace: a JSON object with a list of nodes")
     version = str(trace.get("schema", "")).partition("-")[0]
@@ -119,7 +119,7 @@ def _node(path: Path, index: int, found: Any) -> Node:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
             f"entry {index} of {path} must be a node with id, ctrl_deps, name, inputs and outputs: "
-            f"{type(error).__name__} {brief(error)}"
+            f"{type(error).__name__} {first_line(error)}"
         ) from error
     if type(node.id) is not int or type(node.parent) is not int or type(node.name) is not str:
         raise InputError(f"entry {index} of {path} must have whole numbers as id and ctrl_deps")

@@ -12,8 +12,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from workloads.errors import InputError
-from workloads.importers.bounded import MOST_FILE_BYTES, brief, checked_size
+from workloads.errors import InputError, first_line
+from workloads.importers.bounded import MOST_FILE_BYTES, checked_size
 from workloads.importers.statistics import KeptTensor, sampled_rows
 from workloads.operations import Workload
 
@@ -56,7 +56,7 @@ def read_checkpoint(
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever its input provokes
         # PyTorch's sentence about a refused object advises to load it all the same.
-        reason = "" if "weights_only" in brief(error) else f": {brief(error)}"
+        reason = "" if "weights_only" in first_line(error) else f": {first_line(error)}"
         raise InputError(
             f"{path} must be a whole checkpoint with nothing but tensors in it{reason}"
         ) from error
@@ -96,6 +96,6 @@ def _check_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
-        raise InputError(f"{path} must be a whole checkpoint: {brief(error)}") from error
+        raise InputError(f"{path} must be a whole checkpoint: {first_line(error)}") from error
     if unpacked > MOST_FILE_BYTES or unpacked > 4 * path.stat().st_size + (1 << 20):
         raise InputError(f"{path} must unpack to what a checkpoint holds, not to {unpacked} bytes")

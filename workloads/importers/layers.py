@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
 
-from workloads.lowering import Position, batched, lower_conv, lower_linear
-from workloads.operations import Conv2d, MatMul, Operand, Operation, Pass, VectorOp
+from workloads.lowering import batched, lower_conv, lower_linear
+from workloads.operations import Conv2d, MatMul, Operand, Operation, Pass, Position, VectorOp
 from workloads.vector_work import FP16_BYTES, vector_work
 
 

@@ -14,8 +14,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from workloads.errors import InputError
-from workloads.importers.bounded import brief, checked_size
+from workloads.errors import InputError, first_line
+from workloads.importers.bounded import checked_size
 from workloads.importers.onnx_layers import Builder, Uneven
 from workloads.importers.onnx_values import Values, batch_of, values_of
 from workloads.importers.statistics import KeptTensor, sampled_rows, with_weights
@@ -70,7 +70,7 @@ def _load(path: Path, content: bytes | None) -> Any:
         model.ParseFromString(content)
     except Exception as error:  # protobuf's DecodeError has moved between modules
         raise InputError(
-            f"{path} must be a whole ONNX file, but it is damaged or cut short: {brief(error)}"
+            f"{path} must be a whole ONNX file, but it is damaged or cut short: {first_line(error)}"
         ) from error
     _check_texts(path, model)
     if not model.graph.node or not model.opset_import:
@@ -208,7 +208,7 @@ def _weights(model: Any, builder: Builder) -> dict[str, Any]:
         except Exception as error:
             raise InputError(
                 f"the weights {name!r} of {builder.values.path} do not hold what their shape and "
-                f"type say: {brief(error)}"
+                f"type say: {first_line(error)}"
             ) from error
         if values.dtype.kind == "f" and values.ndim >= 2:
             found[layer] = values.T if name in transposed else values

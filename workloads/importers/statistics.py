@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from workloads.errors import InputError
 from workloads.operand_values import Reader, with_tensors
-from workloads.operations import MatMul, Operand, Operation, Pass, Statistics, Workload
-
-MEASURED_PATTERNS = ((1, 4), (2, 4), (2, 8))
-"""The N:M whose energy is measured, by (M, N): those of the capture."""
+from workloads.operations import MatMul, Operand, Operation, Pass, Workload
+from workloads.statistics import MEASURED_PATTERNS, Statistics
 
 MOST_MEASURED = 1 << 16
 """Elements of one tensor that are measured; of a larger one evenly spread octets of rows are."""

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.errors import InputError
-from workloads.importers.bounded import brief, checked_size, read_bytes
+from workloads.errors import InputError, first_line
+from workloads.importers.bounded import checked_size, read_bytes
 from workloads.importers.gguf_file import Header, Tensor, read_header
 from workloads.importers.matrices import Matrix, oriented
 from workloads.importers.statistics import sampled_rows, with_weights
@@ -66,7 +66,7 @@ def read_safetensors(
         raise
     except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
         raise InputError(
-            f"{path} must be a whole safetensors file, but it is damaged: {brief(error)}"
+            f"{path} must be a whole safetensors file, but it is damaged: {first_line(error)}"
         ) from error
 
 
@@ -127,7 +127,9 @@ class SafetensorsWeight:
             with safe_open(str(self.path), framework="numpy") as file:
                 return np.asarray(file.get_tensor(self.name)).T
         except (SafetensorError, OSError, ValueError) as error:
-            raise InputError(f"cannot read {self.name!r} of {self.path}: {brief(error)}") from error
+            raise InputError(
+                f"cannot read {self.name!r} of {self.path}: {first_line(error)}"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -194,7 +196,7 @@ def _dequantised(
             found = dequantize(packed.view(plain[kind]) if kind in plain else packed, kind)
     except (NotImplementedError, ValueError) as error:
         raise InputError(
-            f"tensor {tensor.name!r} of {path} cannot be dequantised: {brief(error)}"
+            f"tensor {tensor.name!r} of {path} cannot be dequantised: {first_line(error)}"
         ) from error
     return np.asarray(found, np.float32)
 
@@ -274,7 +276,7 @@ def beside(path: Path) -> Hyperparameters:
     try:
         found = json.loads(read_bytes(config, most=1 << 20))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{config} must be JSON: {brief(error)}") from error
+        raise InputError(f"{config} must be JSON: {first_line(error)}") from error
     if not isinstance(found, dict):
         raise InputError(f"{config} must be a JSON object")
     heads = _whole(config, found, "num_attention_heads", "n_head", "n_heads")

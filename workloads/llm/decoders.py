@@ -12,10 +12,9 @@ GPT-3 7B and 30B are the sizes of NeuPIMs (ASPLOS 2024), which rounds 6.7B and t
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +110,6 @@ def find(name: str) -> Decoder:
     128
     """
     if name not in DECODERS:
-        near = difflib.get_close_matches(name, DECODERS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DECODERS)}"
+        hint = nearest(name, DECODERS)
         raise InputError(f"no decoder is called {name!r}; {hint}")
     return DECODERS[name]

@@ -28,12 +28,11 @@ layer whose FF, BP and WU are equally large. WU is dense in all of them.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 from workloads.methods.masking import Rule
 from workloads.methods.method import Change, Method, Rules, Stage, Step, change
 from workloads.operations import Pass
@@ -186,9 +185,8 @@ def _word(text: str) -> Method:
     known = [*names(), *WORDS, *presets.names()]
     if name in presets.names() and not arguments:
         return _preset(name)
-    near = difflib.get_close_matches(name, known, n=1)
     listed = f"known are {', '.join(names())}, and what 'sparsight methods' lists"
-    hint = f"did you mean {near[0]}?" if near else listed
+    hint = nearest(name, known, listed)
     raise InputError(f"no method is called {name!r}; {hint}")
 
 

@@ -9,12 +9,11 @@ Hyper-parameters that an abstract does not state are common choices, and say so 
 from __future__ import annotations
 
 import csv
-import difflib
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 
 class Preset(NamedTuple):
@@ -44,7 +43,6 @@ def names() -> list[str]:
 def find(name: str) -> Preset:
     """Return a preset; raise `InputError` if there is none of that name."""
     if name not in presets():
-        near = difflib.get_close_matches(name, presets(), n=1)
-        hint = f"did you mean {near[0]}?" if near else "sparsight methods lists them"
+        hint = nearest(name, presets(), "sparsight methods lists them")
         raise InputError(f"no preset is called {name!r}; {hint}")
     return presets()[name]

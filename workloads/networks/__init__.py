@@ -9,14 +9,13 @@ registers itself: `names` reads the folder.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
 from functools import cache
 
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 from workloads.network import Network
 from workloads.networks.language import bert_base, gpt2, gpt3_xl, llama_7b_block
 from workloads.networks.resnet import resnet9, resnet18, resnet18_64, resnet18_64_3x3, resnet50
@@ -53,8 +52,7 @@ def find(name: str, *, batch: int | None = None, tokens: int | None = None) -> N
     """
     builders = _builders()
     if name not in builders:
-        near = difflib.get_close_matches(name, builders, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(builders))}"
+        hint = nearest(name, sorted(builders))
         raise InputError(f"no network is called {name!r}; {hint}")
     options = {"batch": batch, "tokens": tokens}
     given = {option: value for option, value in options.items() if value is not None}

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from dataflow.kv_layout import (
     KvLayout,
-    ceil_div,
     channel_order,
     check_capacity,
     pack_channels,
     round_robin,
     split_sub_batches,
 )
+from dataflow.rounding import ceil_div
 from simulator.accelerators.neupims.config import Config
 from workloads.errors import InputError
 from workloads.llm import RequestBatch
