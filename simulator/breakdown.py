@@ -13,9 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from simulator import quantities
 from simulator.report import Report
 
 PASSES = ("FF", "BP", "WU", "UP")
+
+Columns = dict[str, list[str]]
+"""A table as texts: names of columns, those of numbers with `>` in front, and their cells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,38 @@ def largest_layers(report: Report, at_most: int) -> list[LayerTime]:
     chosen = sorted(layers, key=lambda layer: -layer.cycles)[: at_most - 1]
     rest = [layer for layer in layers if layer not in chosen]
     return [layer for layer in layers if layer in chosen] + [_summed(rest)]
+
+
+def pass_order(name: str) -> tuple[int, str]:
+    """Return what passes are sorted by: those of a training step in order, others by name."""
+    return (PASSES.index(name) if name in PASSES else len(PASSES), name)
+
+
+def time_text(report: Report, cycles: int) -> str:
+    """Return the time of some cycles for people; a dash for none."""
+    return quantities.seconds(cycles / report.clock_hz) if cycles else "-"
+
+
+def layer_columns(report: Report, layers: Sequence[LayerTime], passes: Sequence[str]) -> Columns:
+    """Return the table of these layers, with a column for each of `passes`."""
+    total = sum(layer.cycles for layer in layers)
+
+    def times(name: str) -> list[str]:
+        return [time_text(report, layer.cycles_by_pass.get(name, 0)) for layer in layers]
+
+    return {
+        "layer": [layer.layer for layer in layers],
+        "pattern": [layer.pattern for layer in layers],
+        **{f">{name}": times(name) for name in passes},
+        ">time": [time_text(report, layer.cycles) for layer in layers],
+        ">share": [quantities.percent(layer.cycles, total) for layer in layers],
+        "bound by": [layer.bottleneck for layer in layers],
+    }
+
+
+def step_passes(report: Report) -> list[str]:
+    """Return the passes of a training step that a report has, in order."""
+    return [name for name in PASSES if name in cycles_by(report, "pass")]
 
 
 def cycles_by(report: Report, column: str) -> dict[str, int]:

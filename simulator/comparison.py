@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from simulator import breakdown
+from simulator import breakdown, quantities
 from simulator.accelerators import find
 from simulator.report import Report
 from workloads.operations import Workload
@@ -118,9 +118,22 @@ def is_grid(rows: Sequence[Mapping[str, Any]]) -> bool:
     return all(len({row[name] for row in rows}) > 1 for name in ("accelerator", "method"))
 
 
-def by_method(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the speedups over the same accelerator's first row as texts."""
-    return [f"{row['method_speedup']:.2f}x" for row in rows]
+def total_columns(rows: Sequence[Mapping[str, Any]]) -> breakdown.Columns:
+    """Return the totals of rows as texts; with several of both, also the speedup by method."""
+    by_method = {">by method": [f"{row['method_speedup']:.2f}x" for row in rows]}
+    return {
+        ">time": [quantities.seconds(row["seconds"]) for row in rows],
+        ">speedup": [f"{row['speedup']:.2f}x" for row in rows],
+        **(by_method if is_grid(rows) else {}),
+        ">energy": [quantities.joules(row["energy_j"]) for row in rows],
+        ">off-chip": [quantities.size(row["dram_bytes"]) for row in rows],
+        ">utilisation": [quantities.percent(row["utilisation"], 1) for row in rows],
+    }
+
+
+def name_columns(rows: Sequence[Mapping[str, Any]]) -> breakdown.Columns:
+    """Return what names each row: its accelerator and its method."""
+    return {name: [str(row[name]) for row in rows] for name in ("accelerator", "method")}
 
 
 def _row(report: Report, first: Report, own: Report) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def render(reports: Sequence[Report], closest: Report) -> str:
         closest=f"{closest.method} on {closest.accelerator}",
         layers=_layers(closest),
         configs=_configs(reports),
-        terms=_grid("term", "unit", "meaning", rows=[_term(name) for name in TERMS]),
+        terms=_terms(),
         version=_version(),
     )
 
@@ -68,48 +68,17 @@ def lead(baseline: Report, closest: Report) -> str:
 
 
 def _summary(reports: Sequence[Report]) -> Grid:
-    found = comparison.rows(reports)
-    facts, grid = "weight_bytes" in found[0], comparison.is_grid(found)
-    rows = [
-        (
-            row["accelerator"],
-            row["method"],
-            quantities.seconds(row["seconds"]),
-            f"{row['speedup']:.2f}x",
-            *((by,) if grid else ()),
-            quantities.joules(row["energy_j"]),
-            quantities.size(row["dram_bytes"]),
-            quantities.percent(row["utilisation"], 1),
-            *((quantities.size(row["weight_bytes"]), row["published"]) if facts else ()),
-        )
-        for row, by in zip(found, comparison.by_method(found), strict=True)
-    ]
-    speeds = (">speedup", ">by method") if grid else (">speedup",)
-    names = ("accelerator", "method", ">time", *speeds, ">energy", ">off-chip", ">utilisation")
-    return _grid(*names, *((">weights", "published") if facts else ()), rows=rows)
+    rows = comparison.rows(reports)
+    columns = comparison.name_columns(rows) | comparison.total_columns(rows)
+    if "weight_bytes" in rows[0]:
+        columns[">weights"] = [quantities.size(row["weight_bytes"]) for row in rows]
+        columns["published"] = [row["published"] for row in rows]
+    return _grid(columns)
 
 
 def _layers(report: Report) -> Grid:
     layers = [layer for layer in breakdown.by_layer(report) if layer.cycles]
-    total = sum(layer.cycles for layer in layers)
-    passes = [name for name in breakdown.PASSES if name in breakdown.cycles_by(report, "pass")]
-
-    def time(cycles: int) -> str:
-        return quantities.seconds(cycles / report.clock_hz) if cycles else "-"
-
-    rows = [
-        (
-            layer.layer,
-            layer.pattern,
-            *(time(layer.cycles_by_pass.get(name, 0)) for name in passes),
-            time(layer.cycles),
-            quantities.percent(layer.cycles, total),
-            layer.bottleneck,
-        )
-        for layer in layers
-    ]
-    names = ("layer", "pattern", *(f">{p}" for p in passes), ">time", ">share", "bound by")
-    return _grid(*names, rows=rows)
+    return _grid(breakdown.layer_columns(report, layers, breakdown.step_passes(report)))
 
 
 def _configs(reports: Sequence[Report]) -> Grid:
@@ -119,17 +88,25 @@ def _configs(reports: Sequence[Report]) -> Grid:
         for name, config in configs.items()
         for field, value in config_values(config).items()
     ]
-    return _grid("accelerator", "field", ">value", rows=rows)
+    names, fields, values = (list(column) for column in zip(*rows, strict=True))
+    return _grid({"accelerator": names, "field": fields, ">value": values})
 
 
-def _term(name: str) -> tuple[str, str, str]:
-    term = GLOSSARY[name]
-    return name, term.unit, term.meaning
+def _terms() -> Grid:
+    terms = [GLOSSARY[name] for name in TERMS]
+    return _grid(
+        {
+            "term": list(TERMS),
+            "unit": [term.unit for term in terms],
+            "meaning": [term.meaning for term in terms],
+        }
+    )
 
 
-def _grid(*names: str, rows: Sequence[Sequence[str]]) -> Grid:
-    numbers = frozenset(i for i, name in enumerate(names) if name.startswith(">"))
-    return Grid(columns=[n.removeprefix(">") for n in names], rows=rows, numbers=numbers)
+def _grid(columns: breakdown.Columns) -> Grid:
+    numbers = frozenset(i for i, name in enumerate(columns) if name.startswith(">"))
+    rows = list(zip(*columns.values(), strict=True))
+    return Grid(columns=[n.removeprefix(">") for n in columns], rows=rows, numbers=numbers)
 
 
 def _together(names: Iterable[str]) -> str:

@@ -207,8 +207,7 @@ def _figure(draw: Callable[[Axes], None], size: tuple[float, float]) -> Figure:
 
 def _passes(reports: Sequence[Report]) -> list[str]:
     found = {name for report in reports for name in breakdown.cycles_by(report, "pass")}
-    known = [name for name in breakdown.PASSES if name in found]
-    return known + sorted(found - set(known))
+    return sorted(found, key=breakdown.pass_order)
 
 
 def _colour(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Write files whole or not at all."""
+"""Read text as people save it, and write files whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workloads.errors import InputError
+
+
+def read_text(path: Path, what: str = "") -> str:
+    """Return a UTF-8 text, without the mark that some programs put in front of it.
+
+    `what` the file is goes into the `InputError` for one that cannot be read or is no such text.
+    """
+    named = f"{what} {path}".strip()
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot read {named}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{named} must be UTF-8 text: byte {error.start} is not") from error
 
 
 def write_whole(contents: Mapping[Path, bytes]) -> None:

@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import accumulate, pairwise, product
-from math import gcd
+from math import gcd, prod
 from typing import Literal, NamedTuple
 
 from workloads.errors import InputError
@@ -127,14 +127,14 @@ def lower_conv(
         raise InputError(f"form of the backward pass must be gather or col2im, not {form!r}")
     match pass_:
         case Pass.FF:
-            return (_conv_forward(name, conv, dtype, position),)
+            parts = [_forward(conv)]
         case Pass.BP if position != "first":
-            if form == "col2im":
-                return (_conv_backward_scatter(name, conv, dtype, position),)
-            return _conv_backward_gather(name, conv, dtype, position)
+            parts = [_scattered(conv)] if form == "col2im" else _gathered(conv)
         case Pass.WU:
-            return (_conv_weight(name, conv, dtype, position),)
-    return ()
+            parts = [_weight_gradient(conv)]
+        case _:
+            return ()
+    return tuple(_conv_product(name, conv, pass_, part, dtype, position) for part in parts)
 
 
 def lower_linear(
@@ -151,24 +151,18 @@ def lower_linear(
 
     The result is empty for UP and for the BP of the first layer.
     """
-    inputs, outputs = rows * in_features, rows * out_features
-    weights = in_features * out_features
+    elements = rows * in_features, in_features * out_features, rows * out_features
     match pass_:
         case Pass.FF:
             shape = (rows, in_features, out_features)
-            left, right = _operand("X", inputs, dtype), _operand("W", weights, dtype)
-            out = _operand("Y", outputs, dtype)
         case Pass.BP if position != "first":
             shape = (rows, out_features, in_features)
-            left, right = _operand("dY", outputs, dtype), _operand("W", weights, dtype)
-            out = _operand("dX", inputs, dtype)
         case Pass.WU:
             shape = (in_features, rows, out_features)
-            left, right = _operand("X", inputs, dtype), _operand("dY", outputs, dtype)
-            out = _operand("dW", weights, WEIGHT_GRADIENT_DTYPE)
         case _:
             return ()
     m, k, n = shape
+    left, right, out = _operands(pass_, elements, dtype)
     return (
         MatMul(
             name=f"{name}.{pass_}",
@@ -211,36 +205,61 @@ def lower_attention(
     if shared < 1 or heads % shared:
         raise InputError(f"kv heads of {name} must divide its {heads} heads, not {shared}")
     rows, products = heads // shared * q_len, batch * shared
-    table: tuple[tuple[str, int, int, int, str, str, str], ...]
+    table: tuple[tuple[str, tuple[int, int, int], tuple[str, str, str]], ...]
     if pass_ is Pass.FF:
         table = (
-            ("scores", rows, head_dim, kv_len, "X", "X", "Y"),
-            ("context", rows, kv_len, head_dim, "X", "X", "Y"),
+            ("scores", (rows, head_dim, kv_len), ("X", "X", "Y")),
+            ("context", (rows, kv_len, head_dim), ("X", "X", "Y")),
         )
     elif pass_ is Pass.BP:
         table = (
-            ("dP", rows, head_dim, kv_len, "dY", "X", "dX"),
-            ("dV", kv_len, rows, head_dim, "X", "dY", "dX"),
-            ("dQ", rows, kv_len, head_dim, "dY", "X", "dX"),
-            ("dK", kv_len, rows, head_dim, "dY", "X", "dX"),
+            ("dP", (rows, head_dim, kv_len), ("dY", "X", "dX")),
+            ("dV", (kv_len, rows, head_dim), ("X", "dY", "dX")),
+            ("dQ", (rows, kv_len, head_dim), ("dY", "X", "dX")),
+            ("dK", (kv_len, rows, head_dim), ("dY", "X", "dX")),
         )
     else:
         return ()
     return tuple(
-        MatMul(
-            name=f"{name}.{product_name}.{pass_}",
-            layer=name,
-            pass_=pass_,
-            m=m,
-            k=k,
-            n=n,
-            batch=products,
-            left=_operand(left, products * m * k, dtype),
-            right=_operand(right, products * k * n, dtype),
-            out=_operand(out, products * m * n, dtype),
-            kind="attention",
+        activation_product(
+            f"{name}.{part}.{pass_}", name, pass_, shape, roles, batch=products, dtype=dtype
         )
-        for product_name, m, k, n, left, right, out in table
+        for part, shape, roles in table
+    )
+
+
+def activation_product(
+    name: str,
+    layer: str,
+    pass_: Pass,
+    shape: tuple[int, int, int],
+    roles: tuple[str, str, str],
+    *,
+    batch: int = 1,
+    dtype: str = "fp16",
+) -> MatMul:
+    """Return `batch` products of two activations, of `shape` (m, k, n), as attention has them.
+
+    `roles` are those of left operand, right operand and result: X, Y, dX or dY.
+    """
+    m, k, n = shape
+    sizes = (m * k, k * n, m * n)
+    left, right, out = (
+        Operand(tensor=role, elements=batch * size, dtype=dtype)
+        for role, size in zip(roles, sizes, strict=True)
+    )
+    return MatMul(
+        name=name,
+        layer=layer,
+        pass_=pass_,
+        m=m,
+        k=k,
+        n=n,
+        batch=batch,
+        left=left,
+        right=right,
+        out=out,
+        kind="attention",
     )
 
 
@@ -253,113 +272,107 @@ def batched(op: MatMul, count: int) -> MatMul:
     return replace(op, batch=count * op.batch, left=left, right=right, out=out)
 
 
-def _operand(tensor: str, elements: int, dtype: str) -> Operand:
-    return Operand(tensor=tensor, elements=elements, dtype=dtype)
+def _operands(
+    pass_: Pass, elements: tuple[int, int, int], dtype: str
+) -> tuple[Operand, Operand, Operand]:
+    """Return left operand, right operand and result of a layer's product in a pass.
+
+    `elements` are those of X (or dX), of W (or dW) and of Y (or dY).
+    """
+    of_x, of_w, of_y = elements
+    match pass_:
+        case Pass.FF:
+            sides = (("X", of_x, dtype), ("W", of_w, dtype), ("Y", of_y, dtype))
+        case Pass.BP:
+            sides = (("dY", of_y, dtype), ("W", of_w, dtype), ("dX", of_x, dtype))
+        case _:
+            sides = (("X", of_x, dtype), ("dY", of_y, dtype), ("dW", of_w, WEIGHT_GRADIENT_DTYPE))
+    left, right, out = (Operand(tensor=name, elements=e, dtype=kind) for name, e, kind in sides)
+    return left, right, out
 
 
 def conv_elements(conv: Conv2d) -> tuple[int, int, int]:
     """Return the elements of the input, the weights and the output of a convolution."""
-    (ih, iw), (oh, ow), (kh, kw) = conv.in_hw, conv.out_hw, conv.kernel
     return (
-        conv.batch * conv.in_channels * ih * iw,
-        conv.out_channels * (conv.in_channels // conv.groups) * kh * kw,
-        conv.batch * conv.out_channels * oh * ow,
+        conv.batch * conv.in_channels * prod(conv.in_hw),
+        conv.out_channels * (conv.in_channels // conv.groups) * prod(conv.kernel),
+        conv.out_channels * _positions(conv),
     )
 
 
-def _conv_forward(name: str, conv: Conv2d, dtype: str, position: Position) -> MatMul:
-    inputs, weights, outputs = conv_elements(conv)
+class _Part(NamedTuple):
+    """A product of a convolution in a pass: (m, k, n) of a group, elements as in `_operands`."""
+
+    shape: tuple[int, int, int]
+    elements: tuple[int, int, int]
+    k_run: int = 0
+    phase: str = ""
+
+
+def _forward(conv: Conv2d) -> _Part:
     k_run = conv.in_channels // conv.groups
-    return MatMul(
-        name=f"{name}.FF",
-        layer=name,
-        pass_=Pass.FF,
-        m=conv.batch * conv.out_hw[0] * conv.out_hw[1],
-        k=k_run * conv.kernel[0] * conv.kernel[1],
-        n=conv.out_channels // conv.groups,
-        batch=conv.groups,
-        left=_operand("X", inputs, dtype),
-        right=_operand("W", weights, dtype),
-        out=_operand("Y", outputs, dtype),
-        k_run=k_run,
-        kind="conv",
-        position=position,
-        conv=conv,
-    )
+    shape = (_positions(conv), k_run * prod(conv.kernel), conv.out_channels // conv.groups)
+    return _Part(shape, conv_elements(conv), k_run)
 
 
-def _conv_weight(name: str, conv: Conv2d, dtype: str, position: Position) -> MatMul:
-    inputs, weights, outputs = conv_elements(conv)
-    return MatMul(
-        name=f"{name}.WU",
-        layer=name,
-        pass_=Pass.WU,
-        m=conv.in_channels // conv.groups * conv.kernel[0] * conv.kernel[1],
-        k=conv.batch * conv.out_hw[0] * conv.out_hw[1],
-        n=conv.out_channels // conv.groups,
-        batch=conv.groups,
-        left=_operand("X", inputs, dtype),
-        right=_operand("dY", outputs, dtype),
-        out=_operand("dW", weights, WEIGHT_GRADIENT_DTYPE),
-        kind="conv",
-        position=position,
-        conv=conv,
-    )
+def _weight_gradient(conv: Conv2d) -> _Part:
+    rows = conv.in_channels // conv.groups * prod(conv.kernel)
+    shape = (rows, _positions(conv), conv.out_channels // conv.groups)
+    return _Part(shape, conv_elements(conv))
 
 
-def _conv_backward_scatter(name: str, conv: Conv2d, dtype: str, position: Position) -> MatMul:
-    inputs, weights, outputs = conv_elements(conv)
-    return MatMul(
-        name=f"{name}.BP",
-        layer=name,
-        pass_=Pass.BP,
-        m=conv.batch * conv.out_hw[0] * conv.out_hw[1],
-        k=conv.out_channels // conv.groups,
-        n=conv.in_channels // conv.groups * conv.kernel[0] * conv.kernel[1],
-        batch=conv.groups,
-        left=_operand("dY", outputs, dtype),
-        right=_operand("W", weights, dtype),
-        out=_operand("dX", inputs, dtype),
-        kind="conv",
-        position=position,
-        conv=conv,
-    )
+def _scattered(conv: Conv2d) -> _Part:
+    columns = conv.in_channels // conv.groups * prod(conv.kernel)
+    shape = (_positions(conv), conv.out_channels // conv.groups, columns)
+    return _Part(shape, conv_elements(conv))
 
 
-def _conv_backward_gather(
-    name: str, conv: Conv2d, dtype: str, position: Position
-) -> tuple[MatMul, ...]:
-    inputs, _, outputs = conv_elements(conv)
+def _gathered(conv: Conv2d) -> list[_Part]:
     phases = backward_phases(conv)
     if not phases:
-        return ()
+        return []
+    inputs, _, outputs = conv_elements(conv)
     k_run, n = conv.out_channels // conv.groups, conv.in_channels // conv.groups
     gradients = _shares(outputs, [phase.macs for phase in phases])
-    written = [conv.batch * conv.in_channels * p.positions[0] * p.positions[1] for p in phases]
+    written = [conv.batch * conv.in_channels * prod(phase.positions) for phase in phases]
     written[-1] += inputs - sum(written)
-    return tuple(
-        MatMul(
-            name=_phase_name(name, phase, alone=len(phases) == 1),
-            layer=name,
-            pass_=Pass.BP,
-            m=conv.batch * phase.positions[0] * phase.positions[1],
-            k=k_run * phase.taps[0] * phase.taps[1],
-            n=n,
-            batch=conv.groups,
-            left=_operand("dY", gradient, dtype),
-            right=_operand("W", conv.out_channels * n * phase.taps[0] * phase.taps[1], dtype),
-            out=_operand("dX", elements, dtype),
+    return [
+        _Part(
+            shape=(conv.batch * prod(phase.positions), k_run * prod(phase.taps), n),
+            elements=(elements, conv.out_channels * n * prod(phase.taps), gradient),
             k_run=k_run,
-            kind="conv",
-            position=position,
-            conv=conv,
+            phase=f".phase{phase.residue[0]}_{phase.residue[1]}" if len(phases) > 1 else "",
         )
         for phase, gradient, elements in zip(phases, gradients, written, strict=True)
+    ]
+
+
+def _conv_product(
+    layer: str, conv: Conv2d, pass_: Pass, part: _Part, dtype: str, position: Position
+) -> MatMul:
+    m, k, n = part.shape
+    left, right, out = _operands(pass_, part.elements, dtype)
+    return MatMul(
+        name=f"{layer}.{pass_}{part.phase}",
+        layer=layer,
+        pass_=pass_,
+        m=m,
+        k=k,
+        n=n,
+        batch=conv.groups,
+        left=left,
+        right=right,
+        out=out,
+        k_run=part.k_run,
+        kind="conv",
+        position=position,
+        conv=conv,
     )
 
 
-def _phase_name(name: str, phase: Phase, *, alone: bool) -> str:
-    return f"{name}.BP" if alone else f"{name}.BP.phase{phase.residue[0]}_{phase.residue[1]}"
+def _positions(conv: Conv2d) -> int:
+    """Return the output positions of all images."""
+    return conv.batch * prod(conv.out_hw)
 
 
 def _shares(total: int, weights: list[int]) -> list[int]:

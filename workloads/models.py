@@ -88,5 +88,6 @@ def _shipped(name: str) -> Path:
     traces = shipped()
     if name in traces:
         return traces[name]
-    hint = nearest(name, names(), "sparsight models and networks list them")
+    accepted = "give a file, MODULE:FUNCTION, or a name of sparsight models, networks or trace list"
+    hint = nearest(name, names(), accepted)
     raise InputError(f"no model file, package model, network or trace is called {name!r}; {hint}")

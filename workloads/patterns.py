@@ -19,6 +19,9 @@ from typing import Protocol, runtime_checkable
 
 from workloads.errors import InputError
 
+LARGEST_GROUP = 1 << 16
+"""Largest M of N:M: an index in a group has at most 16 bits, as one of an unstructured pattern."""
+
 
 @runtime_checkable
 class Pattern(Protocol):
@@ -64,6 +67,8 @@ class NM:
             raise InputError(
                 f"N:M pattern must have 1 <= N <= M, not {self.n}:{self.m}; 2:8 keeps 2 of 8"
             )
+        if self.m > LARGEST_GROUP:
+            raise InputError(f"M of N:M must be at most {LARGEST_GROUP}, not {self.m}")
 
     @property
     def density(self) -> float:

@@ -58,11 +58,9 @@ Nothing here opens a pickle. Pages carry checksums, which reading verifies.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,13 +68,14 @@ from workloads.errors import InputError, first_line
 from workloads.files import write_whole
 from workloads.operations import Operation, Workload
 from workloads.trace_rows import COLUMNS, ENERGY_COLUMN, energy_columns, operation_of, row_of
+from workloads.trace_tensors import encode, load_tensors, tensors_path, with_values
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    Tensors = Mapping[str, NDArray[np.generic]]
+    from workloads.trace_tensors import Tensors
 
 SCHEMA_VERSION = 1
 SHIPPED = Path(__file__).parent / "traces"
@@ -114,10 +113,7 @@ def write_trace(
     contents: dict[Path, bytes] = {}
     digest = ""
     if tensors is not None:
-        from safetensors.numpy import save
-
-        contents[tensors_path(path)] = save(dict(tensors))
-        digest = hashlib.sha256(contents[tensors_path(path)]).hexdigest()
+        contents[tensors_path(path)], digest = encode(tensors)
     info = TraceInfo(
         name=workload.name,
         source=workload.source,
@@ -152,45 +148,7 @@ def read_trace(path: Path | str) -> Workload:
         source=info.source,
         notes=info.notes,
     )
-    return _with_values(workload, path, info) if info.tensors_sha256 else workload
-
-
-@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True)
-class TraceTensor:
-    """A tensor beside a trace, read and checked when it is called."""
-
-    path: Path
-    name: str
-    sha256: str
-
-    def __call__(self) -> NDArray[np.generic]:
-        """Return the tensor; raises `InputError` like `read_tensors`."""
-        return _kept_tensors(self.path, self.sha256)[self.name]
-
-
-@lru_cache(maxsize=1)
-def _kept_tensors(path: Path, sha256: str) -> dict[str, NDArray[np.generic]]:
-    """Return `_tensors`, read once for all operations of a trace; not to be changed."""
-    return _tensors(path, sha256)
-
-
-def _with_values(workload: Workload, path: Path, info: TraceInfo) -> Workload:
-    """Attach the tensors beside a trace; a trace that has lost them says so in a note."""
-    from safetensors import SafetensorError, safe_open
-
-    from workloads.operand_values import with_tensors
-
-    beside, digest = tensors_path(path), info.tensors_sha256
-    if not beside.is_file():
-        lost = f"the tensors {beside.name} are not beside the trace: no values are known"
-        return replace(workload, notes=(*workload.notes, lost))
-    try:
-        with safe_open(str(beside), framework="numpy") as file:
-            names = list(file.keys())
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{beside} must be a safetensors file: {first_line(error)}") from error
-    readers = {name: TraceTensor(path=path, name=name, sha256=digest) for name in names}
-    return with_tensors(workload, readers)
+    return with_values(workload, path, info.tensors_sha256) if info.tensors_sha256 else workload
 
 
 def read_info(path: Path | str) -> TraceInfo:
@@ -207,36 +165,7 @@ def read_tensors(path: Path | str) -> dict[str, NDArray[np.generic]]:
     info = read_info(path)
     if not info.tensors_sha256:
         raise InputError(f"trace {path} was written without tensors; capture it with some to keep")
-    return _tensors(Path(path), info.tensors_sha256)
-
-
-def _tensors(path: Path, sha256: str) -> dict[str, NDArray[np.generic]]:
-    """Return the tensors beside a trace, which must have the hash."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    beside = tensors_path(path)
-    try:
-        content = beside.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the tensors {beside}: {error.strerror}") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise InputError(
-            f"{beside} must be the tensors written with {path}, but its content differs"
-        )
-    try:
-        return dict(load(content))
-    except SafetensorError as error:
-        raise InputError(f"{beside} must be a safetensors file: {first_line(error)}") from error
-
-
-def tensors_path(path: Path) -> Path:
-    """Return where the tensors of the trace at `path` lie.
-
-    >>> tensors_path(Path("step.trace")).name
-    'step.trace.safetensors'
-    """
-    return path.with_name(path.name + ".safetensors")
+    return load_tensors(Path(path), info.tensors_sha256)
 
 
 def shipped() -> dict[str, Path]:

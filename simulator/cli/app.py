@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from simulator.cli import compare, lists, reproduce, rtl, run, serve, sweep, traces
+from simulator.cli.once import Once
 
 app = typer.Typer(
     help="Simulate and co-design accelerators for sparse training.",
@@ -32,13 +33,10 @@ def options(
     """Simulate and co-design accelerators for sparse training."""
 
 
-app.command(context_settings=run.CONTEXT)(run.run)
-app.command()(compare.compare)
-app.command()(serve.serve)
-app.command()(reproduce.reproduce)
-app.command()(sweep.sweep)
-app.command()(traces.capture)
+app.command(cls=Once, context_settings=run.CONTEXT)(run.run)
+for command in (compare.compare, serve.serve, reproduce.reproduce, sweep.sweep, traces.capture):
+    app.command(cls=Once)(command)
 app.command(context_settings=rtl.CONTEXT)(rtl.rtl)
 app.add_typer(traces.trace_app, name="trace")
-for command in (lists.networks, lists.accelerators, lists.methods, lists.models, lists.explain):
-    app.command()(command)
+for listing in (lists.networks, lists.accelerators, lists.methods, lists.models, lists.explain):
+    app.command(cls=Once)(listing)

@@ -11,13 +11,13 @@ from simulator.cli import options
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from simulator.breakdown import Columns
     from simulator.report import Report
     from workloads.operations import Workload
 
 
 def compare(
+    context: typer.Context,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="ACCELERATOR...", help="One or more names.")
     ] = None,
@@ -57,24 +57,10 @@ def compare(
     from simulator import comparison
     from simulator.cli import inputs, output
 
-    source = inputs.Source(
-        network=network,
-        batch=batch,
-        tokens=tokens,
-        inference=inference,
-        trace=trace,
-        gemm=gemm,
-        pattern=pattern,
-        topology=topology,
-        matrix=matrix,
-        right=right,
-        model=model,
-        weights_only=weights_only,
-    )
-    chosen = [] if methods is None else [_completed(text) for text in methods.split(",")]
+    chosen = _listed(methods)
     if steps is not None and not chosen:
         raise InputError("--steps integrates methods over a run; name some with --methods")
-    workload = inputs.read_comparable(source, chosen)
+    workload = inputs.read_comparable(inputs.Source.of(context.params), chosen)
     wanted, chosen_settings = inputs.read_accelerators(
         names or (), accelerators, workload, settings or ()
     )
@@ -94,6 +80,15 @@ def compare(
         output.write_frame(pd.DataFrame(rows), csv=csv, parquet=parquet)
     fastest = min(reports, key=lambda report: report.seconds)
     output.write_pictures(reports, fastest, plot=plot, report_dir=report_dir)
+
+
+def _listed(methods: str | None) -> list[str]:
+    """Return the methods of a comma-separated list, each of which may stand there once."""
+    chosen = [_completed(text) for text in methods.split(",")] if methods is not None else []
+    for text in chosen:
+        if chosen.count(text) > 1:
+            raise InputError(f"method {text} is named twice; name it once")
+    return chosen
 
 
 def _completed(text: str) -> str:
@@ -130,46 +125,38 @@ def _add_runs(
 
 
 def _show(reports: Sequence[Report], rows: Sequence[dict[str, Any]]) -> None:
+    from simulator import comparison
     from simulator.cli import tables
 
     title = str(rows[0]["workload"])
-    names, totals, passes = _columns(rows)
+    names, totals, passes = (
+        comparison.name_columns(rows),
+        comparison.total_columns(rows),
+        _passes(rows),
+    )
     out = tables.console()
-    whole = _table(title, {**names, **_between(totals, passes)})
+    whole = tables.of_columns(title, {**names, **_between(totals, passes)})
     if tables.fits(whole):
         out.print(whole)
     else:
-        out.print(_table(title, {**names, **totals}))
-        out.print(_table("Time by pass", {**names, **passes}))
+        out.print(tables.of_columns(title, {**names, **totals}))
+        out.print(tables.of_columns("Time by pass", {**names, **passes}))
     if "run_seconds" in rows[0]:
-        out.print(_table("Whole run", {**names, **_run_columns(rows)}))
+        out.print(tables.of_columns("Whole run", {**names, **_run_columns(rows)}))
     if "weight_bytes" in rows[0]:
-        out.print(_table("Methods, whatever the accelerator", _method_columns(rows)))
+        out.print(tables.of_columns("Methods, whatever the accelerator", _method_columns(rows)))
     tables.show_notes(reports)
 
 
-Columns = dict[str, list[str]]
+def _passes(rows: Sequence[dict[str, Any]]) -> Columns:
+    """Return the texts of the times by pass."""
+    from simulator import breakdown, quantities
 
-
-def _columns(rows: Sequence[dict[str, Any]]) -> tuple[Columns, Columns, Columns]:
-    """Return the texts of the names, of the totals and of the times by pass."""
-    from simulator import breakdown, comparison, quantities
-
-    names = {name: [str(row[name]) for row in rows] for name in ("accelerator", "method")}
-    totals = {
-        ">time": [quantities.seconds(row["seconds"]) for row in rows],
-        ">speedup": [f"{row['speedup']:.2f}x" for row in rows],
-        **({">by method": comparison.by_method(rows)} if comparison.is_grid(rows) else {}),
-        ">energy": [quantities.joules(row["energy_j"]) for row in rows],
-        ">off-chip": [quantities.size(row["dram_bytes"]) for row in rows],
-        ">utilisation": [quantities.percent(row["utilisation"], 1) for row in rows],
-    }
-    passes = {
+    return {
         f">{name}": [quantities.seconds(row[f"seconds_{name}"]) for row in rows]
         for name in breakdown.PASSES
         if any(row[f"seconds_{name}"] for row in rows)
     }
-    return names, totals, passes
 
 
 def _run_columns(rows: Sequence[dict[str, Any]]) -> Columns:
@@ -202,9 +189,3 @@ def _between(totals: Columns, passes: Columns) -> Columns:
     speeds = (">time", ">speedup", ">by method")
     first = {name: column for name, column in totals.items() if name in speeds}
     return {**first, **passes, **totals}
-
-
-def _table(title: str, columns: Columns) -> Table:
-    from simulator.cli import tables
-
-    return tables.table(title, list(columns), list(zip(*columns.values(), strict=True)))

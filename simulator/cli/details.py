@@ -47,6 +47,17 @@ def quantity(name: str, value: object) -> tuple[str, str]:
     return text(value), "" if unit == "-" or value is None else unit
 
 
+def label(name: str) -> str:
+    """Return a key as words, without the unit that stands behind its value; commands as they are.
+
+    >>> label("area_um2"), label("probes_per_product"), label("G_ACT")
+    ('area', 'probes per product', 'G_ACT')
+    """
+    term = GLOSSARY.get(name)
+    plain = name.removesuffix(f"_{term.unit}") if term else name
+    return plain if plain.isupper() else plain.replace("_", " ")
+
+
 def title(name: str) -> str:
     """Return a key as words.
 
@@ -81,7 +92,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, value in values.items():
-        words = f"{prefix}{name.replace('_', ' ')}"
+        words = f"{prefix}{label(name)}"
         found |= flat(value, f"{words} ") if isinstance(value, Mapping) else {words: value}
     return found
 

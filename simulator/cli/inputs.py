@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,12 @@ class Source:
     weights_only: bool = False
     matrix: str | None = None
     right: str | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Source:
+        """Return the source that the options of a command name; it may have further ones."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: options[name] for name in names if name in options})
 
     @property
     def given(self) -> list[str]:

@@ -50,6 +50,8 @@ def reproduce(
     folder = out or Path("sim_results")
     exhibits = published.select(selection)
     text = None if summary is None else _read_text(summary)
+    for name in exhibits if write else ():
+        output.make_folder((folder / name).parent)
     judged = {name: reproduction.judge(name) for name in output.progress(exhibits)}
     rows = [each for name in exhibits for each in judged[name]]
     if as_json:
@@ -58,7 +60,6 @@ def reproduce(
         _show(judged, notes=selection is not None)
     if write:
         for name in exhibits:
-            output.make_folder((folder / name).parent)
             output.write_files(reproduction.files(name, judged[name], folder))
         whole = agreement.recorded(folder)
         output.write_files({folder / agreement.PAGE: agreement.page(whole).encode()})

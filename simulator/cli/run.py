@@ -48,21 +48,9 @@ def run(
     """
     from simulator.cli import inputs, output
 
-    source = inputs.Source(
-        network=network,
-        batch=batch,
-        tokens=tokens,
-        inference=inference,
-        trace=trace,
-        gemm=gemm,
-        pattern=pattern,
-        topology=topology,
-        model=model,
-        weights_only=weights_only,
-    )
     job = inputs.read_job(
         accelerator,
-        source,
+        inputs.Source.of(context.params),
         method=method,
         settings=settings or (),
         extra=context.args,

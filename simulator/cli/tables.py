@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -16,12 +17,13 @@ from simulator.report import Report
 
 
 def console(wide: int = 120) -> Console:
-    """Return the console on standard output, `wide` columns if it is no terminal.
+    """Return the console on standard output; if it is no terminal, `wide` columns or COLUMNS.
 
-    A terminal of fewer than 80 columns wraps lines: narrower tables would lose their names.
+    Below 80 columns lines are wrapped: narrower tables would lose their names.
     """
     probe = Console()
-    return Console(width=max(probe.width, 80 if probe.is_terminal else wide))
+    sized = probe.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    return Console(width=max(probe.width, 80 if sized else wide))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
@@ -41,6 +43,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text
     for row in rows:
         made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return made
+
+
+def of_columns(title: str, columns: breakdown.Columns) -> Table:
+    """Make a table of named columns."""
+    return table(title, list(columns), list(zip(*columns.values(), strict=True)))
 
 
 def fits(made: Table) -> bool:
@@ -88,7 +95,7 @@ def _totals(report: Report, dense: Report | None) -> Table:
         ("off-chip traffic", quantities.size(report.dram_bytes), "reads and writes"),
     ]
     rows += [
-        (name.replace("_", " "), *details.quantity(name, value))
+        (details.label(name), *details.quantity(name, value))
         for name, value in report.extra.items()
         if details.is_scalar(value)
     ]
@@ -104,10 +111,17 @@ def _passes(report: Report, dense: Report | None) -> Table:
     ours, theirs = (breakdown.cycles_by(r, "pass") if r else {} for r in (report, dense))
     total = sum(ours.values())
     rows = []
-    for name in sorted({**ours, **theirs}, key=_pass_order):
-        row = [name, _time(report, ours.get(name, 0)), quantities.percent(ours.get(name, 0), total)]
+    for name in sorted({**ours, **theirs}, key=breakdown.pass_order):
+        row = [
+            name,
+            breakdown.time_text(report, ours.get(name, 0)),
+            quantities.percent(ours.get(name, 0), total),
+        ]
         if dense is not None:
-            row += [_time(dense, theirs.get(name, 0)), _ratio(theirs.get(name), ours.get(name))]
+            row += [
+                breakdown.time_text(dense, theirs.get(name, 0)),
+                _ratio(theirs.get(name), ours.get(name)),
+            ]
         rows.append(row)
     extra = (">dense", ">speedup") if dense is not None else ()
     return table("Time by pass", ("pass", ">time", ">share", *extra), rows)
@@ -116,22 +130,8 @@ def _passes(report: Report, dense: Report | None) -> Table:
 def _layers(report: Report, at_most: int, *, passes: bool) -> Table:
     """Make the table of layers, with a column for each pass if there is room for `passes`."""
     layers = breakdown.largest_layers(report, at_most)
-    found = breakdown.cycles_by(report, "pass") if passes else {}
-    columns = [name for name in breakdown.PASSES if name in found]
-    total = sum(layer.cycles for layer in layers)
-    rows = [
-        (
-            layer.layer,
-            layer.pattern,
-            *(_time(report, layer.cycles_by_pass.get(name, 0)) for name in columns),
-            _time(report, layer.cycles),
-            quantities.percent(layer.cycles, total),
-            layer.bottleneck,
-        )
-        for layer in layers
-    ]
-    headings = ("layer", "pattern", *(f">{name}" for name in columns), ">time", ">share")
-    return table("Time by layer", (*headings, "bound by"), rows)
+    shown = breakdown.step_passes(report) if passes else []
+    return of_columns("Time by layer", breakdown.layer_columns(report, layers, shown))
 
 
 def _energy(report: Report, dense: Report | None) -> Table:
@@ -146,13 +146,5 @@ def _energy(report: Report, dense: Report | None) -> Table:
     return table("Energy by component", ("component", ">energy", ">share", *extra), rows)
 
 
-def _time(report: Report, cycles: int) -> str:
-    return quantities.seconds(cycles / report.clock_hz) if cycles else "-"
-
-
 def _ratio(theirs: int | None, ours: int | None) -> str:
     return f"{theirs / ours:.2f}x" if theirs and ours else "-"
-
-
-def _pass_order(name: str) -> int:
-    return breakdown.PASSES.index(name) if name in breakdown.PASSES else len(breakdown.PASSES)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from simulator.cli import options
+from simulator.cli.once import Once
 
 if TYPE_CHECKING:
     from workloads.operations import Operation, Workload
@@ -49,7 +50,7 @@ def traces() -> None:
     """Look into trace files."""
 
 
-@trace_app.command("list")
+@trace_app.command("list", cls=Once)
 def list_traces(as_json: options.Json = False) -> None:
     """List the traces that come with this package."""
     from simulator.cli.lists import show
@@ -62,7 +63,7 @@ def list_traces(as_json: options.Json = False) -> None:
     show("Shipped traces: --trace NAME", rows, as_json)
 
 
-@trace_app.command("show")
+@trace_app.command("show", cls=Once)
 def show_trace(
     trace: Annotated[str, typer.Argument(help="Trace file, or the name of a shipped trace.")],
     as_json: options.Json = False,
@@ -84,7 +85,7 @@ def show_trace(
     show("", rows, as_json)
 
 
-@trace_app.command("topology")
+@trace_app.command("topology", cls=Once)
 def write_topology(
     trace: Annotated[str, typer.Argument(help="Trace file, or the name of a shipped trace.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.csv", help="File to write.")],

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from workloads.errors import InputError
+from workloads.files import read_text
 from workloads.llm.requests import DATASETS, sample_lengths
 
 HEADER = ("arrival_s", "input_tokens", "output_tokens")
@@ -74,12 +75,7 @@ def poisson_requests(
 
 def read_arrivals(path: Path) -> tuple[Request, ...]:
     """Read an arrival trace; raise `InputError` naming the line for whatever is wrong with it."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text file"
-        raise InputError(f"cannot read {path}: {reason}") from error
-    rows = list(csv.reader(text.splitlines()))
+    rows = list(csv.reader(read_text(path).splitlines()))
     if not rows or tuple(cell.strip() for cell in rows[0]) != HEADER:
         found = ",".join(rows[0]) if rows else "nothing"
         raise InputError(f"{path} line 1: the header must be {','.join(HEADER)}, not {found}")

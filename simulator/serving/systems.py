@@ -25,7 +25,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Literal, get_args
 
 from dataflow.rounding import ceil_div
 from simulator.accelerators import gpu, neupims, systolic
@@ -37,9 +36,6 @@ from workloads.errors import InputError
 from workloads.llm import Decoder, RequestBatch
 from workloads.lowering import lower_attention, lower_linear
 from workloads.operations import MatMul, Pass, Workload
-
-System = Literal["gpu-only", "npu-only", "npu-pim", "neupims"]
-SYSTEMS: tuple[str, ...] = get_args(System)
 
 PAGE_TOKENS = 16
 """Tokens of a page on the GPU: the default of vLLM."""

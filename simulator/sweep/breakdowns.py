@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.accelerators import find
-from simulator.breakdown import PASSES
+from simulator.breakdown import pass_order
 from simulator.report import Report
 from simulator.sweep.definition import Case
 from simulator.sweep.evaluate import workload
@@ -73,7 +73,7 @@ def _summed(report: Report, names: list[str]) -> dict[str, Any]:
     return {
         "cycles": {
             name: _by(layers, cycles * (passes == name), len(names))
-            for name in sorted(set(passes.tolist()), key=_pass_order)
+            for name in sorted(set(passes.tolist()), key=pass_order)
         },
         "macs": _by(layers, np.asarray(report.columns["useful_macs"]), len(names)),
         "bytes": _by(layers, np.asarray(report.columns["dram_bytes"]), len(names)),
@@ -82,10 +82,6 @@ def _summed(report: Report, names: list[str]) -> dict[str, Any]:
         "peak_macs_per_s": report.peak_macs_per_cycle * report.clock_hz,
         "dram_bytes_per_s": bandwidth,
     }
-
-
-def _pass_order(name: str) -> tuple[int, str]:
-    return (PASSES.index(name) if name in PASSES else len(PASSES), name)
 
 
 def _by(layers: NDArray[np.int64], counts: NDArray[Any], width: int) -> list[int]:

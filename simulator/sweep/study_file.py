@@ -36,17 +36,14 @@ from typing import Any
 
 from simulator.sweep.definition import VERSION, Definition, Search
 from workloads.errors import InputError, nearest
+from workloads.files import read_text
 
 
 def read_file(path: Path) -> Definition:
     """Read a study file; raise `InputError` with the place of what is wrong."""
+    text = read_text(path, "the study")
     try:
-        text = path.read_bytes().decode()
         values = tomllib.loads(text)
-    except OSError as error:
-        raise InputError(f"cannot read the study {path}: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise InputError(f"the study {path} must be UTF-8 text in TOML") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"the study {path} is not TOML: {error}") from None
     try:

@@ -100,6 +100,14 @@ def test_a_float_tensor_needs_a_quantiser_and_its_scale_is_said() -> None:
             assert f"covers {percentile:g} % of the magnitudes" in " ".join(report.notes)
 
 
+def test_the_scale_of_a_tensor_that_is_only_counted_is_said_too() -> None:
+    """A factor of a weight has other sizes than the weight whose values stand for it."""
+    w = np.random.default_rng(0).standard_normal((50, 20))
+    report = run(Config(quantiser="tensor"), carrying(40, 50, 10, gemm_W=w))
+    assert report.columns["digits_from"] == ["histogram"]
+    assert "floats are scaled to 8 bits per tensor" in " ".join(report.notes)
+
+
 def test_a_plain_array_needs_no_quantiser_and_reads_no_values() -> None:
     report = run(Config(engine="mac"), carrying(40, 50, 20, gemm_W=np.ones((50, 20))))
     assert report.columns["digits_from"] == ["unused"]

@@ -218,6 +218,12 @@ def test_drawn_lengths_have_the_published_means(dataset) -> None:
     assert outputs.mean() == pytest.approx(DATASETS[dataset].output, rel=0.03)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_trace(tmp_path) -> None:
+    (tmp_path / "marked.csv").write_text("seq_len,ch_idx\n5,3\n", encoding="utf-8-sig")
+    batch = read_requests(tmp_path / "marked.csv")
+    assert (batch.lengths, batch.channels) == ((5,), (3,))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -84,6 +84,20 @@ def test_an_encoding_without_micro_is_no_error() -> None:
     assert "377 ?s" in done.stdout
 
 
+def test_columns_say_how_wide_a_pipe_is() -> None:
+    done = started(" ".join(COMPARE), COLUMNS="80")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    wide = started(" ".join(COMPARE), COLUMNS="")
+    assert max(map(len, wide.stdout.splitlines())) > 80
+
+
+def test_units_stand_once_and_commands_as_they_are_written(sparsight) -> None:
+    engine = sparsight("run", "bitweight", "--gemm", "64,64,64").out
+    (area,) = (line.split() for line in engine.splitlines() if "um2" in line)
+    assert (area[0], area[-1], area.count("um2")) == ("area", "um2", 1)
+    assert "G_ACT" in sparsight("run", "neupims", "--requests", "alpaca:8").out
+
+
 def test_a_closed_output_is_no_error() -> None:
     done = started("networks --json >&-")
     assert (done.returncode, done.stderr) == (0, "")

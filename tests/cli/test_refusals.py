@@ -26,7 +26,18 @@ NETWORK = ("run", "sat", "--network", "resnet9", "--batch", "2")
         ((*GEMM, "--timeline", "."), "cannot write .: it is a directory; name a file"),
         ((*GEMM, "--csv", "a", "--timeline", "a"), "a is named for two outputs"),
         (("run", "smash", "--matrix", "."), "a matrix is a file, but . is a directory"),
-        (("run", "neupims", "--requests", "sharegpt", "--batch", "0"), "not 'sharegpt:0'"),
+        (
+            ("run", "neupims", "--requests", "sharegpt", "--batch", "0"),
+            "--batch must be at least 1 request",
+        ),
+        (("run", "neupims", "--requests", "alpaca:8", "--set", "scratchpad_bytes=1"), "two tiles"),
+        (("compare", "neupims", *NETWORK[2:]), "sparsight run gpu takes the same requests"),
+        ((*NETWORK, "--network", "resnet18"), "--network is given twice; give it once"),
+        ((*GEMM, "--json", "--json"), "--json is given twice"),
+        (("compare", "sat", *NETWORK[2:], "--methods", "dense,dense"), "dense is named twice"),
+        (("compare", "sat", *NETWORK[2:], "--methods", "bdwp,bdwp:2:8"), "bdwp:2:8 is named twice"),
+        ((*GEMM, "--pattern", "99999:999999"), "M of N:M must be at most 65536, not 999999"),
+        (("run", "sat", "--model", "nope"), "give a file, MODULE:FUNCTION, or a name"),
         (("run", "neupims", "--requests", "sharegpt:999999999999999"), "does not fit into memory"),
         (("serve",), "Missing option '--system'. Choose from: gpu-only, npu-only, npu-pim"),
         ((*GEMM, "--inference"), "--inference applies to --network and --model only"),
@@ -116,6 +127,7 @@ def test_a_file_that_is_no_trace(refused, tmp_path: Path, content: bytes) -> Non
 def test_a_folder_that_is_a_file(refused, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "cannot make the folder" in refused(*GEMM, "--report", tmp_path / "file")
+    assert "cannot make the folder" in refused("reproduce", "--out", tmp_path / "file")
 
 
 def environment() -> dict[str, str]:

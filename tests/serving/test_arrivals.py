@@ -94,5 +94,5 @@ def test_a_trace_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read .*: No such file"):
         read_arrivals(tmp_path / "missing.csv")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="it is no text file"):
+    with pytest.raises(InputError, match="must be UTF-8 text: byte"):
         read_arrivals(tmp_path / "binary.csv")

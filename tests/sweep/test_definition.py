@@ -152,7 +152,7 @@ def test_listed_designs_run_as_they_are_listed() -> None:
     ("content", "message"),
     [
         (b"version = ", "is not TOML"),
-        (b"\xff", "must be UTF-8 text in TOML"),
+        (b"\xff", "must be UTF-8 text: byte 0"),
         (b"version = 9", "version is 9, from a newer sparsight"),
         (b"networks = ['resnet9']", "version must be 1, as in 'version = 1', not None"),
         (b"version = 1\nname = 3", "name must be a text, not 3"),
@@ -166,6 +166,12 @@ def test_bad_files_are_named(tmp_path: Path, content, message) -> None:
     assert str(path) in str(caught.value)
     with pytest.raises(InputError, match=r"cannot read the study .*none.toml: No such file"):
         Study.from_file(tmp_path / "none.toml")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_study(tmp_path: Path) -> None:
+    path = tmp_path / "marked.toml"
+    path.write_text("version = 1\nnetworks = ['resnet9']\n", encoding="utf-8-sig")
+    assert Study.from_file(path).definition.networks == ("resnet9",)
 
 
 def test_an_area_that_the_models_state_is_used_by_name() -> None:

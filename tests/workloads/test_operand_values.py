@@ -17,7 +17,8 @@ from workloads.operand_values import (
     with_tensors,
 )
 from workloads.operations import Conv2d
-from workloads.trace import read_trace, tensors_path, write_trace
+from workloads.trace import read_trace, write_trace
+from workloads.trace_tensors import tensors_path
 
 torch = pytest.importorskip("torch")
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from workloads import InputError, MatMul, Pass, Workload
-from workloads.trace import read_info, read_shipped, shipped, tensors_path
+from workloads.trace import read_info, read_shipped, shipped
+from workloads.trace_tensors import tensors_path
 
 NAMES = ("digits-resnet", "digits-vit")
 INT8 = "minilm-int8"

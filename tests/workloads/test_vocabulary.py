@@ -325,7 +325,7 @@ def test_stages_of_a_cubic_have_its_integral(final: float, start: float, end: fl
 
 def test_structure_decay_halves_in_equal_frames() -> None:
     method = parse_method("structure-decay:1:16")
-    patterns = [stage.rules[0].pattern for stage in method.stages]
+    patterns = [stage.steps[0].pattern for stage in method.stages]
     assert patterns == [NM(n, 16) for n in (15, 8, 4, 2, 1)]
     assert [stage.end - stage.start for stage in method.stages] == pytest.approx([0.2] * 5)
 

@@ -15,7 +15,8 @@ from workloads.capture.identity import layer_of, tensors_of
 from workloads.capture.recorder import Recorder
 from workloads.capture.step import TrainingStep, arguments, brief
 from workloads.errors import InputError
-from workloads.operations import MatMul, Operation, Pass, Position, VectorOp, Workload
+from workloads.names import numbered
+from workloads.operations import MatMul, Pass, Position, VectorOp, Workload
 from workloads.vector_work import weight_update
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -44,7 +45,7 @@ def record(
     operations = [*recorder.operations, *_updates(trained)]
     workload = Workload(
         name=name,
-        operations=_unique(_positioned(operations, trained)),
+        operations=tuple(numbered(_positioned(operations, trained))),
         source=f"captured from {type(module).__name__} with PyTorch {torch.__version__}",
         notes=notes,
     )
@@ -200,16 +201,6 @@ def _positioned(
         else op
         for op in operations
     ]
-
-
-def _unique(operations: list[MatMul | VectorOp]) -> tuple[Operation, ...]:
-    """Number the second and further operations of the same name."""
-    seen: Counter[str] = Counter()
-    named: list[Operation] = []
-    for op in operations:
-        seen[op.name] += 1
-        named.append(replace(op, name=f"{op.name}#{seen[op.name]}") if seen[op.name] > 1 else op)
-    return tuple(named)
 
 
 def _notes(recorder: Recorder, module: torch.nn.Module, step: TrainingStep) -> Iterator[str]:

@@ -20,7 +20,8 @@ from typing import Any
 
 from workloads.errors import InputError
 from workloads.importers.chakra_nodes import Node, autograd_nodes, read_nodes
-from workloads.lowering import batched, lower_attention, lower_conv, lower_linear
+from workloads.lowering import activation_product, lower_attention, lower_conv, lower_linear
+from workloads.names import numbered
 from workloads.operations import Conv2d, MatMul, Operation, Pass, VectorOp, Workload
 from workloads.vector_work import vector_work, weight_update
 
@@ -54,7 +55,6 @@ class _State:
     forward: dict[int, tuple[Node, str, Any]] = field(default_factory=dict)
     trained: dict[str, int] = field(default_factory=dict)
     names: Counter[str] = field(default_factory=Counter)
-    used: Counter[str] = field(default_factory=Counter)
     uncounted: Counter[str] = field(default_factory=Counter)
 
     def layer(self, kind: str) -> str:
@@ -73,7 +73,7 @@ def read_chakra(path: Path) -> Workload:
     state = _State()
     operations: list[Operation] = []
     for node in sorted(nodes.values(), key=lambda n: n.id):
-        operations += _named(state, _operations(state, node, backward.get(node.id)))
+        operations += _operations(state, node, backward.get(node.id))
     if not any(isinstance(op, MatMul) for op in operations):
         raise InputError(f"{path} must record a matrix product or convolution, but records none")
     operations += [weight_update(layer, count) for layer, count in state.trained.items()]
@@ -82,7 +82,7 @@ def read_chakra(path: Path) -> Workload:
     )
     return Workload(
         name=path.name.split(".")[0],
-        operations=tuple(operations),
+        operations=tuple(numbered(operations)),
         source=f"Chakra execution trace {path.name}",
         notes=notes,
     )
@@ -144,17 +144,9 @@ def _product(
 ) -> MatMul:
     """Lower a product; WU is stored as X^T dY whatever side the trace has transposed."""
     if attention:
-        (op,) = lower_linear(layer, m, k, n, Pass.FF, dtype=dtype)
-        op = replace(
-            op,
-            name=f"{layer}.{pass_}",
-            pass_=pass_,
-            kind="attention",
-            left=replace(op.left, tensor="X" if pass_ is Pass.FF else "dY"),
-            right=replace(op.right, tensor="X"),
-            out=replace(op.out, tensor="Y" if pass_ is Pass.FF else "dX"),
-        )
-        return batched(op, count)
+        roles = ("X", "X", "Y") if pass_ is Pass.FF else ("dY", "X", "dX")
+        name, shape = f"{layer}.{pass_}", (m, k, n)
+        return activation_product(name, layer, pass_, shape, roles, batch=count, dtype=dtype)
     shapes = {Pass.FF: (m, k, n), Pass.BP: (m, n, k), Pass.WU: (k, n, m)}
     (op,) = lower_linear(layer, *shapes[pass_], pass_, dtype=dtype)
     return op
@@ -251,11 +243,3 @@ def _vectors(state: _State, node: Node, autograd: Node | None) -> Iterator[Vecto
         pair = state.forward.get(autograd.sequence)
         layer = pair[1] if pair else state.layer(kind)
     yield from vector_work(layer, kind, pass_, prod(node.shape(0)))
-
-
-def _named(state: _State, operations: Iterator[Operation]) -> Iterator[Operation]:
-    """Number operations whose name was taken before."""
-    for op in operations:
-        state.used[op.name] += 1
-        again = state.used[op.name]
-        yield replace(op, name=f"{op.name}#{again}") if again > 1 else op

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
 
-from workloads.lowering import batched, lower_conv, lower_linear
-from workloads.operations import Conv2d, MatMul, Operand, Operation, Pass, Position, VectorOp
+from workloads.lowering import activation_product, batched, lower_conv, lower_linear
+from workloads.operations import Conv2d, Operation, Pass, Position, VectorOp
 from workloads.vector_work import FP16_BYTES, vector_work
 
 
@@ -89,30 +89,20 @@ class ActivationProduct:
     def operations(self, pass_: Pass, batch: int, position: Position) -> tuple[Operation, ...]:
         """FF: out = left right. BP: dLeft = dOut right^T and dRight = left^T dOut."""
         m, k, n = self.m, self.k, self.n
-        table: tuple[tuple[str, int, int, int, str, str, str], ...] = ()
+        table: tuple[tuple[str, tuple[int, int, int], tuple[str, str, str]], ...] = ()
         if pass_ is Pass.FF:
-            table = (("product", m, k, n, "X", "X", "Y"),)
+            table = (("product", (m, k, n), ("X", "X", "Y")),)
         elif pass_ is Pass.BP:
             table = (
-                ("dLeft", m, n, k, "dY", "X", "dX"),
-                ("dRight", k, m, n, "X", "dY", "dX"),
+                ("dLeft", (m, n, k), ("dY", "X", "dX")),
+                ("dRight", (k, m, n), ("X", "dY", "dX")),
             )
         count = self.count * batch
         return tuple(
-            MatMul(
-                name=f"{self.name}.{part}.{pass_}",
-                layer=self.name,
-                pass_=pass_,
-                m=rows,
-                k=depth,
-                n=cols,
-                batch=count,
-                left=Operand(tensor=left, elements=count * rows * depth),
-                right=Operand(tensor=right, elements=count * depth * cols),
-                out=Operand(tensor=out, elements=count * rows * cols),
-                kind="attention",
+            activation_product(
+                f"{self.name}.{part}.{pass_}", self.name, pass_, shape, roles, batch=count
             )
-            for part, rows, depth, cols, left, right, out in table
+            for part, shape, roles in table
         )
 
 

@@ -20,6 +20,7 @@ from workloads.importers.onnx_layers import Builder, Uneven
 from workloads.importers.onnx_values import Values, batch_of, values_of
 from workloads.importers.statistics import KeptTensor, sampled_rows, with_weights
 from workloads.layers import Layer, Linear, Vector
+from workloads.names import numbered
 from workloads.network import Network
 from workloads.operations import Workload
 
@@ -129,7 +130,7 @@ def _build(path: Path, model: Any, values: Values, batch: int) -> tuple[Network,
                 layers.append(Vector(name=kind, kind="split", elements=elements))
     if not any(layer.macs for layer in layers):
         raise InputError(f"{path} must hold a convolution or a matrix product, but it has none")
-    layers = _classified(_unique(layers))
+    layers = _classified(numbered(layers))
     layers.append(Vector(name="loss", kind="loss", elements=_outputs(builder, model, values)))
     inputs = [i for i in model.graph.input if i.name not in values.weights]
     shape = values.shape(inputs[0].name, "the graph")
@@ -164,18 +165,6 @@ def _consumers(model: Any, values: Values) -> Counter[str]:
 
 def _safe(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in name)[:200]
-
-
-def _unique(layers: list[Layer]) -> list[Layer]:
-    """Number the layers whose name was taken before."""
-    seen: Counter[str] = Counter()
-    result: list[Layer] = []
-    for layer in layers:
-        seen[layer.name] += 1
-        again = seen[layer.name] > 1
-        named = replace(layer, name=f"{layer.name}#{seen[layer.name]}") if again else layer  # type: ignore[type-var]
-        result.append(named)
-    return result
 
 
 def _classified(layers: list[Layer]) -> list[Layer]:

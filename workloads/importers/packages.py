@@ -112,7 +112,8 @@ def locate(name: str) -> Path:
     """Return the file of a model; raise `InputError` that says what to install."""
     known = MODELS | EXAMPLES
     if name not in known:
-        hint = nearest(name, names())
+        listed = f"packages carry {', '.join(names())}; networks and traces: workloads.models"
+        hint = nearest(name, known, listed)
         raise InputError(f"no model file and no package model is called {name!r}; {hint}")
     model = known[name]
     path = _file(model)

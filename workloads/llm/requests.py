@@ -1,4 +1,4 @@
-"""Batches of requests: context lengths, the memory channel of each, and arrivals.
+"""Batches of requests that decode together: context lengths, and the memory channel of each.
 
 The CSV format `seq_len,ch_idx` is that of the published NeuPIMs simulator: one line per request,
 the tokens in its cache and the channel that holds them.
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.errors import InputError
+from workloads.files import read_text
 
 HEADER = ["seq_len", "ch_idx"]
 MAX_TOKENS = 2048
@@ -68,12 +69,7 @@ class RequestBatch:
 
 def read_requests(path: Path, *, channels: int = 32) -> RequestBatch:
     """Read a request trace; raise `InputError` naming the line for whatever is wrong with it."""
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text file"
-        raise InputError(f"cannot read {path}: {reason}") from error
-    rows = list(csv.reader(text.splitlines()))
+    rows = list(csv.reader(read_text(path).splitlines()))
     if not rows or [cell.strip() for cell in rows[0]] != HEADER:
         found = ",".join(rows[0]) if rows else "nothing"
         raise InputError(f"{path} line 1: the header must be seq_len,ch_idx, not {found}")

@@ -34,7 +34,7 @@ from dataclasses import replace
 
 from workloads.errors import InputError, nearest
 from workloads.methods.masking import Rule
-from workloads.methods.method import Change, Method, Rules, Stage, Step, change
+from workloads.methods.method import Change, Method, Stage, Step, Steps, change
 from workloads.operations import Pass
 from workloads.patterns import NM, TransposableNM
 
@@ -42,9 +42,9 @@ __all__ = [
     "Change",
     "Method",
     "Rule",
-    "Rules",
     "Stage",
     "Step",
+    "Steps",
     "bdwp",
     "change",
     "dense",

@@ -17,7 +17,7 @@ from workloads.errors import InputError
 from workloads.methods.masking import Policy, Rule, assign
 from workloads.operations import Pass, Workload
 
-__all__ = ["Change", "Method", "Rule", "Rules", "Stage", "Step"]
+__all__ = ["Change", "Method", "Rule", "Stage", "Step", "Steps"]
 
 
 class Change(NamedTuple):
@@ -32,7 +32,7 @@ class Change(NamedTuple):
 
 
 Step = Rule | Change
-Rules = tuple[Step, ...]
+Steps = tuple[Step, ...]
 
 
 def change(rewrite: Callable[..., Workload], **options: Any) -> Change:
@@ -45,7 +45,7 @@ class Stage(NamedTuple):
 
     start: float
     end: float
-    rules: Rules
+    steps: Steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Method:
 
     name: str
     source: str
-    schedule: tuple[tuple[float, Rules], ...]
+    schedule: tuple[tuple[float, Steps], ...]
     first_dense: bool = True
     classifier_dense: bool = True
     attention_dense: bool = True
@@ -89,11 +89,11 @@ class Method:
         """The schedule with the end of each stage."""
         ends = [start for start, _ in self.schedule[1:]] + [1.0]
         return tuple(
-            Stage(start, end, rules)
-            for (start, rules), end in zip(self.schedule, ends, strict=True)
+            Stage(start, end, steps)
+            for (start, steps), end in zip(self.schedule, ends, strict=True)
         )
 
-    def at(self, progress: float) -> Rules:
+    def at(self, progress: float) -> Steps:
         """Return the steps in force after the fraction `progress` of the run."""
         if not 0 <= progress <= 1:
             raise InputError(f"progress of {self.name} must lie in 0 to 1, not {progress!r}")
@@ -103,7 +103,7 @@ class Method:
         """Return the method with its whole schedule squeezed behind a dense warm-up."""
         if not 0 < fraction < 1:
             raise InputError(f"dense warm-up must be a fraction between 0 and 1, not {fraction!r}")
-        later = tuple((fraction + start * (1 - fraction), rules) for start, rules in self.schedule)
+        later = tuple((fraction + start * (1 - fraction), steps) for start, steps in self.schedule)
         return replace(self, schedule=((0.0, ()), *later))
 
     def within(self, start: float, end: float) -> Method:
@@ -202,7 +202,7 @@ class Method:
             self.name, self.first_dense, self.classifier_dense, self.attention_dense, selects
         )
 
-    def _notes(self, steps: Rules, progress: float, refresh: bool) -> Iterator[str]:
+    def _notes(self, steps: Steps, progress: float, refresh: bool) -> Iterator[str]:
         if not steps and len(self.schedule) > 1:
             yield f"{self.name} is still dense after {progress:.0%} of the run"
         if steps and self.refresh_steps > 1 and refresh:
@@ -212,10 +212,10 @@ class Method:
             )
 
 
-def _merged(schedule: tuple[tuple[float, Rules], ...]) -> tuple[tuple[float, Rules], ...]:
+def _merged(schedule: tuple[tuple[float, Steps], ...]) -> tuple[tuple[float, Steps], ...]:
     """Leave out starts at which nothing changes."""
     kept = schedule[:1]
-    for start, rules in schedule[1:]:
-        if rules != kept[-1][1]:
-            kept += ((start, rules),)
+    for start, steps in schedule[1:]:
+        if steps != kept[-1][1]:
+            kept += ((start, steps),)
     return kept

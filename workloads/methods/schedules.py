@@ -9,14 +9,12 @@ from workloads.errors import InputError
 from workloads.methods.allocation import Allocation, unstructured
 from workloads.methods.experts import mixture
 from workloads.methods.masking import Rule
-from workloads.methods.method import Change, Method, Rules, change
+from workloads.methods.method import Change, Method, Steps, change
 from workloads.operations import Pass
 from workloads.patterns import NM, Unstructured
 
 CUBIC_STEPS = 16
 """Stages that stand for a cubic schedule: its mean density is exact, see `cubic`."""
-
-ALL = (Pass.FF, Pass.BP, Pass.WU)
 
 
 def cubic_sparsity(progress: float, *, final: float, start: float, end: float) -> float:
@@ -43,7 +41,7 @@ def cubic(*, final: float, start: float, end: float, allocation: Allocation = "u
     if not 0 < final < 1:
         raise InputError(f"final sparsity must lie between 0 and 1, not {final}")
     edges = [i / CUBIC_STEPS for i in range(CUBIC_STEPS + 1)]
-    schedule: list[tuple[float, Rules]] = [(0.0, ())] if start > 0 else []
+    schedule: list[tuple[float, Steps]] = [(0.0, ())] if start > 0 else []
     for low, high in pairwise(edges):
         mean = 1 - ((1 - low) ** 4 - (1 - high) ** 4) / (4 * (high - low))
         at = start + low * (end - start)
@@ -83,7 +81,7 @@ def mask_decay(n: int, m: int, end: float) -> Method:
     """N:M whose pruned weights fade out until `end`: nothing is skipped before they are zero."""
     _check_window(0.0, end)
     rules = (Rule(Pass.FF, "W", NM(n, m)),)
-    schedule: tuple[tuple[float, Rules], ...] = (
+    schedule: tuple[tuple[float, Steps], ...] = (
         ((0.0, ()), (end, rules)) if end < 1 else ((0.0, ()),)
     )
     return Method(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from workloads.errors import InputError
+from workloads.files import read_text
 
 
 class Place(NamedTuple):
@@ -20,15 +21,8 @@ class Place(NamedTuple):
 
 def numbered_lines(path: Path, what: str) -> list[tuple[Place, str]]:
     """Return the lines that are not blank, stripped; `what` the file is goes into errors."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot read {what} {path}: {reason}; name a readable file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{what} {path} must be UTF-8 text: byte {error.start} is not") from error
     # Only line ends count as such, not the form feeds and separators of str.splitlines.
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = read_text(path, what).split("\n")
     return [
         (Place(path, number), line.strip())
         for number, line in enumerate(lines, start=1)

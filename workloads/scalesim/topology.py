@@ -26,13 +26,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, count
 from pathlib import Path
 from typing import Literal
 
 from workloads.errors import InputError
 from workloads.files import write_whole
 from workloads.lowering import lower_conv, lower_linear
+from workloads.names import numbered_names
 from workloads.operations import Conv2d, MatMul, Pass, Workload
 from workloads.patterns import DENSE, NM, Pattern, parse_pattern
 from workloads.scalesim._text import Place, numbered_lines, whole_number
@@ -68,12 +68,11 @@ def read_topology(path: str | Path, *, kind: Kind | None = None, dtype: str = "f
     if not rows:
         raise InputError(f"topology {path} must have a layer after its heading")
     kind = kind or _kind(*rows[0])
-    used: set[str] = set()
+    names = numbered_names(fields[0] for _, fields in rows)
     operations: list[MatMul] = []
     notes: list[str] = []
-    for place, fields in rows:
+    for (place, fields), name in zip(rows, names, strict=True):
         numbers, pattern = _row(kind, place, fields)
-        name = _unique(used, fields[0])
         if kind == "gemm":
             m, n, k = numbers
             (product,) = lower_linear(name, m, k, n, Pass.FF, dtype=dtype)
@@ -203,14 +202,6 @@ def _rounding_note(place: Place, name: str, conv: Conv2d) -> Iterator[str]:
             f"{place}: {name} has {conv.out_hw[0]} x {conv.out_hw[1]} output positions; SCALE-Sim "
             f"counts {rows} x {cols}, since it rounds up"
         )
-
-
-def _unique(used: set[str], name: str) -> str:
-    """Return `name`, with a number behind it if it is in use, and note that it now is."""
-    numbered = (f"{name}#{number}" for number in count(2))
-    free = next(candidate for candidate in chain([name], numbered) if candidate not in used)
-    used.add(free)
-    return free
 
 
 def _weight_pattern(op: MatMul) -> str:

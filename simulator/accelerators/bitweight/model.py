@@ -13,6 +13,7 @@ from simulator.accelerators.bitweight.config import Config
 from simulator.accelerators.bitweight.operands import Operands
 from simulator.accelerators.systolic import memory
 from simulator.report import Report
+from workloads.operand_values import TensorValues
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
 
 COLUMNS = (
@@ -120,7 +121,8 @@ def _digits(plan: Plan, rows: list[dict[str, Any]]) -> float:
 def _notes(config: Config, plan: Plan, rows: list[dict[str, Any]]) -> tuple[str, ...]:
     notes = ["energy is that of the logic in an open 0.18 um library; buffers and DRAM are not in"]
     if config.reads_digits:
-        notes += _origins(config, Counter(row["digits_from"] for row in rows if row["digits_from"]))
+        found = Counter(row["digits_from"] for row in rows if row["digits_from"])
+        notes += _origins(config, plan, found)
     if config.engine == "bitlet":
         notes.append("bitlet has the clock, area and energy of mac: none of its own is known")
     split = [op.name for op in plan.workload.matmuls if len(timing.parts(config, op.k)) > 1]
@@ -134,7 +136,7 @@ def _notes(config: Config, plan: Plan, rows: list[dict[str, Any]]) -> tuple[str,
     return tuple(notes)
 
 
-def _origins(config: Config, found: Counter[str]) -> list[str]:
+def _origins(config: Config, plan: Plan, found: Counter[str]) -> list[str]:
     """Say where digits come from, and every assumption about those that are not known."""
     notes = []
     total = found.total()
@@ -143,7 +145,9 @@ def _origins(config: Config, found: Counter[str]) -> list[str]:
             f"digits of {found['values']} of {total} products come from values and of "
             f"{found['histogram']} from histograms of them"
         )
-    if found["values"] and config.quantiser != "none":
+    encoded = zip(plan.workload.matmuls, plan.encoded, strict=True)
+    read = any(isinstance(getattr(op, side).values, TensorValues) for op, side in encoded)
+    if read and config.quantiser != "none":
         per = {"tensor": "tensor", "channel": "output channel of weights, else per tensor"}
         notes.append(
             f"floats are scaled to {config.width} bits per {per[config.quantiser]}; the scale "

@@ -21,6 +21,9 @@ SubBatch = Literal["off", "on", "auto"]
 SUB_BATCHES_FROM = 256
 """Requests from which on two sub-batches pay off (NeuPIMs, ablation; the simulator's README)."""
 
+TILE_BYTES = 128 * 128 * 2
+"""A tile of fp16 weights of one systolic array: each half of a scratchpad holds at least one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -82,6 +85,11 @@ class Config:
         check_positive(
             self, "tensor_parallel", "pipeline_parallel", "channels", "clock_hz", "scratchpad_bytes"
         )
+        if self.scratchpad_bytes < 2 * TILE_BYTES:
+            raise InputError(
+                f"scratchpad_bytes must hold two tiles of weights, {2 * TILE_BYTES} bytes, "
+                f"not {self.scratchpad_bytes}"
+            )
         weight_bits(self.weights)
         if not 0 <= self.link_bytes_per_s < float("inf"):
             raise InputError(f"link_bytes_per_s must be at least 0, not {self.link_bytes_per_s}")

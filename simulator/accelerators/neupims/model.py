@@ -68,7 +68,10 @@ def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatc
             raise InputError(
                 f"--batch sizes a batch drawn from {' or '.join(DATASETS)}, not --requests {text}"
             )
-        text = f"{text}:{options['batch'][0]}"
+        (size,) = options["batch"]
+        if int(size) < 1:
+            raise InputError(f"--batch must be at least 1 request, not {size}")
+        text = f"{text}:{size}"
     name, *numbers = text.split(":")
     if name not in DATASETS:
         return read_requests(Path(text))

@@ -99,7 +99,10 @@ def schedule(config: Config, workload: RequestBatch) -> Plan:
     A batch without channels is packed by least estimated load (neupims) or in turn (the others).
     """
     if not isinstance(workload, RequestBatch):
-        raise InputError("neupims works on a batch of requests: give --requests FILE.csv")
+        raise InputError(
+            "neupims works on a batch of requests: sparsight run neupims --requests alpaca, or "
+            "FILE.csv; sparsight run gpu takes the same requests, to compare with"
+        )
     decoder, shards = config.decoder, config.tensor_parallel
     layout = KvLayout(
         heads=decoder.kv_heads // shards,
