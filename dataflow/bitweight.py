@@ -149,9 +149,9 @@ def _encode_knows_its_operand(nest: Nest) -> str:
 
 def _map_knows_digit_and_operand(nest: Nest) -> str:
     inner = _outside(nest, "map", "M N K BW")
-    return f"map picks a multiple of B[k,n] by digit [m,k,bw], so it must be inside {inner}" * bool(
-        inner
-    )
+    if not inner:
+        return ""
+    return f"map picks a multiple of B[k,n] by digit [m,k,bw], so it must be inside {inner}"
 
 
 def _shift_knows_the_weight(nest: Nest) -> str:

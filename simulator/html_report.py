@@ -15,7 +15,7 @@ TERMS = ("FF", "BP", "WU", "UP", "speedup", "utilisation", "dram_bytes", "energy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
+class TextTable:
     """A table as text; `numbers` are the indices of the columns aligned to the right."""
 
     columns: Sequence[str]
@@ -67,21 +67,21 @@ def lead(baseline: Report, closest: Report) -> str:
     )
 
 
-def _summary(reports: Sequence[Report]) -> Grid:
+def _summary(reports: Sequence[Report]) -> TextTable:
     rows = comparison.rows(reports)
     columns = comparison.name_columns(rows) | comparison.total_columns(rows)
     if "weight_bytes" in rows[0]:
         columns[">weights"] = [quantities.size(row["weight_bytes"]) for row in rows]
         columns["published"] = [row["published"] for row in rows]
-    return _grid(columns)
+    return _table(columns)
 
 
-def _layers(report: Report) -> Grid:
+def _layers(report: Report) -> TextTable:
     layers = [layer for layer in breakdown.by_layer(report) if layer.cycles]
-    return _grid(breakdown.layer_columns(report, layers, breakdown.step_passes(report)))
+    return _table(breakdown.layer_columns(report, layers, breakdown.step_passes(report)))
 
 
-def _configs(reports: Sequence[Report]) -> Grid:
+def _configs(reports: Sequence[Report]) -> TextTable:
     configs = {report.accelerator: report.config for report in reports}
     rows = [
         (name, field, str(value))
@@ -89,12 +89,12 @@ def _configs(reports: Sequence[Report]) -> Grid:
         for field, value in config_values(config).items()
     ]
     names, fields, values = (list(column) for column in zip(*rows, strict=True))
-    return _grid({"accelerator": names, "field": fields, ">value": values})
+    return _table({"accelerator": names, "field": fields, ">value": values})
 
 
-def _terms() -> Grid:
+def _terms() -> TextTable:
     terms = [GLOSSARY[name] for name in TERMS]
-    return _grid(
+    return _table(
         {
             "term": list(TERMS),
             "unit": [term.unit for term in terms],
@@ -103,10 +103,10 @@ def _terms() -> Grid:
     )
 
 
-def _grid(columns: breakdown.Columns) -> Grid:
+def _table(columns: breakdown.Columns) -> TextTable:
     numbers = frozenset(i for i, name in enumerate(columns) if name.startswith(">"))
     rows = list(zip(*columns.values(), strict=True))
-    return Grid(columns=[n.removeprefix(">") for n in columns], rows=rows, numbers=numbers)
+    return TextTable(columns=[n.removeprefix(">") for n in columns], rows=rows, numbers=numbers)
 
 
 def _together(names: Iterable[str]) -> str:

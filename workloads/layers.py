@@ -213,22 +213,30 @@ class Pool:
         """One vector operation over the elements of all windows."""
         if pass_ not in (Pass.FF, Pass.BP):
             return ()
-        inputs = batch * self.channels * prod(self.in_hw) * FP16_BYTES
+        inputs = batch * self.channels * prod(self.in_hw)
         outputs = batch * self.channels * prod(self.out_hw)
-        searched = inputs if self.kind == "max" else 0
-        forward = pass_ is Pass.FF
-        return (
-            VectorOp(
-                name=f"{self.name}.{self.kind}.{pass_}",
-                layer=self.name,
-                pass_=pass_,
-                kind=f"{self.kind}pool",
-                elements=outputs * self.kernel**2,
-                lane_operations=1 if forward else 2,
-                read_bytes=inputs if forward else outputs * FP16_BYTES + searched,
-                write_bytes=outputs * FP16_BYTES if forward else inputs,
-            ),
-        )
+        kind, touched = f"{self.kind}pool", outputs * self.kernel**2
+        name = f"{self.name}.{self.kind}.{pass_}"
+        return (pooling(name, self.name, kind, pass_, inputs, outputs, touched),)
+
+
+def pooling(
+    name: str, layer: str, kind: str, pass_: Pass, inputs: int, outputs: int, touched: int
+) -> VectorOp:
+    """Return the pooling (FF or BP) of `inputs` to `outputs` by windows of `touched` elements."""
+    forward = pass_ is Pass.FF
+    small, large = outputs * FP16_BYTES, inputs * FP16_BYTES
+    searched = large if kind == "maxpool" else 0
+    return VectorOp(
+        name=name,
+        layer=layer,
+        pass_=pass_,
+        kind=kind,
+        elements=touched,
+        lane_operations=1 if forward else 2,
+        read_bytes=large if forward else small + searched,
+        write_bytes=small if forward else large,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,10 +74,7 @@ def compare(
         output.print_json(rows)
     else:
         _show(reports, rows)
-    if csv is not None or parquet is not None:
-        import pandas as pd
-
-        output.write_frame(pd.DataFrame(rows), csv=csv, parquet=parquet)
+    output.write_rows(rows, csv=csv, parquet=parquet)
     fastest = min(reports, key=lambda report: report.seconds)
     output.write_pictures(reports, fastest, plot=plot, report_dir=report_dir)
 
@@ -129,11 +126,8 @@ def _show(reports: Sequence[Report], rows: Sequence[dict[str, Any]]) -> None:
     from simulator.cli import tables
 
     title = str(rows[0]["workload"])
-    names, totals, passes = (
-        comparison.name_columns(rows),
-        comparison.total_columns(rows),
-        _passes(rows),
-    )
+    names, totals = comparison.name_columns(rows), comparison.total_columns(rows)
+    passes = _passes(rows)
     out = tables.console()
     whole = tables.of_columns(title, {**names, **_between(totals, passes)})
     if tables.fits(whole):

@@ -95,10 +95,7 @@ def _show_coverage(name: str | None, csv: Path | None, as_json: bool) -> None:
     output.check_targets(csv=csv)
     shown = [{key: text for key, text in row.items() if key != "title"} for row in rows]
     show("Published methods and systems", rows if as_json else shown, as_json)
-    if csv is not None:
-        import pandas as pd
-
-        output.write_frame(pd.DataFrame(rows), csv=csv, parquet=None)
+    output.write_rows(rows, csv=csv)
 
 
 def models(as_json: Json = False) -> None:

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +81,16 @@ def write_frame(frame: pd.DataFrame, *, csv: Path | None, parquet: Path | None) 
         frame.to_parquet(sink, index=False)
         contents[parquet] = sink.getvalue()
     write_files(contents)
+
+
+def write_rows(
+    rows: Sequence[Mapping[str, Any]], *, csv: Path | None, parquet: Path | None = None
+) -> None:
+    """Write rows as a table, where one was asked for."""
+    if csv is not None or parquet is not None:
+        import pandas as pd
+
+        write_frame(pd.DataFrame(rows), csv=csv, parquet=parquet)
 
 
 def write_files(contents: dict[Path, bytes]) -> None:

@@ -201,14 +201,9 @@ def _write(
     from simulator.serving import iteration_rows
     from simulator.serving.timeline import encode
 
-    if csv is not None or parquet is not None:
-        import pandas as pd
-
-        output.write_frame(pd.DataFrame(rows), csv=csv, parquet=parquet)
+    output.write_rows(rows, csv=csv, parquet=parquet)
     if iterations is not None:
-        import pandas as pd
-
-        output.write_frame(pd.DataFrame(iteration_rows(outcome)), csv=iterations, parquet=None)
+        output.write_rows(iteration_rows(outcome), csv=iterations)
     if timeline is not None:
         output.write_files({timeline: encode(outcome)})
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator import breakdown, comparison, quantities
+from simulator.breakdown import time_text
 from simulator.cli import details
 from simulator.report import Report
 
@@ -112,16 +113,10 @@ def _passes(report: Report, dense: Report | None) -> Table:
     total = sum(ours.values())
     rows = []
     for name in sorted({**ours, **theirs}, key=breakdown.pass_order):
-        row = [
-            name,
-            breakdown.time_text(report, ours.get(name, 0)),
-            quantities.percent(ours.get(name, 0), total),
-        ]
+        cycles = ours.get(name, 0)
+        row = [name, time_text(report, cycles), quantities.percent(cycles, total)]
         if dense is not None:
-            row += [
-                breakdown.time_text(dense, theirs.get(name, 0)),
-                _ratio(theirs.get(name), ours.get(name)),
-            ]
+            row += [time_text(dense, theirs.get(name, 0)), _ratio(theirs.get(name), cycles)]
         rows.append(row)
     extra = (">dense", ">speedup") if dense is not None else ()
     return table("Time by pass", ("pass", ">time", ">share", *extra), rows)

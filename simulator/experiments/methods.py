@@ -50,8 +50,6 @@ from workloads.operations import DTYPE_BITS, MatMul, Operand, Pass, Workload, ge
 
 Inputs = dict[str, str]
 
-_PAPER = "methods/"
-
 
 def checkable() -> dict[str, float]:
     """Return ours for every number of a published method that a workload can be held against."""
@@ -68,7 +66,7 @@ def coverage() -> list[dict[str, str]]:
 
     `checks` names the rows of `sparsight reproduce methods` that hold it, or further exhibits.
     """
-    rows = [row for exhibit in ("checkable", "systems") for row in published.read(_PAPER + exhibit)]
+    rows = [*published.read("methods/checkable"), *published.read("methods/systems")]
     table = published.FOLDER / "methods" / "systems.csv"
     known = [
         *csv.DictReader(table.read_text("utf-8").splitlines()),

@@ -47,10 +47,10 @@ def _layer(inputs: dict[str, str]) -> float:
 
 def operators() -> dict[str, float]:
     """Return clocks of a layer, its stages and its operators in every run."""
-    return {row.quantity: _clocks(row.quantity, row.inputs) for row in published.read(_OPERATORS)}
-
-
-_OPERATORS = "neupims/operators"
+    return {
+        row.quantity: _clocks(row.quantity, row.inputs)
+        for row in published.read("neupims/operators")
+    }
 
 
 def _clocks(quantity: str, inputs: dict[str, str]) -> float:

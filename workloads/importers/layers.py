@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
 
+from workloads.layers import pooling
 from workloads.lowering import activation_product, batched, lower_conv, lower_linear
 from workloads.operations import Conv2d, Operation, Pass, Position, VectorOp
 from workloads.vector_work import FP16_BYTES, vector_work
@@ -157,18 +158,6 @@ class Window:
         """One vector operation over the elements of all windows."""
         if pass_ not in (Pass.FF, Pass.BP):
             return ()
-        inputs, outputs = batch * self.inputs * FP16_BYTES, batch * self.outputs * FP16_BYTES
-        forward = pass_ is Pass.FF
-        searched = inputs if self.kind == "maxpool" else 0
-        return (
-            VectorOp(
-                name=f"{self.name}.{self.kind}.{pass_}",
-                layer=self.name,
-                pass_=pass_,
-                kind=self.kind,
-                elements=batch * self.touched,
-                lane_operations=1 if forward else 2,
-                read_bytes=inputs if forward else outputs + searched,
-                write_bytes=outputs if forward else inputs,
-            ),
-        )
+        sizes = (batch * self.inputs, batch * self.outputs, batch * self.touched)
+        name = f"{self.name}.{self.kind}.{pass_}"
+        return (pooling(name, self.name, self.kind, pass_, *sizes),)
