@@ -32,7 +32,14 @@ from workloads.operand_values import TensorValues, ValueHistograms, line_histogr
 from workloads.operations import MatMul, Workload
 from workloads.trace import write_trace
 
-MODELS = ("open-nsfw", "minilm", "smollm2-135m", "pose-sparse", "face-sparse")
+MODELS = (
+    "open-nsfw",
+    "speech-embedding",
+    "minilm",
+    "smollm2-135m",
+    "pose-sparse",
+    "face-sparse",
+)
 QUANTISERS: dict[str, dict[str, Any]] = {
     "tensor, max-abs": {},
     "channel, max-abs": {"channel": True},
