@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -186,7 +185,7 @@ def complete_row(
     row: dict[str, Any] = dict.fromkeys((*COLUMNS, *COMPONENTS), 0)
     row |= {"tile": "-", "pattern": "-", "batch": 1} | values
     launch = launches * config.launch_cycles
-    memory = memory_cycles(config, row["dram_bytes"])
+    memory = machine(config).memory_cycles(row["dram_bytes"])
     running = max(row["compute_cycles"], memory, link_cycles)
     row["tensor cores"] = tensor_pj
     row["L2"] = row["sram_bytes"] * energy.sram_byte_pj(L2_SLICE_BYTES)
@@ -204,13 +203,6 @@ def complete_row(
         "energy_pj": sum(components.values()),
         "components": components,
     }
-
-
-def memory_cycles(config: Config, moved_bytes: int) -> int:
-    """Return the clocks of a transfer at the bandwidth that kernels reach."""
-    chip = config.chip
-    rate = chip.dram_bytes_per_s * config.dram_efficiency
-    return math.ceil(moved_bytes * chip.clock_hz / rate)
 
 
 def _notes(config: Config, plan: Plan) -> tuple[str, ...]:
