@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from simulator import energy
+from simulator import energy, operation_rows
 from simulator.accelerators.gpu.config import Config
 from simulator.accelerators.gpu.plan import (
     SPARSE,
@@ -16,35 +16,14 @@ from simulator.accelerators.gpu.plan import (
     stored_bytes,
 )
 from simulator.accelerators.gpu.products import ceil_div, dram_bytes, l2_bytes
-from simulator.report import Report
+from simulator.report import REQUIRED, Report
 from workloads.operations import MatMul, Selection, VectorOp
 from workloads.patterns import DENSE, NM
 
 COLUMNS = (
-    "name",
-    "layer",
-    "pass",
-    "kind",
-    "pattern",
-    "m",
-    "k",
-    "n",
-    "batch",
-    "tile",
-    "waves",
-    "cycles",
-    "compute_cycles",
-    "memory_cycles",
-    "launch_cycles",
-    "fill_cycles",
-    "hidden_cycles",
-    "useful_macs",
-    "issued_macs",
-    "dram_bytes",
-    "compulsory_bytes",
-    "sram_bytes",
-    "energy_pj",
-    "bottleneck",
+    *REQUIRED,
+    *("pattern", "batch", "tile", "waves", "launch_cycles", "fill_cycles", "hidden_cycles"),
+    *("sram_bytes", "energy_pj"),
 )
 
 COMPONENTS = ("tensor cores", "vector unit", "selection", "L2", "dram")
@@ -56,7 +35,7 @@ L2_SLICE_BYTES = 512 * 1024
 
 def simulate_workload(config: Config, plan: Plan) -> Report:
     """Return time, traffic and energy of the plan, one kernel after the other."""
-    rows = list(hide_fused_traffic(_rows(config, plan), plan.workload))
+    rows = list(operation_rows.hide_fused_traffic(_rows(config, plan), plan.workload))
     return Report(
         accelerator="gpu",
         config=config.resolved,
@@ -83,22 +62,6 @@ def _rows(config: Config, plan: Plan) -> Iterator[dict[str, Any]]:
             yield product_row(config, op, next(products))
         else:
             yield vector_row(config, op, on_chip=op.name in plan.on_chip)
-
-
-def hide_fused_traffic(
-    rows: Iterable[dict[str, Any]], operations: Iterable[Any]
-) -> Iterator[dict[str, Any]]:
-    """Let fused work move its bytes while the kernel that it is part of leaves memory idle."""
-    idle_cycles = 0
-    for row, op in zip(rows, operations, strict=True):
-        if isinstance(op, VectorOp) and op.fused:
-            row["hidden_cycles"] = min(idle_cycles, row["cycles"])
-            idle_cycles -= row["hidden_cycles"]
-            row["cycles"] -= row["hidden_cycles"]
-            row["bottleneck"] = row["bottleneck"] if row["cycles"] else "none"
-        else:
-            idle_cycles = row["cycles"] - row["launch_cycles"] - row["memory_cycles"]
-        yield row
 
 
 def product_row(config: Config, op: MatMul, plan: ProductPlan) -> dict[str, Any]:
