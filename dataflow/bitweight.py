@@ -226,109 +226,52 @@ _RULES = (
 )
 
 
-def _nest(name: str, levels: str, *, sync: str = "", **placement: str) -> Nest:
-    pairs = [*placement.items(), *(("sync", level) for level in sync.split())]
-    return Nest(name=name, levels=tuple(levels.split()), placement=tuple(pairs))
+def _nest(name: str, levels: str, placement: str) -> Nest:
+    """Return a nest from its levels and from each primitive with its level."""
+    pairs = [pair.split() for pair in placement.split(", ")]
+    return Nest(
+        name=name,
+        levels=tuple(levels.split()),
+        placement=tuple((primitive, level) for primitive, level in pairs),
+    )
 
 
 NESTS = {
-    nest.name: nest
-    for nest in (
-        _nest(
+    name: _nest(name, levels, placement)
+    for name, levels, placement in (
+        (
             "systolic_os",
             "MT NT MP NP KT BWP",
-            encode="KT",
-            map="BWP",
-            shift="BWP",
-            half_reduce="KT",
-            add="KT",
+            "encode KT, map BWP, shift BWP, half_reduce KT, add KT",
         ),
-        _nest(
+        (
             "systolic_ws",
             "KT NT KP NP MT BWP",
-            encode="MT",
-            map="BWP",
-            shift="BWP",
-            half_reduce="MT",
-            add="MT",
+            "encode MT, map BWP, shift BWP, half_reduce MT, add MT",
         ),
-        _nest(
-            "cube",
-            "MT NT KT MP NP KP BWP",
-            encode="KP",
-            map="BWP",
-            shift="BWP",
-            half_reduce="KP",
-            add="KP",
-        ),
-        _nest(
-            "tree",
-            "MT NT KT NP KP BWP",
-            encode="KP",
-            map="BWP",
-            shift="BWP",
-            half_reduce="KP",
-            add="KP",
-        ),
-        _nest(
+        ("cube", "MT NT KT MP NP KP BWP", "encode KP, map BWP, shift BWP, half_reduce KP, add KP"),
+        ("tree", "MT NT KT NP KP BWP", "encode KP, map BWP, shift BWP, half_reduce KP, add KP"),
+        (
             "matrix_2d",
             "MT NT KT MP NP BWP",
-            encode="NP",
-            map="BWP",
-            shift="BWP",
-            half_reduce="NP",
-            add="NP",
+            "encode NP, map BWP, shift BWP, half_reduce NP, add NP",
         ),
-        _nest(
-            "opt1",
-            "MT NT MP NP KT BWP",
-            encode="KT",
-            map="BWP",
-            shift="BWP",
-            half_reduce="KT",
-            add="NP",
-        ),
-        _nest(
-            "opt2",
-            "MT NT MP NP BWT KT KP",
-            encode="KP",
-            map="KP",
-            half_reduce="KT",
-            shift="BWT",
-            add="BWT",
-        ),
-        _nest(
+        ("opt1", "MT NT MP NP KT BWP", "encode KT, map BWP, shift BWP, half_reduce KT, add NP"),
+        ("opt2", "MT NT MP NP BWT KT KP", "encode KP, map KP, half_reduce KT, shift BWT, add BWT"),
+        (
             "opt3",
             "MT NT MP NP BWT KT KS",
-            encode="KT",
-            sparse="KT",
-            map="KS",
-            half_reduce="KS",
-            shift="BWT",
-            add="BWT",
-            sync="NT",
+            "encode KT, sparse KT, map KS, half_reduce KS, shift BWT, add BWT, sync NT",
         ),
-        _nest(
+        (
             "opt4c",
             "MT NT MP BWT KT KS NP",
-            encode="KT",
-            sparse="KT",
-            map="NP",
-            half_reduce="NP",
-            shift="BWT",
-            add="BWT",
-            sync="NT",
+            "encode KT, sparse KT, map NP, half_reduce NP, shift BWT, add BWT, sync NT",
         ),
-        _nest(
+        (
             "opt4e",
             "MT NT MP BWT KP KT KS NP",
-            encode="KT",
-            sparse="KT",
-            map="NP",
-            half_reduce="BWT",
-            shift="BWT",
-            add="BWT",
-            sync="NT BWT",
+            "encode KT, sparse KT, map NP, half_reduce BWT, shift BWT, add BWT, sync NT, sync BWT",
         ),
     )
 }

@@ -6,7 +6,7 @@
 Each row changes one thing against our own setting (clock, library, baseline, glitches, flip-flops,
 digits, read-out, area) and gives what the published quantity then is. The default table is
 sim_results/bitweight/causes.csv. Other libraries come from other-libraries.csv beside it, which
-bitweight_libraries.py makes.
+bitweight_libraries.py makes. Takes seconds.
 """
 
 from __future__ import annotations

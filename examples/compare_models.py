@@ -6,6 +6,7 @@
 
 An encoder, a decoder, a convolutional network and pruned detectors, whichever are there. The same
 on the command line: sparsight compare --model minilm --accelerators all --methods dense,bdwp:2:8
+Takes seconds a model.
 """
 
 from simulator.comparison import compare

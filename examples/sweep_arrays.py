@@ -2,7 +2,8 @@
 
     python examples/sweep_arrays.py [--small] [REPORT.html]
 
-With a file name, one page to look around in is written. `--small` tries fewer designs.
+With a file name, one page to look around in is written. Takes a few seconds; `--small` tries fewer
+designs.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     python examples/sweep_codesign.py [--small]
 
 Prints, for every number of PEs, the fastest pair of method and array. What a pattern costs in
-accuracy is not modelled: choose among the patterns that train.
+accuracy is not modelled: choose among the patterns that train. Takes a few seconds; `--small` tries
+fewer arrays.
 """
 
 from __future__ import annotations

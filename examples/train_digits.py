@@ -6,7 +6,8 @@ Every step trains with the masks of `dataflow.nm`. After every epoch the masks o
 taken and fed to two simulators: SAT, whose time follows from N:M once each group is checked to keep
 N of M, and Gamma, which multiplies the masked weights of that epoch by the activations of a test
 image as sparse matrices, zeros of the ReLU included. The result is accuracy beside time:
-`digits.csv`, one row per method, seed and epoch, and `digits.png`. Nothing is downloaded.
+`digits.csv`, one row per method, seed and epoch, and `digits.png`. Nothing is downloaded. An epoch
+of all three methods takes about three seconds, the 30 epochs with three seeds five minutes.
 """
 
 from __future__ import annotations

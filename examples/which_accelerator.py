@@ -5,7 +5,7 @@
 At one clock and one off-chip bandwidth: as many multipliers; as much area, every system in the
 shape that suits it best on all workloads together; and, in an area of its own because its library
 is another, an engine over digits beside an array of multipliers. Then SAT's card and a GPU as they
-are. With a file name, the tables are written between that page's markers.
+are. With a file name, the tables are written between that page's markers. Takes ten seconds.
 """
 
 from __future__ import annotations

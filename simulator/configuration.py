@@ -144,10 +144,21 @@ def check_positive(config: Any, *names: str) -> None:
             raise InputError(f"{name} must be between {least:g} and {most:g}, not {value!r}")
 
 
+def check_choices(config: Any) -> None:
+    """Raise `InputError` unless every field that is annotated as a Literal has one of its texts."""
+    for name, kind in get_type_hints(type(config)).items():
+        if get_origin(kind) is Literal:
+            _check_choice(name, getattr(config, name), kind)
+
+
+def _check_choice(name: str, value: Any, kind: Any) -> None:
+    if value not in get_args(kind):
+        raise InputError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}")
+
+
 def _read(name: str, text: str, kind: Any) -> Any:
     if get_origin(kind) is Literal:
-        if text not in get_args(kind):
-            raise InputError(f"{name} must be one of {', '.join(get_args(kind))}, not {text!r}")
+        _check_choice(name, text, kind)
         return text
     if kind is bool:
         if text.lower() in ("true", "on", "yes", "1"):

@@ -8,11 +8,11 @@ utilisation follow.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dataflow.rounding import ceil_div
-from workloads.operations import Operand, Operation, Selection
+from workloads.operations import Operand, Operation, Selection, VectorOp
 from workloads.patterns import DENSE
 
 FOLLOW = ("cycles", "memory_cycles", "stall_cycles", "bottleneck", "utilisation")
@@ -58,6 +58,29 @@ def row(
         "bottleneck": "none" if cycles == 0 else busy if cycles > memory_cycles else "dram",
         "utilisation": values.get("useful_macs", 0) / slots if slots else 0.0,
     }
+
+
+def hide_fused_traffic(
+    rows: Iterable[dict[str, Any]], operations: Iterable[Any]
+) -> Iterator[dict[str, Any]]:
+    """Let fused work move its bytes while the operation that it rides on leaves memory idle.
+
+    Takes the row of every operation, in order, and gives it back with `hidden_cycles` taken off its
+    cycles. A launch leaves nothing idle that work inside the same kernel could use.
+    """
+    idle_cycles = 0
+    for row, op in zip(rows, operations, strict=True):
+        if isinstance(op, VectorOp) and op.fused:
+            hidden = min(idle_cycles, row["cycles"])
+            idle_cycles -= hidden
+            row["hidden_cycles"] = hidden
+            row["cycles"] -= hidden
+            if "stall_cycles" in row:
+                row["stall_cycles"] -= hidden
+            row["bottleneck"] = row["bottleneck"] if row["cycles"] else "none"
+        else:
+            idle_cycles = row["cycles"] - row.get("launch_cycles", 0) - row["memory_cycles"]
+        yield row
 
 
 def stored_bytes(operand: Operand | Selection, value_bits: int, *, compact: bool) -> int:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -137,6 +137,11 @@ class Step:
     work: Work
     decisions: Any = None
 
+    @property
+    def left(self) -> Csr:
+        """The left operand A."""
+        return operands(self.product)[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
@@ -183,17 +188,14 @@ class RivalConfig:
         raise NotImplementedError
 
 
-def plan(
-    workload: Workload, seed: int, decide: Callable[[Csr, Csr, Work], Any] | None = None
-) -> Plan:
-    """Return the products with their counts and what `decide` says about each."""
-    products = products_of(workload, seed)
+C = TypeVar("C", bound=RivalConfig)
+
+
+def plan(config: C, workload: Workload, decide: Callable[[C, Csr, Csr, Work], Any]) -> Plan:
+    """Return the products with their counts and what `decide` says about A, B and the counts."""
+    products = products_of(workload, config.sampling_seed)
     steps = [
-        Step(
-            product=product,
-            work=work,
-            decisions=None if decide is None else decide(*operands(product), work),
-        )
+        Step(product=product, work=work, decisions=decide(config, *operands(product), work))
         for product, work in zip(products, counted(products), strict=True)
     ]
     return Plan(
@@ -204,9 +206,8 @@ def plan(
     )
 
 
-def b_pointer_bytes(product: MatMul, layout: EntryFormat = CSR12) -> int:
+def b_pointer_bytes(left: Csr, layout: EntryFormat = CSR12) -> int:
     """Return the bytes of B's row pointers when each is read once, as far as A needs them."""
-    left = operands(product)[0]
     return layout.pointer_bytes * min(left.shape[1] + 1, 2 * left.nnz)
 
 
@@ -215,15 +216,30 @@ def memory_cycles(config: RivalConfig, moved_bytes: int) -> int:
     return math.ceil(moved_bytes * config.clock_hz / config.dram_bytes_per_s)
 
 
+def overlapped(
+    config: RivalConfig, traffic: Traffic, compute_cycles: int, phase: str, **extra: Any
+) -> Cost:
+    """Return the cost of a product whose one phase computes and moves at the same time."""
+    cycles = max(compute_cycles, memory_cycles(config, traffic.total))
+    return Cost(
+        traffic=traffic,
+        cycles=cycles,
+        compute_cycles=compute_cycles,
+        phases={phase: cycles},
+        extra=extra,
+    )
+
+
 def report(
     accelerator: str,
-    config: RivalConfig,
+    config: C,
     of: Plan,
-    costs: Sequence[Cost],
+    cost: Callable[[C, Step], Cost],
     *,
     pointers: bool = True,
 ) -> Report:
     """Return the report of a traffic-and-time model, one row for each product."""
+    costs = [cost(config, step) for step in of.steps]
     compulsory = [
         report_compulsory_bytes(step.work, step.product, pointers=pointers) for step in of.steps
     ]

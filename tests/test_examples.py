@@ -89,8 +89,83 @@ def test_models_of_packages_are_compared() -> None:
     assert out.count("bdwp:2:8") >= 2
 
 
-def test_the_page_on_which_accelerator_wins_shows_what_the_models_say() -> None:
+@pytest.fixture(scope="module")
+def which_accelerator() -> str:
+    return output_of("which_accelerator.py").strip()
+
+
+PAGE = (EXAMPLES.parent / "docs" / "which_accelerator.md").read_text("utf-8")
+
+
+def test_the_page_on_which_accelerator_wins_shows_what_the_models_say(which_accelerator) -> None:
     """If not: python examples/which_accelerator.py docs/which_accelerator.md."""
-    page = (EXAMPLES.parent / "docs" / "which_accelerator.md").read_text("utf-8")
-    tables = page.partition("<!-- tables: begin -->\n")[2].partition("<!-- tables: end -->")[0]
-    assert output_of("which_accelerator.py").strip() == tables.strip()
+    tables = PAGE.partition("<!-- tables: begin -->\n")[2].partition("<!-- tables: end -->")[0]
+    assert which_accelerator == tables.strip()
+
+
+Cells = dict[tuple[str, str], dict[str, tuple[float, float, bool, bool]]]
+
+
+def cells_of(table: str) -> Cells:
+    """Return time, energy, and whether each is in bold, by (trace, method) and system."""
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    systems = next(line[2:] for line in lines if line[:2] == ["trace", "method"])
+    found: Cells = {}
+    for trace, method, *cells in lines:
+        if trace.startswith("digits-"):
+            pairs = [cell.replace(" ms", "").replace(" mJ", "").split(", ") for cell in cells]
+            found[trace, method] = {
+                system: (float(s.strip("*")), float(j.strip("*")), "*" in s, "*" in j)
+                for system, (s, j) in zip(systems, pairs, strict=True)
+            }
+    return found
+
+
+def test_what_the_page_says_of_its_tables_is_in_them(which_accelerator) -> None:
+    said = " ".join(PAGE.partition("## What it shows")[2].split())
+    alike, sized, digits, owned = which_accelerator.split("### ")[1:]
+    conv, vit, skips = "digits-resnet", "digits-vit", "array that skips"
+
+    def faster(table: Cells, trace: str, system: str, method: str) -> float:
+        return table[trace, "dense"][system][0] / table[trace, method][system][0]
+
+    first = cells_of(alike)
+    longer = {}
+    for trace in (conv, vit):
+        dense = first[trace, "dense"]
+        arrays = [dense[system][0] for system in ("dense array", skips, "sat")]
+        assert max(arrays) <= 1.02 * min(arrays)
+        longer[trace] = f"{100 * (dense['tensor cores'][0] / min(arrays) - 1):.0f} %"
+        for system in ("sat", skips):
+            gain = faster(first, trace, system, "bdwp:2:8")
+            assert f"{gain:.1f} times" == {conv: "1.7 times", vit: "1.5 times"}[trace]
+            assert faster(first, trace, system, "bdwp:2:16") > gain
+    assert f"take {longer[conv]} longer on the convolutions and {longer[vit]} on" in said
+    assert "1.7 times as fast on the convolutions and 1.5 times on the transformer" in said
+    gains = [
+        f"{100 * (faster(first, t, 'tensor cores', 'bdwp:2:8') - 1):.0f} %" for t in (conv, vit)
+    ]
+    assert f"the tensor cores become {gains[0]} and {gains[1]} faster" in said
+
+    second = cells_of(sized)
+    for (trace, method), row in second.items():
+        fastest = {system for system, cell in row.items() if cell[2]}
+        frugal = {system for system, cell in row.items() if cell[3]}
+        if trace == vit:
+            assert fastest == {"tensor cores"}
+        else:
+            assert fastest <= ({"dense array"} if method[:2] in ("de", "sr") else {"sat", skips})
+        level = (
+            {"sat", "tensor cores"} if (trace, method) == (vit, "bdwp:2:8") else {"tensor cores"}
+        )
+        assert frugal == ({"sat"} if method == "bdwp:2:16" else level)
+
+    ratios = [float(line.strip("|x ").split(" | ")[-1]) for line in digits.splitlines()[4:] if line]
+    assert f"{min(ratios):.1f} to {max(ratios):.1f} times as fast" in said
+
+    last = cells_of(owned)
+    ahead = [row["sat"][0] / row["gpu"][0] for row in last.values()]
+    assert f"{min(ahead):.0f} to {max(ahead):.0f} times as fast as SAT's FPGA card" in said
+    change = [faster(last, trace, "gpu", "bdwp:2:4") for trace in (conv, vit)]
+    assert f"{100 * (change[0] - 1):.0f} % faster on the convolutions" in said
+    assert f"and {100 * (1 / change[1] - 1):.0f} % slower on the transformer" in said

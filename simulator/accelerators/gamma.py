@@ -67,39 +67,31 @@ class Config(sparse_products.RivalConfig):
 
 def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     """Work out which fibers the cache holds, rows of A in order."""
+    return sparse_products.plan(config, workload, _decide)
 
-    def decide(left: Csr, right: Csr, work: Work) -> FiberTraffic:
-        return fiber_traffic(
-            left,
-            right,
-            radix=config.radix,
-            cache_bytes=config.cache_bytes,
-            entry_bytes=CSR12.entry_bytes,
-        )
 
-    return sparse_products.plan(workload, config.sampling_seed, decide)
+def _decide(config: Config, left: Csr, right: Csr, work: Work) -> FiberTraffic:
+    return fiber_traffic(
+        left,
+        right,
+        radix=config.radix,
+        cache_bytes=config.cache_bytes,
+        entry_bytes=CSR12.entry_bytes,
+    )
 
 
 def simulate(config: Config, plan: sparse_products.Plan) -> Report:
     """Say what the plan costs."""
-    return sparse_products.report(
-        "gamma", config, plan, [_cost(config, step) for step in plan.steps]
-    )
+    return sparse_products.report("gamma", config, plan, _cost)
 
 
 def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
     fibers: FiberTraffic = step.decisions
     traffic = row_wise_traffic(
         step.work,
-        sparse_products.operands(step.product)[0].shape[0],
-        b_bytes=fibers.b_bytes + sparse_products.b_pointer_bytes(step.product),
+        step.left.shape[0],
+        b_bytes=fibers.b_bytes + sparse_products.b_pointer_bytes(step.left),
         spilled_entries=fibers.spilled_bytes // (2 * CSR12.entry_bytes),
     )
     merging = -(-(step.work.multiplies + fibers.partial_elements) // config.pes)
-    moving = sparse_products.memory_cycles(config, traffic.total)
-    return sparse_products.Cost(
-        traffic=traffic,
-        cycles=max(merging, moving),
-        compute_cycles=merging,
-        phases={"merge": max(merging, moving)},
-    )
+    return sparse_products.overlapped(config, traffic, merging, "merge")

@@ -71,35 +71,29 @@ class Passes:
 
 def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     """Group and split rows by their bounds, and work out what the cache of B holds."""
+    return sparse_products.plan(config, workload, _decide)
 
-    def decide(left: Csr, right: Csr, work: Work) -> Passes:
-        windows = row_windows(work.row_products, right.shape[1], config.table_entries)
-        visits = np.bincount(
-            windows.first_row[windows.last_row - windows.first_row == 1],
-            minlength=left.shape[0],
-        )
-        again = int((np.maximum(visits - 1, 0) * left.row_lengths).sum())
-        reuse = row_reuse(left, right)
-        return Passes(
-            windows=len(windows),
-            reread_entries=again,
-            b_bytes=reuse.missed_bytes(config.cache_bytes),
-        )
 
-    return sparse_products.plan(workload, config.sampling_seed, decide)
+def _decide(config: Config, left: Csr, right: Csr, work: Work) -> Passes:
+    windows = row_windows(work.row_products, right.shape[1], config.table_entries)
+    alone = windows.last_row - windows.first_row == 1
+    visits = np.bincount(windows.first_row[alone], minlength=left.shape[0])
+    return Passes(
+        windows=len(windows),
+        reread_entries=int((np.maximum(visits - 1, 0) * left.row_lengths).sum()),
+        b_bytes=row_reuse(left, right).missed_bytes(config.cache_bytes),
+    )
 
 
 def simulate(config: Config, plan: sparse_products.Plan) -> Report:
     """Say what the plan costs."""
-    return sparse_products.report(
-        "innersp", config, plan, [_cost(config, step) for step in plan.steps]
-    )
+    return sparse_products.report("innersp", config, plan, _cost)
 
 
 def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
     passes: Passes = step.decisions
     work, entry, pointer = step.work, CSR12.entry_bytes, CSR12.pointer_bytes
-    rows = sparse_products.operands(step.product)[0].shape[0]
+    rows = step.left.shape[0]
     prescan = 4 * work.nnz_a + 2 * pointer * work.nnz_a
     traffic = Traffic(
         a=prescan + entry * (work.nnz_a + passes.reread_entries) + pointer * (rows + 1),

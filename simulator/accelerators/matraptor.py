@@ -66,36 +66,29 @@ class Lanes:
 
 def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     """Deal rows to lanes in turns, as the format lays them out."""
+    return sparse_products.plan(config, workload, _decide)
 
-    def decide(left: Csr, right: Csr, work: Work) -> Lanes:
-        lane = np.arange(left.shape[0]) % config.lanes
-        per_lane = np.bincount(lane, weights=work.row_products, minlength=config.lanes)
-        over = work.row_nnz > config.queue_entries
-        return Lanes(busiest=int(per_lane.max()), overflow=int(work.row_nnz[over].sum()))
 
-    return sparse_products.plan(workload, config.sampling_seed, decide)
+def _decide(config: Config, left: Csr, right: Csr, work: Work) -> Lanes:
+    lane = np.arange(left.shape[0]) % config.lanes
+    per_lane = np.bincount(lane, weights=work.row_products, minlength=config.lanes)
+    over = work.row_nnz > config.queue_entries
+    return Lanes(busiest=int(per_lane.max()), overflow=int(work.row_nnz[over].sum()))
 
 
 def simulate(config: Config, plan: sparse_products.Plan) -> Report:
     """Say what the plan costs."""
-    return sparse_products.report(
-        "matraptor", config, plan, [_cost(config, step) for step in plan.steps]
-    )
+    return sparse_products.report("matraptor", config, plan, _cost)
 
 
 def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
     lanes: Lanes = step.decisions
     traffic = row_wise_traffic(
         step.work,
-        sparse_products.operands(step.product)[0].shape[0],
+        step.left.shape[0],
         b_bytes=unshared_b_bytes(step.work),
         spilled_entries=lanes.overflow,
     )
-    moving = sparse_products.memory_cycles(config, traffic.total)
-    return sparse_products.Cost(
-        traffic=traffic,
-        cycles=max(lanes.busiest, moving),
-        compute_cycles=lanes.busiest,
-        phases={"rows": max(lanes.busiest, moving)},
-        extra={"overflow_entries": lanes.overflow},
+    return sparse_products.overlapped(
+        config, traffic, lanes.busiest, "rows", overflow_entries=lanes.overflow
     )

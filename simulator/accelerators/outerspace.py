@@ -57,19 +57,16 @@ class Config(sparse_products.RivalConfig):
 
 def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     """Outer products leave nothing to decide: every column of A meets its row of B once."""
-    return sparse_products.plan(workload, config.sampling_seed)
+    return sparse_products.plan(config, workload, lambda *_: None)
 
 
 def simulate(config: Config, plan: sparse_products.Plan) -> Report:
     """Say what the plan costs."""
-    return sparse_products.report(
-        "outerspace", config, plan, [_cost(config, step) for step in plan.steps]
-    )
+    return sparse_products.report("outerspace", config, plan, _cost)
 
 
 def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
-    left = sparse_products.operands(step.product)[0]
-    work = step.work
+    left, work = step.left, step.work
     traffic = outer_traffic(work, *left.shape)
     multiplying = -(-work.multiplies // config.multiply_pes)
     levels = np.ceil(np.log2(np.maximum(left.row_lengths, 2))).astype(np.int64)

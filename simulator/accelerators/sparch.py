@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.spgemm import Work
-from dataflow.traffic import CSR12, Traffic, byte_reuse
+from dataflow.traffic import CSR12, byte_reuse, row_wise_traffic
 from simulator import sparse_products
 from simulator.report import Report
 from workloads.errors import InputError
@@ -70,7 +70,7 @@ class Config(sparse_products.RivalConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merges:
-    """Decisions: elements merged in all rounds, and those written out and read back."""
+    """Decisions: condensed columns of A, elements merged in all rounds and spilled, bytes of B."""
 
     columns: int
     merged_elements: int
@@ -80,22 +80,22 @@ class Merges:
 
 def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     """Condense A and choose the order of merges."""
+    return sparse_products.plan(config, workload, _decide)
 
-    def decide(left: Csr, right: Csr, work: Work) -> Merges:
-        place = np.arange(left.nnz) - np.repeat(left.indptr[:-1], left.row_lengths)
-        lengths = right.row_lengths[left.indices]
-        sizes = np.bincount(place, weights=lengths).astype(np.int64)
-        spilled = huffman_spills(sizes, config.fan_in)
-        order = np.argsort(place, kind="stable")
-        reuse = byte_reuse(left.indices[order], right.row_lengths * CSR12.entry_bytes)
-        return Merges(
-            columns=len(sizes),
-            merged_elements=int(sizes.sum()) + spilled,
-            spilled_elements=spilled,
-            b_bytes=reuse.missed_bytes(config.buffer_bytes),
-        )
 
-    return sparse_products.plan(workload, config.sampling_seed, decide)
+def _decide(config: Config, left: Csr, right: Csr, work: Work) -> Merges:
+    place = np.arange(left.nnz) - np.repeat(left.indptr[:-1], left.row_lengths)
+    lengths = right.row_lengths[left.indices]
+    sizes = np.bincount(place, weights=lengths).astype(np.int64)
+    spilled = huffman_spills(sizes, config.fan_in)
+    order = np.argsort(place, kind="stable")
+    reuse = byte_reuse(left.indices[order], right.row_lengths * CSR12.entry_bytes)
+    return Merges(
+        columns=len(sizes),
+        merged_elements=int(sizes.sum()) + spilled,
+        spilled_elements=spilled,
+        b_bytes=reuse.missed_bytes(config.buffer_bytes),
+    )
 
 
 def huffman_spills(sizes: NDArray[np.int64], fan_in: int) -> int:
@@ -120,27 +120,18 @@ def huffman_spills(sizes: NDArray[np.int64], fan_in: int) -> int:
 
 def simulate(config: Config, plan: sparse_products.Plan) -> Report:
     """Say what the plan costs."""
-    return sparse_products.report(
-        "sparch", config, plan, [_cost(config, step) for step in plan.steps]
-    )
+    return sparse_products.report("sparch", config, plan, _cost)
 
 
 def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
     merges: Merges = step.decisions
-    work, entry = step.work, CSR12.entry_bytes
-    rows = sparse_products.operands(step.product)[0].shape[0]
-    traffic = Traffic(
-        a=entry * work.nnz_a + CSR12.pointer_bytes * (rows + 1),
-        b=merges.b_bytes + 2 * CSR12.pointer_bytes * work.nnz_a,
-        partial=2 * entry * merges.spilled_elements,
-        c=entry * work.nnz_c + CSR12.pointer_bytes * rows,
+    traffic = row_wise_traffic(
+        step.work,
+        step.left.shape[0],
+        b_bytes=merges.b_bytes + 2 * CSR12.pointer_bytes * step.work.nnz_a,
+        spilled_entries=merges.spilled_elements,
     )
     merging = -(-merges.merged_elements // config.lanes)
-    moving = sparse_products.memory_cycles(config, traffic.total)
-    return sparse_products.Cost(
-        traffic=traffic,
-        cycles=max(merging, moving),
-        compute_cycles=merging,
-        phases={"merge": max(merging, moving)},
-        extra={"condensed_columns": merges.columns},
+    return sparse_products.overlapped(
+        config, traffic, merging, "merge", condensed_columns=merges.columns
     )

@@ -1,6 +1,7 @@
 """What every accelerator holds to; a new module in `simulator.accelerators` is tested by itself."""
 
 import dataclasses
+from typing import Literal, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -69,6 +70,15 @@ def test_every_number_of_the_config_is_checked(name: str) -> None:
             for wrong in (-1, float("nan")):
                 with pytest.raises(InputError, match=field.name):
                     config_class(**{field.name: wrong})
+
+
+@EVERY
+def test_every_choice_of_the_config_is_checked(name: str) -> None:
+    config_class = accelerators.find(name).Config
+    for field, kind in get_type_hints(config_class).items():
+        if get_origin(kind) is Literal:
+            with pytest.raises(InputError, match=f"^{field} must be one of .*, not 'neither'$"):
+                config_class(**{field: "neither"})
 
 
 @EVERY

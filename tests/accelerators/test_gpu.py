@@ -18,6 +18,7 @@ from workloads.llm import RequestBatch
 from workloads.methods import parse_method
 from workloads.operations import MatMul, Pass, Workload, gemm
 from workloads.patterns import DENSE, NM, Block, Unstructured
+from workloads.trace import read_shipped
 
 A100 = gpu.Config(device="a100-80gb")
 
@@ -36,7 +37,15 @@ def shape(m: int, k: int, n: int, batch: int = 1) -> Shape:
     return Shape(m, k, n, batch, 16, 16, 16, 1024, 1, *bytes_)
 
 
-MACHINE = Machine(108, 40 << 20, 5120, 64, 400)
+MACHINE = Machine(
+    sms=108,
+    clock_hz=1410e6,
+    l2_bytes=40 << 20,
+    l2_bytes_per_cycle=5120,
+    port_bytes_per_cycle=64,
+    latency_cycles=400,
+    dram_bytes_per_s=0.9 * 2039e9,
+)
 
 
 def test_one_tile_more_than_the_sms_takes_a_second_wave() -> None:
@@ -76,11 +85,11 @@ def test_no_kernel_is_faster_than_the_tensor_cores_or_moves_less_than_once(
     best = products.best_kernel(asked, MACHINE)
     m, k, n = sizes
     assert best.cycles >= batch * m * k * n / (108 * 1024)
-    assert all(
-        best.cycles <= products.kernel(asked, MACHINE, rows, columns, 1).cycles
-        for rows, columns in products.TILES
-    )
     moved = products.dram_bytes(asked, best, MACHINE)
+    for rows, columns in products.TILES:
+        other = products.kernel(asked, MACHINE, rows, columns, 1)
+        traffic = MACHINE.memory_cycles(products.dram_bytes(asked, other, MACHINE))
+        assert max(best.cycles, MACHINE.memory_cycles(moved)) <= max(other.cycles, traffic)
     assert moved >= asked.left_bytes + asked.right_bytes + asked.out_bytes
 
 
@@ -108,6 +117,34 @@ def test_2_of_4_halves_the_multiplication_and_stores_nine_sixteenths() -> None:
     saved = dense_row["compulsory_bytes"] - sparse_row["compulsory_bytes"]
     assert saved == 2 * 4096**2 - 4096**2 // 4 * 2 * (16 + 2) // 8
     assert 1.5 < dense.cycles / sparse.cycles <= 2
+
+
+@given(
+    st.tuples(*[st.integers(1, 20_000)] * 3),
+    st.sampled_from(["left", "right"]),
+    st.sampled_from([1e10, 1e11, 2e12]),
+    st.sampled_from([1 << 20, 40 << 20]),
+)
+def test_no_product_is_slower_with_a_2_of_4_operand(
+    sizes: tuple[int, int, int], side: str, dram_bytes_per_s: float, l2_bytes: int
+) -> None:
+    """So that a plan takes 2:4 wherever it may: at any bandwidth, in any cache."""
+    m, quarter, n = sizes
+    dense = gemm(m, 4 * quarter, n)
+    (op,) = dense.matmuls
+    sparse = replace(op, **{side: replace(getattr(op, side), pattern=NM(2, 4))})
+    config = replace(A100, dram_bytes_per_s=dram_bytes_per_s, l2_bytes=l2_bytes)
+    cycles = simulate(replace(dense, operations=(sparse,)), config).cycles
+    assert cycles <= simulate(dense, config).cycles
+
+
+def test_what_2_of_4_costs_a_small_network_is_the_kernels_that_select() -> None:
+    step = read_shipped("digits-vit")
+    dense, sparse = (simulate(parse_method(name)(step)) for name in ("dense", "bdwp:2:4"))
+    assert sparse.cycles > dense.cycles
+    selections = [each for each in sparse.as_dict()["operations"] if each["kind"] == "selection"]
+    assert sparse.cycles - sum(each["cycles"] for each in selections) < dense.cycles
+    assert {each["bottleneck"] for each in selections} == {"launch"}
 
 
 @pytest.mark.parametrize("pattern", [NM(2, 8), NM(1, 4), NM(1, 2)])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from dataflow.digits import check_width
 from simulator.accelerators.bitweight.synthesis import Row, find
-from simulator.configuration import check_positive
+from simulator.configuration import check_choices, check_positive
 from workloads.errors import InputError
 
 Engine = Literal[
@@ -24,23 +24,11 @@ Engine = Literal[
     "laconic",
     "bitlet",
 ]
-ENGINES: tuple[Engine, ...] = (
-    "mac",
-    "opt1",
-    "opt1_offset",
-    "opt2",
-    "opt3",
-    "opt4c",
-    "opt4e",
-    "opt4c_seg",
-    "opt4e_seg",
-    "laconic",
-    "bitlet",
-)
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 DENSE = ("mac", "opt1", "opt1_offset")
 SPARSE = ("opt3", "opt4c", "opt4e", "opt4c_seg", "opt4e_seg")
 BIT_SLICE = ("laconic", "bitlet")
-ARRAYS = ("os", "ws", "matrix", "cube", "tree")
+
 MARGIN = 1.1
 """The clock period is the mapped netlist's minimum plus 10 %, the margin that the paper states."""
 
@@ -127,14 +115,7 @@ class Config:
             "dram_bytes_per_s",
             "vector_lanes",
         )
-        for name, value, choices in (
-            ("engine", self.engine, ENGINES),
-            ("array", self.array, ARRAYS),
-            ("encoded", self.encoded, ("known", "left", "right")),
-            ("quantiser", self.quantiser, ("none", "tensor", "channel")),
-        ):
-            if value not in choices:
-                raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        check_choices(self)
         for name, most in (("rows", 4096), ("cols", 4096), ("fifo", 4096), ("simd_lanes", 4096)):
             if getattr(self, name) > most:
                 raise InputError(f"{name} must be at most {most}, not {getattr(self, name)}")

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from dataflow.digits import mean_digits
+from simulator import operation_rows
 from simulator.accelerators.bitweight import encoded, timing
 from simulator.accelerators.bitweight.config import Config
 from simulator.accelerators.bitweight.operands import Operands
 from simulator.accelerators.systolic import memory
-from simulator.report import Report
+from simulator.report import REQUIRED, Report
 from workloads.operand_values import TensorValues
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
 
 COLUMNS = (
-    "name",
-    "layer",
-    "pass",
-    "kind",
-    "m",
-    "k",
-    "n",
-    "batch",
-    "cycles",
-    "compute_cycles",
-    "memory_cycles",
-    "stall_cycles",
-    "useful_macs",
-    "issued_macs",
-    "utilisation",
-    "steps",
-    "column_utilisation",
-    "encoded",
-    "digits",
-    "digits_from",
-    "dram_bytes",
-    "compulsory_bytes",
-    "bottleneck",
-    "energy_pj",
+    *REQUIRED,
+    *("batch", "stall_cycles", "utilisation", "steps", "column_utilisation"),
+    *("encoded", "digits", "digits_from", "energy_pj"),
 )
+
+COMPONENTS = ("elements", "encoders", "read-out")
+"""Components of the energy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +63,6 @@ def simulate(config: Config, plan: Plan) -> Report:
         for op in plan.workload
     ]
     table: dict[str, Any] = {name: [row[name] for row in rows] for name in COLUMNS}
-    components = ("elements", "encoders", "read-out")
     return Report(
         accelerator="bitweight",
         config=config,
@@ -90,7 +71,7 @@ def simulate(config: Config, plan: Plan) -> Report:
         clock_hz=1e9 / config.period_ns,
         peak_macs_per_cycle=config.peak_macs_per_cycle,
         columns=table,
-        energy_pj={part: float(sum(row[part] for row in rows)) for part in components},
+        energy_pj={part: float(sum(row[part] for row in rows)) for part in COMPONENTS},
         extra=_extra(config, plan, rows),
         notes=(*plan.workload.notes, *_notes(config, plan, rows)),
     )
@@ -221,11 +202,8 @@ def _product_row(config: Config, op: MatMul, side: str, reuse: memory.Reuse) -> 
 
 def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
     if isinstance(op, Selection):
-        lane_operations, traffic, kind = (
-            op.elements,
-            2 * op.elements * config.width // 8,
-            "selection",
-        )
+        lane_operations, kind = op.elements, "selection"
+        traffic = 2 * op.elements * config.width // 8
     else:
         live = not op.fused
         lane_operations = live * op.elements * op.lane_operations
@@ -241,29 +219,20 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
     )
 
 
-def _row(config: Config, op: Operation, *, busy: str, **values: Any) -> dict[str, Any]:
+def _row(config: Config, op: Operation, **values: Any) -> dict[str, Any]:
     """Complete the row of an operation with its times, its bottleneck and its utilisation."""
-    row: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         **dict.fromkeys(COLUMNS, 0),
-        **dict.fromkeys(("elements", "encoders", "read-out", "energy_pj"), 0.0),
+        **dict.fromkeys((*COMPONENTS, "energy_pj", "digits"), 0.0),
         **dict.fromkeys(("encoded", "digits_from"), ""),
-        "digits": 0.0,
         "column_utilisation": 1.0,
         "slowest": 0,
         "batch": 1,
-        **values,
     }
-    bytes_per_cycle = config.dram_bytes_per_s * config.period_ns * 1e-9
-    memory_cycles = math.ceil(row["dram_bytes"] / bytes_per_cycle)
-    cycles = max(row["compute_cycles"], memory_cycles)
-    slots = cycles * config.peak_macs_per_cycle
-    return row | {
-        "name": op.name,
-        "layer": op.layer,
-        "pass": str(op.pass_),
-        "cycles": cycles,
-        "memory_cycles": memory_cycles,
-        "stall_cycles": cycles - row["compute_cycles"],
-        "bottleneck": "none" if cycles == 0 else busy if cycles > memory_cycles else "dram",
-        "utilisation": row["useful_macs"] / slots if slots else 0.0,
-    }
+    return operation_rows.row(
+        op,
+        clock_hz=1e9 / config.period_ns,
+        dram_bytes_per_s=config.dram_bytes_per_s,
+        peak_macs_per_cycle=config.peak_macs_per_cycle,
+        **(defaults | values),
+    )

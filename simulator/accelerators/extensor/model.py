@@ -95,20 +95,15 @@ class Tiling:
 
 def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     """Cut operands and result into microtiles and blocks."""
-
-    def decide(left: Csr, right: Csr, work: Work) -> Tiling:
-        return tile(config, left, right)
-
-    return sparse_products.plan(workload, config.sampling_seed, decide)
+    return sparse_products.plan(config, workload, _tile)
 
 
 def simulate(config: Config, plan: sparse_products.Plan) -> Report:
     """Say what the plan costs."""
-    costs = [_cost(config, step) for step in plan.steps]
-    return sparse_products.report("extensor", config, plan, costs, pointers=False)
+    return sparse_products.report("extensor", config, plan, _cost, pointers=False)
 
 
-def tile(config: Config, left: Csr, right: Csr) -> Tiling:
+def _tile(config: Config, left: Csr, right: Csr, _: Work) -> Tiling:
     """Return both operands in microtiles and the bytes that their formats take."""
     side = config.tile
     m, k, n = (-(-size // side) for size in (left.shape[0], left.shape[1], right.shape[1]))

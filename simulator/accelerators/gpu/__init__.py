@@ -8,14 +8,17 @@ long-context inference" (2023); the numbers of each device in `devices`.
 *Exact*: nothing is proved against a stepped definition; peaks are those of the data sheets.
 
 *Approximate*:
-- A product is tiles of thread blocks in waves over the SMs (`products`); the fastest tile and split
-  of a table is taken, as a tuned library would. One block occupies an SM at a time.
+- A product is tiles of thread blocks in waves over the SMs (`products`); of a table, the tile and
+  split that take least are used, traffic included, as by a tuned library. One block occupies an SM
+  at a time.
 - A kernel takes the longer of its waves and its memory traffic, at nine tenths of the peak
   bandwidth, and a launch. Work that is fused moves its bytes while its kernel leaves memory idle.
 - The clock is the boost clock, which power allows for zeros: a large product of them takes 5 %
   longer than ours. Published times of real values are 20 to 46 % longer, see `published/gpu`.
-- An operand with at most two of every aligned four elements runs as 2:4 at twice the rate; all
-  other patterns are stored and multiplied dense. Both operands are multiplied in the wider type.
+- An operand with at most two of every aligned four elements runs as 2:4 at twice the rate, which
+  is never slower; all other patterns are stored and multiplied dense. Both operands are multiplied
+  in the wider type. A selection is a kernel of its own: on a small network the launches of all
+  selections may take longer than 2:4 saves.
 - Fused attention keeps scores on chip and makes them again in the backward pass; softmax takes its
   lane time behind the products instead of beside them.
 - Decoding: one decoder layer of one shard as kernels; attention reads each cache once; all-reduce

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from simulator.accelerators.gpu.devices import DEVICES, Chip, Device
-from simulator.configuration import SENSIBLE, check_positive
+from simulator.configuration import SENSIBLE, check_choices, check_positive
 from workloads.errors import InputError
 from workloads.llm import Decoder, find
 from workloads.operations import DTYPE_BITS
@@ -100,9 +100,8 @@ class Config:
     """Data type in which the decoder's weights are stored, such as int4."""
 
     def __post_init__(self) -> None:
-        for name in OF_THE_DEVICE:
-            _check_zero_or_sensible(self, name)
-        for name in ("tile_m", "tile_n"):
+        check_choices(self)
+        for name in (*OF_THE_DEVICE, "tile_m", "tile_n"):
             _check_zero_or_sensible(self, name)
         if bool(self.tile_m) != bool(self.tile_n):
             raise InputError("tile_m and tile_n must be given together, or neither")

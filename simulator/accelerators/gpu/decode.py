@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from dataflow.rounding import ceil_div
-from simulator import collectives, energy
+from simulator import collectives, energy, operation_rows
 from simulator.accelerators.gpu import model
 from simulator.accelerators.gpu.config import Config
 from simulator.accelerators.gpu.plan import ProductPlan, exploits, plan_product, stored_bytes
@@ -264,7 +264,7 @@ def rows(
                 made.append(_attention_row(config, op))
             case AllReduce():
                 made.append(_all_reduce_row(config, op))
-    return list(model.hide_fused_traffic(made, operations))
+    return list(operation_rows.hide_fused_traffic(made, operations))
 
 
 def layer_cycles(config: Config, operations: Sequence[LayerOperation]) -> int:

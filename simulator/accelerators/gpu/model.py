@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dataflow.rounding import ceil_div
-from simulator import energy
+from simulator import energy, operation_rows
 from simulator.accelerators.gpu.config import Config
 from simulator.accelerators.gpu.plan import (
     SPARSE,
@@ -18,35 +17,14 @@ from simulator.accelerators.gpu.plan import (
     stored_bytes,
 )
 from simulator.accelerators.gpu.products import dram_bytes, l2_bytes
-from simulator.report import Report
+from simulator.report import REQUIRED, Report
 from workloads.operations import MatMul, Selection, VectorOp
 from workloads.patterns import DENSE, NM
 
 COLUMNS = (
-    "name",
-    "layer",
-    "pass",
-    "kind",
-    "pattern",
-    "m",
-    "k",
-    "n",
-    "batch",
-    "tile",
-    "waves",
-    "cycles",
-    "compute_cycles",
-    "memory_cycles",
-    "launch_cycles",
-    "fill_cycles",
-    "hidden_cycles",
-    "useful_macs",
-    "issued_macs",
-    "dram_bytes",
-    "compulsory_bytes",
-    "sram_bytes",
-    "energy_pj",
-    "bottleneck",
+    *REQUIRED,
+    *("pattern", "batch", "tile", "waves", "launch_cycles", "fill_cycles", "hidden_cycles"),
+    *("sram_bytes", "energy_pj"),
 )
 
 COMPONENTS = ("tensor cores", "vector unit", "selection", "L2", "dram")
@@ -58,7 +36,7 @@ L2_SLICE_BYTES = 512 * 1024
 
 def simulate_workload(config: Config, plan: Plan) -> Report:
     """Return time, traffic and energy of the plan, one kernel after the other."""
-    rows = list(hide_fused_traffic(_rows(config, plan), plan.workload))
+    rows = list(operation_rows.hide_fused_traffic(_rows(config, plan), plan.workload))
     return Report(
         accelerator="gpu",
         config=config.resolved,
@@ -85,22 +63,6 @@ def _rows(config: Config, plan: Plan) -> Iterator[dict[str, Any]]:
             yield product_row(config, op, next(products))
         else:
             yield vector_row(config, op, on_chip=op.name in plan.on_chip)
-
-
-def hide_fused_traffic(
-    rows: Iterable[dict[str, Any]], operations: Iterable[Any]
-) -> Iterator[dict[str, Any]]:
-    """Let fused work move its bytes while the kernel that it is part of leaves memory idle."""
-    idle_cycles = 0
-    for row, op in zip(rows, operations, strict=True):
-        if isinstance(op, VectorOp) and op.fused:
-            row["hidden_cycles"] = min(idle_cycles, row["cycles"])
-            idle_cycles -= row["hidden_cycles"]
-            row["cycles"] -= row["hidden_cycles"]
-            row["bottleneck"] = row["bottleneck"] if row["cycles"] else "none"
-        else:
-            idle_cycles = row["cycles"] - row["launch_cycles"] - row["memory_cycles"]
-        yield row
 
 
 def product_row(config: Config, op: MatMul, plan: ProductPlan) -> dict[str, Any]:
@@ -187,7 +149,7 @@ def complete_row(
     row: dict[str, Any] = dict.fromkeys((*COLUMNS, *COMPONENTS), 0)
     row |= {"tile": "-", "pattern": "-", "batch": 1} | values
     launch = launches * config.launch_cycles
-    memory = memory_cycles(config, row["dram_bytes"])
+    memory = machine(config).memory_cycles(row["dram_bytes"])
     running = max(row["compute_cycles"], memory, link_cycles)
     row["tensor cores"] = tensor_pj
     row["L2"] = row["sram_bytes"] * energy.sram_byte_pj(L2_SLICE_BYTES)
@@ -205,13 +167,6 @@ def complete_row(
         "energy_pj": sum(components.values()),
         "components": components,
     }
-
-
-def memory_cycles(config: Config, moved_bytes: int) -> int:
-    """Return the clocks of a transfer at the bandwidth that kernels reach."""
-    chip = config.chip
-    rate = chip.dram_bytes_per_s * config.dram_efficiency
-    return math.ceil(moved_bytes * chip.clock_hz / rate)
 
 
 def _notes(config: Config, plan: Plan) -> tuple[str, ...]:

@@ -61,10 +61,12 @@ def machine(config: Config) -> Machine:
     chip = config.chip
     return Machine(
         sms=chip.sms,
+        clock_hz=chip.clock_hz,
         l2_bytes=chip.l2_bytes,
         l2_bytes_per_cycle=chip.l2_bytes_per_cycle,
         port_bytes_per_cycle=config.port_bytes_per_cycle,
         latency_cycles=config.memory_latency_cycles,
+        dram_bytes_per_s=chip.dram_bytes_per_s * config.dram_efficiency,
     )
 
 

@@ -85,20 +85,27 @@ class Kernel(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """What the time of a kernel depends on."""
+    """What the time of a kernel depends on; `dram_bytes_per_s` is what kernels reach."""
 
     sms: int
+    clock_hz: float
     l2_bytes: int
     l2_bytes_per_cycle: int
     port_bytes_per_cycle: int
     latency_cycles: int
+    dram_bytes_per_s: float
+
+    def memory_cycles(self, moved_bytes: int) -> int:
+        """Return the clocks in which the memory interface moves the bytes."""
+        return math.ceil(moved_bytes * self.clock_hz / self.dram_bytes_per_s)
 
 
 def kernel(shape: Shape, machine: Machine, rows: int, columns: int, splits: int) -> Kernel:
     """Return the clocks of one block with these tiles.
 
     >>> square = Shape(256, 64, 256, 1, 16, 16, 16, 1024, 1, 32768, 32768, 131072)
-    >>> kernel(square, Machine(4, 1 << 20, 256, 64, 400), 128, 128, 1)
+    >>> machine = Machine(4, 1e9, 1 << 20, 256, 64, 400, 1e11)
+    >>> kernel(square, machine, 128, 128, 1)
     Kernel(rows=128, columns=128, splits=1, block_k=64, blocks=4, waves=1,
            multiply_cycles=1024, feed_cycles=512, edge_cycles=912)
     """
@@ -123,9 +130,10 @@ def kernel(shape: Shape, machine: Machine, rows: int, columns: int, splits: int)
 
 @lru_cache(maxsize=1 << 16)
 def best_kernel(shape: Shape, machine: Machine, tile: tuple[int, int] = (0, 0)) -> Kernel:
-    """Return the fastest kernel of all tiles and splits; of equals, the first in the table.
+    """Return the kernel of all tiles and splits that takes least: waves, or traffic if longer.
 
-    With `tile` only that tile is considered. Products of the same shape are worked out once.
+    Of equals, the one with the fewest clocks of waves, then the first in the table. With `tile`
+    only that tile is considered. Products of the same shape are worked out once.
     """
     choices = [
         kernel(shape, machine, rows, columns, splits)
@@ -133,7 +141,12 @@ def best_kernel(shape: Shape, machine: Machine, tile: tuple[int, int] = (0, 0)) 
         for splits in SPLITS
         if splits == 1 or splits * STEP <= shape.k
     ]
-    return min(choices, key=lambda choice: choice.cycles)
+    return min(choices, key=lambda choice: (_running_cycles(shape, choice, machine), choice.cycles))
+
+
+def _running_cycles(shape: Shape, chosen: Kernel, machine: Machine) -> int:
+    """Return the clocks of a kernel: the longer of its waves and of its traffic."""
+    return max(chosen.cycles, machine.memory_cycles(dram_bytes(shape, chosen, machine)))
 
 
 def l2_bytes(shape: Shape, chosen: Kernel) -> int:

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Literal
 
 from dataflow.dram_timing import MEMORIES, DramTiming
-from simulator.configuration import check_positive
+from simulator.configuration import check_choices, check_positive
 from workloads.errors import InputError
 from workloads.llm import Decoder, find
 
@@ -90,6 +90,7 @@ class Config:
                 f"scratchpad_bytes must hold two tiles of weights, {2 * TILE_BYTES} bytes, "
                 f"not {self.scratchpad_bytes}"
             )
+        check_choices(self)
         weight_bits(self.weights)
         if not 0 <= self.link_bytes_per_s < float("inf"):
             raise InputError(f"link_bytes_per_s must be at least 0, not {self.link_bytes_per_s}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from simulator.configuration import check_positive
+from simulator.configuration import check_choices, check_positive
 from workloads.errors import InputError
 
 MIB = 1 << 20
@@ -73,8 +73,7 @@ class Config:
         if self.value_bits not in (8, 16, 32):
             raise InputError(f"value_bits must be 8, 16 or 32, not {self.value_bits!r}")
         check_positive(self, "clock_hz", "dram_bytes_per_s")
-        if self.stationarity not in ("auto", "os", "ws"):
-            raise InputError(f"stationarity must be one of auto, os, ws, not {self.stationarity!r}")
+        check_choices(self)
 
     @property
     def peak_macs_per_cycle(self) -> int:

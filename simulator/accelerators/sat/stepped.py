@@ -47,6 +47,7 @@ from simulator.accelerators.sat.stepped_pe import (
     WEIGHTS_MISSING,
     Float32,
     Ints,
+    array_of,
 )
 from simulator.accelerators.sat.stepped_ws import step_weight_stationary
 from workloads.errors import InputError
@@ -86,12 +87,9 @@ def output_stationary(
 
     Raises `HazardError` if `period` is too short and `InputError` if the shapes do not fit.
     """
-    left, values, indices = _operands(windows, packed)
-    out = np.zeros((left.shape[0], values.shape[2]), np.float32)
-    cycles = step_output_stationary(
-        left, values, indices, out, rows, cols, interleave, mul_latency, add_latency, period
-    )
-    return _checked(out, cycles)
+    left, values, indices, out = _tensors(windows, packed)
+    array = array_of(rows, cols, interleave, mul_latency, add_latency, kept=values.shape[1])
+    return _checked(out, step_output_stationary(left, values, indices, out, array, period))
 
 
 def weight_stationary(
@@ -112,26 +110,16 @@ def weight_stationary(
     `period` holds for blocks of `block_rows` rows, `short_period` for the last, shorter block.
     Raises `HazardError` if a period is too short and `InputError` if the shapes do not fit.
     """
-    left, values, indices = _operands(windows, packed)
-    out = np.zeros((left.shape[0], values.shape[2]), np.float32)
+    left, values, indices, out = _tensors(windows, packed)
+    array = array_of(rows, cols, interleave, mul_latency, add_latency, kept=values.shape[1])
     cycles = step_weight_stationary(
-        left,
-        values,
-        indices,
-        out,
-        rows,
-        cols,
-        interleave,
-        mul_latency,
-        add_latency,
-        block_rows,
-        period,
-        short_period,
+        left, values, indices, out, array, block_rows, period, short_period
     )
     return _checked(out, cycles)
 
 
-def _operands(windows: NDArray[Any], packed: Compressed) -> tuple[Float32, Float32, Ints]:
+def _tensors(windows: NDArray[Any], packed: Compressed) -> tuple[Float32, Float32, Ints, Float32]:
+    """Return windows, kept values and indices as the kernels read them, and room for the result."""
     if windows.shape[1:] != (packed.values.shape[0], packed.pattern.m):
         raise InputError(
             f"windows must have shape (P, {packed.values.shape[0]}, {packed.pattern.m}), "
@@ -141,6 +129,7 @@ def _operands(windows: NDArray[Any], packed: Compressed) -> tuple[Float32, Float
         np.ascontiguousarray(windows, np.float32),
         np.ascontiguousarray(packed.values, np.float32),
         np.ascontiguousarray(packed.indices, np.int64),
+        np.zeros((windows.shape[0], packed.values.shape[2]), np.float32),
     )
 
 

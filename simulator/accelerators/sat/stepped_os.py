@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from dataflow.interleave import slot_cycles
 from dataflow.tiling import ceil_div
 from simulator.accelerators.sat.stepped_pe import (
     BUBBLE,
@@ -55,27 +54,24 @@ def step_output_stationary(
     values: Float32,
     indices: Ints,
     out: Float32,
-    rows: int,
-    cols: int,
-    interleave: int,
-    mul_latency: int,
-    add_latency: int,
+    array: Array,
     period: int,
 ) -> int:
-    """Fill `out`; return the cycles, or a negative hazard."""
-    kept = values.shape[1]
-    slots = slot_cycles(interleave, add_latency)
-    array = Array(rows, cols, interleave, mul_latency, add_latency, slots, kept)
+    """Fill `out` (P, Q); return the cycles, or a negative hazard.
+
+    `left` is (P, G, M), `values` and `indices` are (G, N, Q).
+    """
+    rows, cols = array.rows, array.cols
     q_tiles = ceil_div(values.shape[2], cols)
-    steps = left.shape[1] * kept
+    steps = left.shape[1] * array.kept
     plan = Schedule(period, steps, ceil_div(left.shape[0], rows) * q_tiles, q_tiles)
-    if period < steps * slots:
+    if period < steps * array.slots:
         return OVERLAPPING_STREAMS
 
     west = np.full((rows, cols), BUBBLE, np.int64)
     north = np.full((rows, cols), BUBBLE, np.int64)
     pipes = empty_pipes(array)
-    chain = (cols, rows * interleave)
+    chain = (cols, rows * array.interleave)
     drain = Drain(
         np.zeros(chain, np.float32),
         np.full(chain, BUBBLE, np.int64),

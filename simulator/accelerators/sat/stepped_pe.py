@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from dataflow.interleave import slot_cycles
+
 Float32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
@@ -27,6 +29,14 @@ class Array(NamedTuple):
     add_latency: int
     slots: int
     kept: int
+
+
+def array_of(
+    rows: int, cols: int, interleave: int, mul_latency: int, add_latency: int, kept: int
+) -> Array:
+    """Return the sizes with S, the cycles after which a sum can be added to again."""
+    slots = int(slot_cycles(interleave, add_latency))
+    return Array(rows, cols, interleave, mul_latency, add_latency, slots, kept)
 
 
 class Pipes(NamedTuple):

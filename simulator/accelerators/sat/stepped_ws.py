@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from dataflow.interleave import slot_cycles, turns
+from dataflow.interleave import turns
 from dataflow.tiling import ceil_div
 from simulator.accelerators.sat.stepped_pe import (
     BUBBLE,
@@ -63,20 +63,17 @@ def step_weight_stationary(
     values: Float32,
     indices: Ints,
     out: Float32,
-    rows: int,
-    cols: int,
-    interleave: int,
-    mul_latency: int,
-    add_latency: int,
+    array: Array,
     block_rows: int,
     period: int,
     short_period: int,
 ) -> int:
-    """Fill `out`; return the cycles, or a negative hazard."""
+    """Fill `out` (P, Q); return the cycles, or a negative hazard.
+
+    `left` is (P, G, M), `values` and `indices` are (G, N, Q).
+    """
     p, groups, _ = left.shape
-    kept, q = values.shape[1], values.shape[2]
-    slots = slot_cycles(interleave, add_latency)
-    array = Array(rows, cols, interleave, mul_latency, add_latency, slots, kept)
+    rows, cols, kept, q = array.rows, array.cols, array.kept, values.shape[2]
     k_tiles, blocks = ceil_div(groups, rows), ceil_div(p, block_rows)
     starts = np.full(ceil_div(q, cols) * blocks * k_tiles + 1, rows * kept, np.int64)
     plan = Schedule(starts, k_tiles, blocks, block_rows, p)

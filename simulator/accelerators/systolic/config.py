@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simulator.accelerators.systolic.timing import Dataflow, TileOverlap
-from simulator.configuration import check_positive
+from simulator.configuration import check_choices, check_positive
 from workloads.errors import InputError
 
 NEVER_SLOWER_WITH = (
@@ -78,6 +78,7 @@ class Config:
             "dram_bytes_per_s",
             "vector_lanes",
         )
+        check_choices(self)
         if self.value_bits not in (8, 16, 32):
             raise InputError(f"value_bits must be 8, 16 or 32, not {self.value_bits!r}")
 
