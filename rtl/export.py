@@ -9,6 +9,7 @@ from pathlib import Path
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal
 from amaranth.lib import wiring
 
+from rtl.elaboration import owned
 from workloads.errors import InputError
 
 
@@ -28,8 +29,7 @@ class VerilogExport:
         module = f"{self._prefix}_{name}"
         if module not in self._modules:
             self._modules[module] = _netlist(component, module, self)
-        # Amaranth warns of components that are never elaborated; an instance stands for this one.
-        component._MustUse__used = True
+        owned(component)  # its instance stands for it
         connections = {
             f"{'i' if member.flow == wiring.In else 'o'}_{'__'.join(map(str, path))}": signal
             for path, member, signal in component.signature.flatten(component)
@@ -60,7 +60,7 @@ def verilog_text(component: wiring.Component, *, name: str) -> str:
 
     Source positions are left out: the text depends on the circuit only.
     """
-    component._MustUse__used = True  # also if the name is refused
+    owned(component)  # also if the name is refused
     if not re.fullmatch(r"[a-zA-Z_]\w*", name):
         raise InputError(f"module name must be a Verilog identifier, not {name!r}")
     return VerilogExport(name).text(component)

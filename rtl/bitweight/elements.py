@@ -6,10 +6,9 @@ from amaranth.hdl import Array, Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.dense import unpack
 from rtl.bitweight.encoders import SparseEncoder, ent_codes
-from rtl.bitweight.parts import validated
 from rtl.bitweight.sparse import StepAccumulator, default_acc_width
+from rtl.elaboration import unpack, validated
 
 GROUP = 4
 

@@ -6,7 +6,8 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.parts import booth_codes, check_operands, held, validated
+from rtl.bitweight.parts import booth_codes, check_operands
+from rtl.elaboration import held, validated
 from workloads.errors import InputError
 
 SCHEMES = ("booth", "ent")

@@ -9,11 +9,11 @@ from amaranth.hdl import Array, Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.dense import unpack
 from rtl.bitweight.elements import Opt3Element
 from rtl.bitweight.encoders import SparseEncoder
 from rtl.bitweight.lane import GROUP, Lane
 from rtl.bitweight.sparse import StepAccumulator
+from rtl.elaboration import unpack
 
 ENGINES = ("opt2", "opt3", "opt4")
 Add = Callable[[str, wiring.Component, str], None]

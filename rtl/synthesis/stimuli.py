@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from dataflow.digits import encode, value_range
 from rtl.bitweight.cube import Cube
-from rtl.bitweight.dense import pack
 from rtl.bitweight.tree import Tree, TreeTile
+from rtl.elaboration import pack
 
 TERMS = 256
 GROUP = 4

@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 
 from dataflow.hash_unit import HashUnit
 from dataflow.pim_arithmetic import LANES
-from rtl.bitweight.dense import pack
+from rtl.elaboration import pack
 from rtl.hash import HashAccumulate
 from rtl.pim import BankController, PimUnit
 from rtl.pim.parameters import VALUE_BITS, ChannelParameters, UnitParameters

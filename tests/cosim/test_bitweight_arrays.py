@@ -18,11 +18,11 @@ from amaranth.lib.wiring import In, Out
 from rtl.bitweight.arrays import Matrix, OutputStationary
 from rtl.bitweight.complete import ReadGrid, ReadStream
 from rtl.bitweight.cube import Cube
-from rtl.bitweight.dense import is_carry_save, pack, step_offset
-from rtl.bitweight.parts import owned
+from rtl.bitweight.dense import is_carry_save, step_offset
 from rtl.bitweight.passing import WeightStationary
 from rtl.bitweight.tree import Tree
 from rtl.bitweight.weights import EqualWeight
+from rtl.elaboration import owned, pack
 from simulator.accelerators import bitweight
 from simulator.accelerators.bitweight import Config, laws
 from tests.cosim.units import Unit

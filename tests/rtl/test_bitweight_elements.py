@@ -3,11 +3,12 @@ import pytest
 
 from dataflow.digits import encode, value_range
 from rtl.bitweight.bitslice import TermPairs
-from rtl.bitweight.dense import STYLES, Accumulator, dot_value, pack
+from rtl.bitweight.dense import STYLES, Accumulator, dot_value
 from rtl.bitweight.elements import ColumnFront, Opt3Element
 from rtl.bitweight.encoders import Encoder, SparseEncoder
 from rtl.bitweight.simd import SimdUnit
 from rtl.bitweight.sparse import StepAccumulator, largest_reduction
+from rtl.elaboration import pack
 from rtl.synthesis.stimuli import digit_code, term_pairs
 from tests.rtl.bitweight_words import play, signed
 from workloads.errors import InputError
