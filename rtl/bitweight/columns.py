@@ -40,8 +40,9 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from dataflow.bitweight import GROUP
 from rtl.bitweight.issue import ENGINES, Sums, digit_column, encoder_column, group_column
-from rtl.bitweight.lane import GROUP, Lane
+from rtl.bitweight.lane import Lane
 from rtl.bitweight.parts import check_operands
 from rtl.bitweight.simd import SimdUnit
 from rtl.elaboration import delayed, validated
