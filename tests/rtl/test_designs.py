@@ -80,7 +80,7 @@ def test_generated_text_depends_on_the_circuit_only() -> None:
         (["sat", "--rows", "4", "--set", "rows=8"], "rows is given twice; give it once"),
         (["sat", "--set", "lanes=12"], "lanes must be a multiple of m, not lanes=12 and m=8"),
         (["satt"], "no design is called 'satt'; did you mean sat?"),
-        (["xyz"], "no design is called 'xyz'; known are sat, stce"),
+        (["xyz"], "no design is called 'xyz'; sparsight rtl list shows them"),
         (["sore", "--set", "n=9"], "n must be at least 1 and at most m, not n=9 and m=8"),
         (["wuve", "--set", "lanes=0"], "lanes must be at least 1, not 0"),
         (["fp32-add", "--set", "latency=-1"], "latency must be a whole number of at least 0"),
