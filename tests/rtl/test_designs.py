@@ -85,6 +85,9 @@ def test_generated_text_depends_on_the_circuit_only() -> None:
         (["wuve", "--set", "lanes=0"], "lanes must be at least 1, not 0"),
         (["fp32-add", "--set", "latency=-1"], "latency must be a whole number of at least 0"),
         (["uspe", "--module", "8x"], "module name must be a Verilog identifier, not '8x'"),
+        (["fp32-add", "--module", "addé"], "module name must be a Verilog identifier, not 'addé'"),
+        (["fp32-add", "--module", "always"], "module name must not be a keyword of Verilog, as"),
+        (["fp32-add", "--module", "logic"], "module name must not be a keyword of Verilog, as"),
     ],
 )
 def test_wrong_parameters_say_what_would_be_right(
