@@ -49,9 +49,7 @@ class Product:
 
 def output_stationary(windows: Array, packed: Compressed, parameters: Parameters) -> Product:
     """Lay out the product of `windows` (P, G, M) and `packed` (G, N, Q), outputs in the array."""
-    p, groups, _ = windows.shape
-    kept, q = packed.values.shape[1:]
-    _check(windows, packed, parameters)
+    p, groups, kept, q = _sizes(windows, packed, parameters)
     rows, cols = parameters.rows, parameters.cols
     p_tiles, q_tiles, steps = ceil_div(p, rows), ceil_div(q, cols), groups * kept
     west = _filled(windows, (p_tiles * rows, groups, parameters.m))
@@ -91,9 +89,7 @@ def weight_stationary(
 
     Rows are streamed in blocks of `block_rows`.
     """
-    p, groups, _ = windows.shape
-    kept, q = packed.values.shape[1:]
-    _check(windows, packed, parameters)
+    p, groups, kept, q = _sizes(windows, packed, parameters)
     rows, cols = parameters.rows, parameters.cols
     k_tiles, q_tiles, blocks = ceil_div(groups, rows), ceil_div(q, cols), ceil_div(p, block_rows)
     west = _filled(windows, (p, k_tiles * rows, parameters.m))
@@ -221,7 +217,8 @@ def pack(values: Array, bits: int) -> Iterator[int]:
         yield int.from_bytes(word.tobytes(), "little")
 
 
-def _check(windows: Array, packed: Compressed, parameters: Parameters) -> None:
+def _sizes(windows: Array, packed: Compressed, parameters: Parameters) -> tuple[int, int, int, int]:
+    """Return P, groups, N and Q; raise `InputError` if the build or the shapes do not fit."""
     pattern = packed.pattern
     if pattern.n > parameters.n or pattern.m > parameters.m:
         raise InputError(
@@ -232,6 +229,7 @@ def _check(windows: Array, packed: Compressed, parameters: Parameters) -> None:
             f"windows must have shape (P, {packed.values.shape[0]}, {pattern.m}), "
             f"not {windows.shape}"
         )
+    return windows.shape[0], *packed.values.shape
 
 
 def _filled(array: Array, shape: tuple[int, ...]) -> Array:
