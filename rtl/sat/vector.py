@@ -44,8 +44,10 @@ class VectorEngine(wiring.Component):
     (t div m/2) m/M on.
 
     `done` is high in the last of the (2 or 3) K B cycles; `busy` until all groups are stored.
+    `stores` is high in a cycle in which updated weights and momenta enter their banks, and nothing
+    else can.
 
-    Members: `reset`, `run`, `instruction`, `done`, `busy`; `write_*`: `write_what` is the place
+    Members: `reset`, `run`, `instruction`, `done`, `busy`, `stores`; `write_*`: `write_what` is the place
     in `STATE_NAMES`; `setting_*`: registers; `read_*`: `read_what` 0 weight, 1 momentum,
     2 forward, 3 backward; a group's entry j is bank (lane n + j). A value is out a cycle later.
     """
@@ -62,6 +64,7 @@ class VectorEngine(wiring.Component):
                 "instruction": In(instruction_layout(p)),
                 "done": Out(1),
                 "busy": Out(1),
+                "stores": Out(1),
                 "write_enable": In(1),
                 "write_what": In(2),
                 "write_bank": In(range(p.lanes)),
@@ -89,7 +92,7 @@ class VectorEngine(wiring.Component):
                     m.d.sync += register.eq(self.write_value)
         for name, register in zip(SETTINGS, settings, strict=True):
             m.d.comb += getattr(wuve, name).eq(register)
-        m.d.comb += wuve.updates.ready.eq(1)
+        m.d.comb += [wuve.updates.ready.eq(1), self.stores.eq(wuve.updates.valid)]
         address = self._count(m, wuve)
         banks = self._state_banks(m, platform, wuve, address)
         halves = [wuve.updates.payload[lane].half for lane in range(p.lanes)]
