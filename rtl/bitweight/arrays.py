@@ -23,7 +23,7 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from rtl.bitweight.dense import Accumulator, check_style, show_sums, sum_ports
+from rtl.bitweight.dense import Accumulator, check_element, show_sums, sum_ports
 from rtl.bitweight.parts import check_size
 from rtl.elaboration import delayed, unpack, validated
 from rtl.export import shared
@@ -37,7 +37,7 @@ class _Grid(wiring.Component):
         self, *, rows: int, cols: int, width: int = 8, acc_width: int = 32, style: str = "mac"
     ) -> None:
         check_size(rows=rows, cols=cols)
-        check_style(style)
+        check_element(width=width, acc_width=acc_width, style=style)
         self.rows, self.cols = rows, cols
         self.width, self.acc_width, self.style = width, acc_width, style
         super().__init__(

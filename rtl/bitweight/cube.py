@@ -6,7 +6,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from rtl.bitweight.dense import check_style, show_sums, sum_ports
+from rtl.bitweight.dense import check_element, show_sums, sum_ports
 from rtl.bitweight.parts import check_size
 from rtl.bitweight.passing import PassingElement, pass_sums
 from rtl.elaboration import delayed, unpack, validated
@@ -24,7 +24,7 @@ class Cube(wiring.Component):
         self, *, size: int, width: int = 8, acc_width: int = 32, style: str = "mac"
     ) -> None:
         check_size(size=size)
-        check_style(style)
+        check_element(width=width, acc_width=acc_width, style=style)
         self.size, self.width, self.acc_width, self.style = size, width, acc_width, style
         super().__init__(
             {

@@ -59,10 +59,13 @@ def sum_ports(style: str, bits: int) -> dict[str, Member]:
     return {name: Out(bits) for name in ("total", "carry")[: 1 + is_carry_save(style)]}
 
 
-def check_style(style: str) -> None:
-    """Raise `InputError` for an unknown style."""
+def check_element(*, width: int, acc_width: int, style: str) -> None:
+    """Raise `InputError` for an unknown style or widths that no element has."""
     if style not in STYLES:
         raise InputError(f"style must be one of {', '.join(STYLES)}, not {style!r}")
+    check_operands(width, acc_width)
+    if acc_width < 2 * width:
+        raise InputError(f"acc_width must be at least {2 * width} bits, not {acc_width}")
 
 
 def multiply_add(m: Module, a: Value, b: Value, previous: Pair, *, style: str) -> Pair:
@@ -164,10 +167,7 @@ class Accumulator(wiring.Component):
         pipelined: bool = False,
         passes: bool = False,
     ) -> None:
-        check_style(style)
-        check_operands(width, acc_width)
-        if acc_width < 2 * width:
-            raise InputError(f"acc_width must be at least {2 * width} bits, not {acc_width}")
+        check_element(width=width, acc_width=acc_width, style=style)
         if pipelined and style != "mac":
             raise InputError(f"only the style mac can be pipelined, not {style}")
         self.width, self.acc_width = width, acc_width

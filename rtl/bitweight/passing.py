@@ -6,7 +6,7 @@ from amaranth.hdl import Const, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.dense import check_style, is_carry_save, multiply_add, show_sums, sum_ports
+from rtl.bitweight.dense import check_element, is_carry_save, multiply_add, show_sums, sum_ports
 from rtl.bitweight.parts import check_size
 from rtl.elaboration import delayed, unpack, validated
 from rtl.export import shared
@@ -66,7 +66,7 @@ class WeightStationary(wiring.Component):
         self, *, rows: int, cols: int, width: int = 8, acc_width: int = 32, style: str = "mac"
     ) -> None:
         check_size(rows=rows, cols=cols)
-        check_style(style)
+        check_element(width=width, acc_width=acc_width, style=style)
         self.rows, self.cols = rows, cols
         self.width, self.acc_width, self.style = width, acc_width, style
         super().__init__(

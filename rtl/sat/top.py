@@ -12,11 +12,8 @@ from rtl.export import shared
 from rtl.sat.controller import Controller
 from rtl.sat.engine import MatrixEngine
 from rtl.sat.instructions import Opcode, instruction_layout
-from rtl.sat.parameters import Parameters
+from rtl.sat.parameters import ADDRESS_BITS, BANK_BITS, Parameters
 from rtl.sat.vector import VectorEngine
-
-ADDRESS_BITS = 20
-BANK_BITS = 10
 
 
 class Space(IntEnum):
