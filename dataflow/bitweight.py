@@ -32,6 +32,9 @@ from dataclasses import dataclass, replace
 
 from workloads.errors import InputError
 
+GROUP = 4
+"""Terms of K whose digits of one position a sparse encoder looks at together."""
+
 AXES = ("M", "N", "K", "BW")
 KINDS = {"P": "spatial", "T": "temporal", "S": "temporal over non-zero digits"}
 PRIMITIVES = ("encode", "sparse", "map", "shift", "half_reduce", "add", "sync")

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from rtl.designs import DESIGNS, Design, find, measured, with_settings
-from workloads.errors import InputError
+from rtl.settings import split
 
 app = typer.Typer(help="Generate Verilog from the simulator's parameters.", add_completion=False)
 
@@ -85,10 +85,10 @@ def generate(
     design = find(name)
     short = {"rows": rows, "cols": cols, "n": n, "m": m}
     named = {field: str(value) for field, value in short.items() if value is not None}
-    parameters = with_settings(design, named | _settings(settings, named))
-    component = design.make(parameters)
-    write_verilog(component, name=module or _module(design), path=output)
-    print(f"{output}: module {module or _module(design)}")
+    parameters = with_settings(design, named | split(settings or (), given=named))
+    called = module or _module(design)
+    write_verilog(design.make(parameters), name=called, path=output)
+    print(f"{output}: module {called}")
 
 
 @app.command()
@@ -103,7 +103,7 @@ def bench(
     from rtl.bench import write_bench
 
     design = find(name)
-    parameters = with_settings(design, _settings(settings, {}))
+    parameters = with_settings(design, split(settings or ()))
     module = write_bench(design, parameters, directory=output, cycles=cycles, seed=seed)
     print(f"{output}: {module}.v, vectors.json, test_{module}.py, Makefile")
 
@@ -111,7 +111,7 @@ def bench(
 @app.command()
 def measure(name: DesignName, settings: Setting = None, as_json: Json = False) -> None:
     """Count the lines, generic gates and flip-flops of a design with yosys."""
-    row = measure_design(find(name), _settings(settings, {}))
+    row = measure_design(find(name), split(settings or ()))
     if as_json:
         print(json.dumps(row))
     else:
@@ -130,7 +130,7 @@ def synth(
     """Measure area, clock and energy with yosys and OpenSTA: bit-weight designs, PIM, hash."""
     from rtl.synthesis.command import synth as measure_synthesis
 
-    row = measure_synthesis(name, settings or (), liberty)
+    row = measure_synthesis(name, split(settings or ()), liberty)
     if as_json:
         print(json.dumps({**row, "energy_per_op_j": float(row["energy_per_op_pj"]) * 1e-12}))
     else:
@@ -150,17 +150,3 @@ def measure_design(design: Design, settings: dict[str, str]) -> dict[str, Any]:
 
 def _module(design: Design) -> str:
     return design.name.replace("-", "_")
-
-
-def _settings(settings: list[str] | None, named: dict[str, str]) -> dict[str, str]:
-    """Split field=value texts; refuse a field that is given twice."""
-    values: dict[str, str] = {}
-    for setting in settings or []:
-        field, equals, value = setting.partition("=")
-        field = field.strip()
-        if not equals or not field:
-            raise InputError(f"--set must be field=value, not {setting!r}")
-        if field in values or field in named:
-            raise InputError(f"{field} is given twice; give it once")
-        values[field] = value.strip()
-    return values

@@ -6,13 +6,14 @@ import csv
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from amaranth.lib import wiring
 
 from dataflow.hash_unit import HashUnit
+from rtl import settings
 from rtl.float import Float16Multiply, Float32Add, Float32Multiply
 from rtl.float.parts import check_latency
 from rtl.hash import HashAccumulate
@@ -25,7 +26,7 @@ from rtl.sat.stce import Stce
 from rtl.sat.top import Sat
 from rtl.sat.uspe import Uspe
 from rtl.sat.wuve import Wuve, check_lanes
-from workloads.errors import InputError, nearest
+from rtl.synthesis.designs import DESIGNS as MAPPABLE
 
 MEASURED = Path(__file__).with_name("blocks.csv")
 
@@ -62,7 +63,7 @@ class UpdateParameters:
         check_lanes(self.lanes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Design:
     """A component that can be generated.
 
@@ -77,118 +78,107 @@ class Design:
     make: Callable[[Any], wiring.Component]
 
 
+def _from_fields(kind: Callable[..., wiring.Component]) -> Callable[[Any], wiring.Component]:
+    """Return what builds a component whose arguments are the fields of its parameters."""
+    return lambda parameters: kind(**dataclasses.asdict(parameters))
+
+
+def _of_a_table(kind: Callable[..., wiring.Component]) -> Callable[[Any], wiring.Component]:
+    """Return what builds a part of a PIM channel that needs its timing and row buffers only."""
+    return lambda parameters: kind(timing=parameters.dram, dual=bool(parameters.dual))
+
+
+def _float_units() -> Iterator[Design]:
+    """Yield the floating point units with the latencies that they have in an accelerator."""
+    for name, kind, latency, summary in (
+        ("fp16-multiply", Float16Multiply, 2, "fp16 x fp16, exact in fp32"),
+        ("fp32-add", Float32Add, 4, "fp32 + fp32, round to nearest even"),
+        ("fp32-multiply", Float32Multiply, 3, "fp32 x fp32, round to nearest even"),
+    ):
+        parameters = UnitParameters(latency=latency)
+        yield Design(name, summary, "latency cycles; 1 a cycle", parameters, _from_fields(kind))
+
+
 def _bitweight() -> Iterator[Design]:
     """Yield the bit-weight designs, whose parameters are all whole numbers."""
-    from rtl.synthesis.designs import DESIGNS as synthesised
-
-    for design in synthesised.values():
+    for design in MAPPABLE.values():
         fields = [(name, int, default) for name, default in design.parameters.items()]
         parameters = dataclasses.make_dataclass(f"{design.name}_parameters", fields, frozen=True)
-        yield Design(
-            name=design.name,
-            summary=design.summary,
-            timing=design.timing,
-            parameters=parameters(),
-            make=partial(_make_bitweight, design),
-        )
-
-
-def _make_bitweight(design: Any, parameters: Any) -> wiring.Component:
-    component: wiring.Component = design.component(**dataclasses.asdict(parameters))
-    return component
+        make = _from_fields(design.component)
+        yield Design(design.name, design.summary, design.timing, parameters(), make)
 
 
 DESIGNS = (
     Design(
-        name="sat",
-        summary="N:M training accelerator: controller, array, buffers, selection, update",
-        timing="3 cycles an instruction; products as `simulate` says",
-        parameters=Parameters(),
-        make=Sat,
+        "sat",
+        "N:M training accelerator: controller, array, buffers, selection, update",
+        "3 cycles an instruction; products as `simulate` says",
+        Parameters(),
+        Sat,
     ),
     Design(
-        name="stce",
-        summary="systolic array of sparse PEs, output or weight stationary",
-        timing="a step of all PEs a cycle",
-        parameters=Parameters(),
-        make=Stce,
+        "stce",
+        "systolic array of sparse PEs, output or weight stationary",
+        "a step of all PEs a cycle",
+        Parameters(),
+        Stce,
     ),
     Design(
-        name="uspe",
-        summary="sparse PE: one multiply-accumulate a cycle, dense or N:M",
-        timing="mul_latency + add_latency cycles; 1 MAC a cycle",
-        parameters=Parameters(),
-        make=Uspe,
+        "uspe",
+        "sparse PE: one multiply-accumulate a cycle, dense or N:M",
+        "mul_latency + add_latency cycles; 1 MAC a cycle",
+        Parameters(),
+        Uspe,
     ),
     Design(
-        name="sore",
-        summary="N:M selection of streams",
-        timing="M cycles a group and lane, then 1",
-        parameters=SelectionParameters(),
-        make=lambda p: Sore(lanes=p.lanes, n=p.n, m=p.m),
+        "sore",
+        "N:M selection of streams",
+        "M cycles a group and lane, then 1",
+        SelectionParameters(),
+        _from_fields(Sore),
     ),
     Design(
-        name="wuve",
-        summary="SGD with momentum and weight decay in fp32, fp16 copy",
-        timing="14 cycles, 21 with decay; an element and lane in 2 cycles, 3 with decay",
-        parameters=UpdateParameters(),
-        make=lambda p: Wuve(lanes=p.lanes),
+        "wuve",
+        "SGD with momentum and weight decay in fp32, fp16 copy",
+        "14 cycles, 21 with decay; an element and lane in 2 cycles, 3 with decay",
+        UpdateParameters(),
+        _from_fields(Wuve),
+    ),
+    *_float_units(),
+    Design(
+        "hash_accumulate",
+        "banked hash table that adds int32 or fp32 values by key, with a drain",
+        "an update in 3 cycles; a probe of each bank in 2",
+        HashUnit(),
+        HashAccumulate,
     ),
     Design(
-        name="fp16-multiply",
-        summary="fp16 x fp16, exact in fp32",
-        timing="latency cycles; 1 a cycle",
-        parameters=UnitParameters(latency=2),
-        make=lambda p: Float16Multiply(latency=p.latency),
+        "pim_unit",
+        "16 fp16 multipliers, fp32 adder tree and sum of a PIM bank",
+        "log2(lanes) + 2 cycles; one COMP a cycle",
+        PimUnitParameters(),
+        _from_fields(PimUnit),
     ),
     Design(
-        name="fp32-add",
-        summary="fp32 + fp32, round to nearest even",
-        timing="latency cycles; 1 a cycle",
-        parameters=UnitParameters(latency=4),
-        make=lambda p: Float32Add(latency=p.latency),
+        "pim_bank",
+        "timers and row buffers of a DRAM bank: which commands it may take",
+        "a command is in force a cycle later",
+        ChannelParameters(),
+        _of_a_table(BankController),
     ),
     Design(
-        name="fp32-multiply",
-        summary="fp32 x fp32, round to nearest even",
-        timing="latency cycles; 1 a cycle",
-        parameters=UnitParameters(latency=3),
-        make=lambda p: Float32Multiply(latency=p.latency),
+        "pim_gate",
+        "command bus of a channel: every constraint of the timing table",
+        "a command is accepted in the cycle in which it may issue; 1 a cycle",
+        ChannelParameters(),
+        _of_a_table(CommandGate),
     ),
     Design(
-        name="hash_accumulate",
-        summary="banked hash table that adds int32 or fp32 values by key, with a drain",
-        timing="an update in 3 cycles; a probe of each bank in 2",
-        parameters=HashUnit(),
-        make=HashAccumulate,
-    ),
-    Design(
-        name="pim_unit",
-        summary="16 fp16 multipliers, fp32 adder tree and sum of a PIM bank",
-        timing="log2(lanes) + 2 cycles; one COMP a cycle",
-        parameters=PimUnitParameters(),
-        make=lambda p: PimUnit(lanes=p.lanes),
-    ),
-    Design(
-        name="pim_bank",
-        summary="timers and row buffers of a DRAM bank: which commands it may take",
-        timing="a command is in force a cycle later",
-        parameters=ChannelParameters(),
-        make=lambda p: BankController(timing=p.dram, dual=bool(p.dual)),
-    ),
-    Design(
-        name="pim_gate",
-        summary="command bus of a channel: every constraint of the timing table",
-        timing="a command is accepted in the cycle in which it may issue; 1 a cycle",
-        parameters=ChannelParameters(),
-        make=lambda p: CommandGate(timing=p.dram, dual=bool(p.dual)),
-    ),
-    Design(
-        name="pim_channel",
-        summary="channel of PIM banks: sequencer, command bus, cells, multipliers",
-        timing="clocks of the simulator's controller; sums read_delay after READRES",
-        parameters=ChannelParameters(),
-        make=Channel,
+        "pim_channel",
+        "channel of PIM banks: sequencer, command bus, cells, multipliers",
+        "clocks of the simulator's controller; sums read_delay after READRES",
+        ChannelParameters(),
+        Channel,
     ),
     *_bitweight(),
 )
@@ -196,34 +186,25 @@ DESIGNS = (
 
 def find(name: str) -> Design:
     """Return the design called `name`; raise `InputError` if there is none."""
-    names = [design.name for design in DESIGNS]
-    for design in DESIGNS:
-        if design.name == name:
-            return design
-    hint = nearest(name, names)
-    raise InputError(f"no design is called {name!r}; {hint}")
+    known = {design.name: design for design in DESIGNS}
+    if name not in known:
+        raise settings.no_design(name, known)
+    return known[name]
 
 
-def with_settings(design: Design, settings: Mapping[str, str]) -> Any:
+def with_settings(design: Design, texts: Mapping[str, str]) -> Any:
     """Return the design's parameters with fields replaced by values read from text.
 
     >>> with_settings(find("sat"), {"rows": "8"}).rows
     8
     """
-    fields = [field.name for field in dataclasses.fields(design.parameters)]
+    known = [field.name for field in dataclasses.fields(design.parameters)]
+    settings.check_fields(design.name, texts, known)
     types = get_type_hints(type(design.parameters))
-    changes: dict[str, Any] = {}
-    for name, text in settings.items():
-        if name not in fields:
-            hint = nearest(name, fields, f"it has {', '.join(fields)}")
-            raise InputError(f"design {design.name} has no parameter {name!r}; {hint}")
-        if types[name] is not int:
-            changes[name] = text
-            continue
-        try:
-            changes[name] = int(text)
-        except ValueError:
-            raise InputError(f"{name} must be a whole number, not {text!r}") from None
+    changes = {
+        name: settings.whole_number(name, text) if types[name] is int else text
+        for name, text in texts.items()
+    }
     return dataclasses.replace(design.parameters, **changes)
 
 

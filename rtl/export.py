@@ -9,6 +9,7 @@ from pathlib import Path
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal
 from amaranth.lib import wiring
 
+from rtl.elaboration import owned
 from workloads.errors import InputError
 
 
@@ -28,8 +29,7 @@ class VerilogExport:
         module = f"{self._prefix}_{name}"
         if module not in self._modules:
             self._modules[module] = _netlist(component, module, self)
-        # Amaranth warns of components that are never elaborated; an instance stands for this one.
-        component._MustUse__used = True
+        owned(component)  # its instance stands for it
         connections = {
             f"{'i' if member.flow == wiring.In else 'o'}_{'__'.join(map(str, path))}": signal
             for path, member, signal in component.signature.flatten(component)
@@ -58,12 +58,16 @@ def shared(component: wiring.Component, name: str, platform: object) -> Elaborat
 def verilog_text(component: wiring.Component, *, name: str) -> str:
     """Return the Verilog of `component` as a module called `name`; other modules begin with it.
 
-    Source positions are left out: the text depends on the circuit only.
+    Source positions are left out: the text depends on the circuit only. Raises `InputError` if
+    `name` is no identifier, or one that Verilog or SystemVerilog keeps for itself.
     """
-    component._MustUse__used = True  # also if the name is refused
-    if not re.fullmatch(r"[a-zA-Z_]\w*", name):
+    owned(component)  # also if the name is refused
+    if not re.fullmatch(r"[a-zA-Z_]\w*", name, re.ASCII):
         raise InputError(f"module name must be a Verilog identifier, not {name!r}")
-    return VerilogExport(name).text(component)
+    text = VerilogExport(name).text(component)
+    if f"\nmodule \\{name} (" in text:  # yosys escapes what is a keyword
+        raise InputError(f"module name must not be a keyword of Verilog, as {name!r} is")
+    return text
 
 
 def _top_module(netlist: str, name: str) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 from numba import njit
 
 RUN, STOP, READ, SEND = range(4)
-FREE, BUSY = 0, 1
 
 
 @njit(cache=True)
@@ -21,6 +20,32 @@ def _grant(bank: int, banks: int, slots: int, last: int, busy: Any, slot: Any, m
         if waiting and slot[requester] % banks == bank:
             return requester
     return -1
+
+
+@njit(cache=True)
+def _offers(cycle: int, following: Any, starts: Any, earliest: Any) -> Any:
+    """Return for each requester whether it has an update that is due."""
+    valid = np.zeros(len(following), np.uint8)
+    for requester in range(len(following)):
+        at = following[requester]
+        valid[requester] = at < starts[requester + 1] and earliest[at] <= cycle
+    return valid
+
+
+@njit(cache=True)
+def _write(
+    at: int, number: int, keys: Any, values: Any, float_values: Any, is_float: bool, used: Any,
+    tags: Any, stored: Any, float_stored: Any,
+) -> int:  # fmt: skip
+    """Claim the slot for the update, or add the update to it; return how many were claimed."""
+    if not used[at]:
+        used[at], tags[at], stored[at] = 1, keys[number], values[number]
+        return 1
+    if is_float:
+        float_stored[at] += float_values[number]
+    else:
+        stored[at] += values[number]
+    return 0
 
 
 @njit(cache=True)
@@ -43,19 +68,15 @@ def step_unit(
     for cycle in range(len(pulses)):
         running = state == RUN and not pulses[cycle]
         log_fill[cycle] = fill
-        was_busy = busy.copy()
         all_idle = not answering.any()
-        for requester in range(count):
-            at = following[requester]
-            log_offered[cycle, requester] = at - starts[requester]
-            valid = at < starts[requester + 1] and earliest[at] <= cycle
-            log_valid[cycle, requester] = valid
-            log_ready[cycle, requester] = running and not busy[requester]
-            log_full[cycle] |= busy[requester] and misses[requester] == slots
+        log_offered[cycle] = following - starts[:-1]
+        log_valid[cycle] = _offers(cycle, following, starts, earliest)
+        log_ready[cycle] = (busy == 0) & running
+        log_full[cycle] = ((busy != 0) & (misses == slots)).any()
         grants = np.full(banks, -1, np.int64)
         for bank in range(banks):
             if running and not answering[bank]:
-                grants[bank] = _grant(bank, banks, slots, last[bank], was_busy, slot, misses)
+                grants[bank] = _grant(bank, banks, slots, last[bank], busy, slot, misses)
         for bank in range(banks):
             requester = held[bank]
             if not answering[bank]:
@@ -64,29 +85,22 @@ def step_unit(
                     held[bank] = last[bank] = grants[bank]
                     answering[bank] = 1
                 continue
-            at, key = slot[requester], keys[update[requester]]
-            if used[at] and tags[at] != key:
+            at, number = slot[requester], update[requester]
+            if used[at] and tags[at] != keys[number]:
                 slot[requester] = (at + 1) % slots
                 misses[requester] += 1
                 answering[bank] = 0
             elif used[at] and waited[bank] < add_cycles:
                 waited[bank] += 1
             else:
-                if not used[at]:
-                    used[at], tags[at], stored[at] = 1, key, values[update[requester]]
-                    fill += 1
-                elif is_float:
-                    float_stored[at] += float_values[update[requester]]
-                else:
-                    stored[at] += values[update[requester]]
-                busy[requester] = 0
-                answering[bank] = 0
-        for requester in range(count):
-            if log_valid[cycle, requester] and log_ready[cycle, requester]:
-                at = following[requester]
-                busy[requester], misses[requester] = 1, 0
-                update[requester], slot[requester] = at, first[at]
-                following[requester] += 1
+                fill += _write(at, number, keys, values, float_values, is_float, used, tags, stored,
+                               float_stored)  # fmt: skip
+                busy[requester] = answering[bank] = 0
+        for requester in np.flatnonzero(log_valid[cycle] & log_ready[cycle]):
+            at = following[requester]
+            busy[requester], misses[requester] = 1, 0
+            update[requester], slot[requester] = at, first[at]
+            following[requester] += 1
         if state == RUN and pulses[cycle]:
             state = STOP
         elif state == STOP and all_idle:
@@ -104,6 +118,6 @@ def step_unit(
                 if place == slots:
                     log_drained[cycle] = 1
                     state, place, fill = RUN, 0, 0
-                    for requester in range(count):
-                        slot[requester] = first[update[requester]] if busy[requester] else 0
-                        misses[requester] = 0
+                    misses[:] = 0
+                    for requester in np.flatnonzero(busy):
+                        slot[requester] = first[update[requester]]

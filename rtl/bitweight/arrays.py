@@ -21,19 +21,11 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
-from rtl.bitweight.dense import (
-    Accumulator,
-    check_style,
-    is_carry_save,
-    unpack,
-)
-from rtl.bitweight.parts import (
-    check_size,
-    delayed,
-    validated,
-)
+from rtl.bitweight.dense import Accumulator, check_element, show_sums, sum_ports
+from rtl.bitweight.parts import check_size
+from rtl.elaboration import delayed, unpack, validated
 from rtl.export import shared
 
 
@@ -45,18 +37,17 @@ class _Grid(wiring.Component):
         self, *, rows: int, cols: int, width: int = 8, acc_width: int = 32, style: str = "mac"
     ) -> None:
         check_size(rows=rows, cols=cols)
-        check_style(style)
+        check_element(width=width, acc_width=acc_width, style=style)
         self.rows, self.cols = rows, cols
         self.width, self.acc_width, self.style = width, acc_width, style
-        members = {
-            "a": In(rows * width),
-            "b": In(cols * width),
-            "first": In(1),
-            "total": Out(rows * cols * acc_width),
-        }
-        if is_carry_save(style):
-            members["carry"] = Out(rows * cols * acc_width)
-        super().__init__(members)
+        super().__init__(
+            {
+                "a": In(rows * width),
+                "b": In(cols * width),
+                "first": In(1),
+                **sum_ports(style, rows * cols * acc_width),
+            }
+        )
 
     def _elements(self, m: Module, platform: object, *, passes: bool) -> list[list[Accumulator]]:
         """Make the elements and connect their results, row by row, to the outputs."""
@@ -73,9 +64,7 @@ class _Grid(wiring.Component):
         flat = [element for row in grid for element in row]
         for i, element in enumerate(flat):
             m.submodules[f"pe_{i}"] = shared(element, name, platform)
-        m.d.comb += self.total.eq(Cat(*(element.total for element in flat)))
-        if is_carry_save(self.style):
-            m.d.comb += self.carry.eq(Cat(*(element.carry for element in flat)))
+        m.d.comb += show_sums(self, flat)
         return grid
 
 
@@ -91,12 +80,12 @@ class OutputStationary(_Grid):
         m = Module()
         grid = self._elements(m, platform, passes=True)
         for i, a in enumerate(unpack(self.a, self.width)):
-            entering = delayed(m, Cat(a, self.first), i, f"skew_a{i}")
+            entering = delayed(m, Cat(a, self.first), i, name=f"skew_a{i}")
             for j, element in enumerate(grid[i]):
                 left = Cat(grid[i][j - 1].a_next, grid[i][j - 1].first_next) if j else entering
                 m.d.comb += Cat(element.a, element.first).eq(left)
         for j, b in enumerate(unpack(self.b, self.width)):
-            entering = delayed(m, b, j, f"skew_b{j}")
+            entering = delayed(m, b, j, name=f"skew_b{j}")
             for i in range(self.rows):
                 m.d.comb += grid[i][j].b.eq(grid[i - 1][j].b_next if i else entering)
         return m

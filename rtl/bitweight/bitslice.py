@@ -6,8 +6,8 @@ from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.dense import unpack
-from rtl.bitweight.parts import check_operands, compress, sign_extend, validated
+from rtl.bitweight.parts import check_operands, compress, sign_extend
+from rtl.elaboration import unpack, validated
 
 
 class TermPairs(wiring.Component):

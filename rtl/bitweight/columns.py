@@ -40,10 +40,12 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from dataflow.bitweight import GROUP
 from rtl.bitweight.issue import ENGINES, Sums, digit_column, encoder_column, group_column
-from rtl.bitweight.lane import GROUP, Lane
-from rtl.bitweight.parts import check_operands, delayed, validated
+from rtl.bitweight.lane import Lane
+from rtl.bitweight.parts import check_operands
 from rtl.bitweight.simd import SimdUnit
+from rtl.elaboration import delayed, validated
 from rtl.export import shared
 from workloads.errors import InputError
 
@@ -286,8 +288,8 @@ class ColumnArray(wiring.Component):
         adds its offset in each of them.
         """
         reading, turn = Signal(name=f"reading_{c}"), Signal(range(max(self.drain, 2)))
-        begin = delayed(m, finishing, 1, f"begin_{c}")
-        pass_now = delayed(m, opened == 1, 1, f"pass_{c}")
+        begin = delayed(m, finishing, 1, name=f"begin_{c}")
+        pass_now = delayed(m, opened == 1, 1, name=f"pass_{c}")
         first_pass = Signal(name=f"first_pass_{c}")
         with m.If(begin):
             m.d.sync += [reading.eq(1), turn.eq(0), first_pass.eq(pass_now)]
@@ -296,7 +298,7 @@ class ColumnArray(wiring.Component):
             with m.If(turn == self.drain - 1):
                 m.d.sync += reading.eq(0)
         age = Signal(sums.acc_width, name=f"age_{c}")
-        fresh = delayed(m, first, 1, f"fresh_{c}")
+        fresh = delayed(m, first, 1, name=f"fresh_{c}")
         m.d.sync += age.eq(Mux(fresh, 1, age + 1))
         for s in range(self.simd):
             own = sums.elements[s :: self.simd]

@@ -9,9 +9,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.bitweight.arrays import Matrix, OutputStationary
-from rtl.bitweight.parts import delayed, owned, validated
 from rtl.bitweight.readout import RowReadOut, StreamReadOut
 from rtl.bitweight.weights import EqualWeight
+from rtl.elaboration import delayed, owned, validated
 from rtl.export import shared
 from workloads.errors import InputError
 
@@ -70,7 +70,7 @@ class ReadGrid(wiring.Component):
                 reader.total.eq(grid.total[i * bits : (i + 1) * bits]),
                 reader.carry.eq(grid.carry[i * bits : (i + 1) * bits]),
                 Cat(reader.begin, reader.first).eq(
-                    delayed(m, Cat(self.last, self.restart), late, f"last_{i}")
+                    delayed(m, Cat(self.last, self.restart), late, name=f"last_{i}")
                 ),
                 reader.correction.eq(self.correction),
             ]

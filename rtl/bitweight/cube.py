@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
-from rtl.bitweight.dense import (
-    check_style,
-    is_carry_save,
-    unpack,
-)
-from rtl.bitweight.parts import (
-    check_size,
-    delayed,
-    validated,
-)
-from rtl.bitweight.passing import PassingElement, pass_sums, results
+from rtl.bitweight.dense import check_element, show_sums, sum_ports
+from rtl.bitweight.parts import check_size
+from rtl.bitweight.passing import PassingElement, pass_sums
+from rtl.elaboration import delayed, unpack, validated
 from rtl.export import shared
 
 
@@ -31,16 +24,15 @@ class Cube(wiring.Component):
         self, *, size: int, width: int = 8, acc_width: int = 32, style: str = "mac"
     ) -> None:
         check_size(size=size)
-        check_style(style)
+        check_element(width=width, acc_width=acc_width, style=style)
         self.size, self.width, self.acc_width, self.style = size, width, acc_width, style
-        members = {
-            "a": In(size**2 * width),
-            "b": In(size**2 * width),
-            "total": Out(size**2 * acc_width),
-        }
-        if is_carry_save(style):
-            members["carry"] = Out(size**2 * acc_width)
-        super().__init__(members)
+        super().__init__(
+            {
+                "a": In(size**2 * width),
+                "b": In(size**2 * width),
+                **sum_ports(style, size**2 * acc_width),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         """Build the cube; element (x, y, z) starts x + y + z cycles late."""
@@ -56,12 +48,12 @@ class Cube(wiring.Component):
             if z:
                 m.d.comb += element.a.eq(elements[x, y, z - 1].a_next)
             else:
-                m.d.comb += element.a.eq(delayed(m, a[x * n + y], x + y, f"skew_a{x}_{y}"))
+                m.d.comb += element.a.eq(delayed(m, a[x * n + y], x + y, name=f"skew_a{x}_{y}"))
             if x:
                 m.d.comb += element.b.eq(elements[x - 1, y, z].b_next)
             else:
-                m.d.comb += element.b.eq(delayed(m, b[y * n + z], y + z, f"skew_b{y}_{z}"))
+                m.d.comb += element.b.eq(delayed(m, b[y * n + z], y + z, name=f"skew_b{y}_{z}"))
             if y:
                 m.d.comb += pass_sums(element, elements[x, y - 1, z])
-        m.d.comb += results(self, [elements[x, n - 1, z] for x in range(n) for z in range(n)])
+        m.d.comb += show_sums(self, [elements[x, n - 1, z] for x in range(n) for z in range(n)])
         return m

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from rtl.bitweight.parts import (
     Pair,
@@ -28,12 +28,11 @@ from rtl.bitweight.parts import (
     check_operands,
     code_values,
     compress,
-    held,
     multiple,
     offset,
     sign_extend,
-    validated,
 )
+from rtl.elaboration import held, validated
 from workloads.errors import InputError
 
 STYLES = ("naive", "mac", "opt1", "opt1_offset")
@@ -52,13 +51,21 @@ def step_offset(width: int, style: str) -> int:
 
 def is_carry_save(style: str) -> bool:
     """Return whether the style's result is a pair that must still be added."""
-    return style.startswith("opt1")
+    return style.startswith("opt")
 
 
-def check_style(style: str) -> None:
-    """Raise `InputError` for an unknown style."""
+def sum_ports(style: str, bits: int) -> dict[str, Member]:
+    """Return the ports of `bits` bits of sums: `total`, and `carry` if they are pairs."""
+    return {name: Out(bits) for name in ("total", "carry")[: 1 + is_carry_save(style)]}
+
+
+def check_element(*, width: int, acc_width: int, style: str) -> None:
+    """Raise `InputError` for an unknown style or widths that no element has."""
     if style not in STYLES:
         raise InputError(f"style must be one of {', '.join(STYLES)}, not {style!r}")
+    check_operands(width, acc_width)
+    if acc_width < 2 * width:
+        raise InputError(f"acc_width must be at least {2 * width} bits, not {acc_width}")
 
 
 def multiply_add(m: Module, a: Value, b: Value, previous: Pair, *, style: str) -> Pair:
@@ -160,17 +167,12 @@ class Accumulator(wiring.Component):
         pipelined: bool = False,
         passes: bool = False,
     ) -> None:
-        check_style(style)
-        check_operands(width, acc_width)
-        if acc_width < 2 * width:
-            raise InputError(f"acc_width must be at least {2 * width} bits, not {acc_width}")
+        check_element(width=width, acc_width=acc_width, style=style)
         if pipelined and style != "mac":
             raise InputError(f"only the style mac can be pipelined, not {style}")
         self.width, self.acc_width = width, acc_width
         self.style, self.pipelined, self.passes = style, pipelined, passes
-        members = {"a": In(width), "b": In(width), "first": In(1), "total": Out(acc_width)}
-        if is_carry_save(style):
-            members["carry"] = Out(acc_width)
+        members = {"a": In(width), "b": In(width), "first": In(1), **sum_ports(style, acc_width)}
         if passes:
             members |= {"a_next": Out(width), "b_next": Out(width), "first_next": Out(1)}
         super().__init__(members)
@@ -203,6 +205,15 @@ class Accumulator(wiring.Component):
         m.d.sync += self.total.eq((self.total & keep) + sign_extend(product, self.acc_width))
 
 
+def show_sums(array: wiring.Component, elements: Sequence[wiring.Component]) -> list[object]:
+    """Connect the sums of elements, the first one lowest, to those of the array."""
+    return [
+        getattr(array, name).eq(Cat(*(getattr(element, name) for element in elements)))
+        for name in ("total", "carry")
+        if hasattr(array, name)
+    ]
+
+
 def dot_value(total: int, carry: int, *, terms: int, width: int, acc_width: int, style: str) -> int:
     """Return the signed dot product that a read-out (total, carry) stands for.
 
@@ -211,17 +222,3 @@ def dot_value(total: int, carry: int, *, terms: int, width: int, acc_width: int,
     """
     value = (total + carry - terms * step_offset(width, style)) % (1 << acc_width)
     return value - (1 << acc_width) * (value >> (acc_width - 1))
-
-
-def unpack(word: Value, width: int) -> list[Value]:
-    """Cut a wide port into fields of `width` bits, lowest first."""
-    return [word[i : i + width] for i in range(0, len(word), width)]
-
-
-def pack(values: Sequence[int], width: int) -> int:
-    """Join signed or unsigned integers into one word, the first lowest.
-
-    >>> hex(pack([1, -1, 2], 8))
-    '0x2ff01'
-    """
-    return sum((int(value) % (1 << width)) << (width * i) for i, value in enumerate(values))

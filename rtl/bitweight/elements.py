@@ -6,12 +6,10 @@ from amaranth.hdl import Array, Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.dense import unpack
-from rtl.bitweight.encoders import SparseEncoder, ent_codes
-from rtl.bitweight.parts import validated
+from dataflow.bitweight import GROUP
+from rtl.bitweight.encoders import ent_codes, walk_digits
 from rtl.bitweight.sparse import StepAccumulator, default_acc_width
-
-GROUP = 4
+from rtl.elaboration import unpack, validated
 
 
 class ColumnFront(wiring.Component):
@@ -46,16 +44,11 @@ class ColumnFront(wiring.Component):
             code = Signal(3, name=f"digit_{i}")
             m.d.comb += code.eq(Array(ent_codes(m, value))[position])
             digits.append(code)
-        m.submodules.sparse = sparse = SparseEncoder(lanes=GROUP)
+        sparse = walk_digits(m, load, digits)
         held = Signal(3 * GROUP)
         with m.If(load):
             m.d.sync += held.eq(Cat(*digits))
-        m.d.comb += [
-            sparse.load.eq(load),
-            sparse.mask.eq(Cat(*(code[0] for code in digits))),
-            sparse.advance.eq(sparse.busy),
-            self.ready.eq(~sparse.busy | sparse.last),
-        ]
+        m.d.comb += self.ready.eq(~sparse.busy | sparse.last)
         m.d.sync += self.index.eq(sparse.index)
         with m.If(sparse.busy & ~sparse.empty):
             m.d.sync += self.code.eq(Array(unpack(held, 3))[sparse.index])
@@ -91,15 +84,12 @@ class Opt3Element(wiring.Component):
         """Build the element."""
         m = Module()
         codes, b, first = Signal.like(self.codes), Signal.like(self.b), Signal()
-        m.submodules.sparse = sparse = SparseEncoder(lanes=GROUP)
-        m.submodules.adder = adder = StepAccumulator(width=self.width, acc_width=self.acc_width)
         m.d.sync += first.eq(self.first & self.load)
         with m.If(self.load):
             m.d.sync += [codes.eq(self.codes), b.eq(self.b)]
+        sparse = walk_digits(m, self.load, unpack(self.codes, 3))
+        m.submodules.adder = adder = StepAccumulator(width=self.width, acc_width=self.acc_width)
         m.d.comb += [
-            sparse.load.eq(self.load),
-            sparse.mask.eq(Cat(*(code[0] for code in unpack(self.codes, 3)))),
-            sparse.advance.eq(sparse.busy),
             self.ready.eq(~sparse.busy | sparse.last),
             adder.b.eq(Array(unpack(b, self.width))[sparse.index]),
             adder.first.eq(first),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.parts import booth_codes, check_operands, held, validated
+from dataflow.bitweight import GROUP
+from rtl.bitweight.parts import booth_codes, check_operands
+from rtl.elaboration import held, validated
 from workloads.errors import InputError
 
 SCHEMES = ("booth", "ent")
@@ -66,7 +70,7 @@ class SparseEncoder(wiring.Component):
     """
 
     @validated
-    def __init__(self, *, lanes: int = 4) -> None:
+    def __init__(self, *, lanes: int = GROUP) -> None:
         if not 2 <= lanes <= 16:
             raise InputError(f"lanes of a sparse encoder must lie in 2 to 16, not {lanes}")
         self.lanes = lanes
@@ -97,6 +101,17 @@ class SparseEncoder(wiring.Component):
         with m.Elif(self.advance):
             m.d.sync += [rest.eq(after), self.busy.eq(~self.last)]
         return m
+
+
+def walk_digits(m: Module, load: Value, codes: Sequence[Value]) -> SparseEncoder:
+    """Add the encoder that walks the non-zero digits of a group from the cycle after `load` on."""
+    m.submodules.sparse = sparse = SparseEncoder(lanes=len(codes))
+    m.d.comb += [
+        sparse.load.eq(load),
+        sparse.mask.eq(Cat(*(code[0] for code in codes))),
+        sparse.advance.eq(sparse.busy),
+    ]
+    return sparse
 
 
 def first_set(mask: Value) -> Value:

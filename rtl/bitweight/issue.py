@@ -9,11 +9,12 @@ from amaranth.hdl import Array, Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.dense import unpack
+from dataflow.bitweight import GROUP
 from rtl.bitweight.elements import Opt3Element
-from rtl.bitweight.encoders import SparseEncoder
-from rtl.bitweight.lane import GROUP, Lane
+from rtl.bitweight.encoders import walk_digits
+from rtl.bitweight.lane import Lane
 from rtl.bitweight.sparse import StepAccumulator
+from rtl.elaboration import unpack
 
 ENGINES = ("opt2", "opt3", "opt4")
 Add = Callable[[str, wiring.Component, str], None]
@@ -48,14 +49,11 @@ class DigitIssue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the encoder and the selection."""
         m = Module()
-        m.submodules.sparse = sparse = SparseEncoder(lanes=GROUP)
         codes, b = Signal.like(self.codes), Signal.like(self.b)
         with m.If(self.load):
             m.d.sync += [codes.eq(self.codes), b.eq(self.b)]
+        sparse = walk_digits(m, self.load, unpack(self.codes, 3))
         m.d.comb += [
-            sparse.load.eq(self.load),
-            sparse.mask.eq(Cat(*(code[0] for code in unpack(self.codes, 3)))),
-            sparse.advance.eq(sparse.busy),
             self.free.eq(~sparse.busy | sparse.last),
             self.selected.eq(Array(unpack(b, self.word))[sparse.index]),
         ]

@@ -6,11 +6,9 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.dense import unpack
+from dataflow.bitweight import GROUP
 from rtl.bitweight.encoders import ent_codes
-
-GROUP = 4
-"""Terms of K in a group: digits of one position that a sparse encoder looks at together."""
+from rtl.elaboration import unpack
 
 
 class Lane(wiring.Component):

@@ -7,43 +7,15 @@ multiple, inverted if negative, and one more bit of weight one to complete the n
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
+from rtl.elaboration import held
 from workloads.errors import InputError
 
 Row = Value
 Pair = tuple[Value, Value]
-
-
-def validated(init: Callable[..., None]) -> Callable[..., None]:
-    """Let a constructor refuse its parameters without Amaranth's warning of an unused component."""
-
-    @functools.wraps(init)
-    def checked(self: Any, *args: Any, **parameters: Any) -> None:
-        try:
-            init(self, *args, **parameters)
-        except InputError:
-            self._MustUse__used = True
-            raise
-
-    return checked
-
-
-def owned(component: Any) -> Any:
-    """Return the component; Amaranth does not warn if its owner is never elaborated."""
-    component._MustUse__used = True
-    return component
-
-
-def held(m: Module, value: Value, name: str) -> Signal:
-    """Return `value` as a signal: what is used many times is built once."""
-    signal = Signal(len(value), name=name)
-    m.d.comb += signal.eq(value)
-    return signal
 
 
 def code_values(code: Value) -> tuple[Value, Value, Value]:
@@ -144,15 +116,6 @@ def levels(rows: int) -> int:
         rows -= rows // 3
         count += 1
     return count
-
-
-def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
-    """Return `value` as it was `cycles` cycles ago."""
-    for stage in range(cycles):
-        register = Signal(len(value), name=f"{name}_{stage}")
-        m.d.sync += register.eq(value)
-        value = register
-    return value
 
 
 def check_size(**sizes: int) -> None:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module
+from amaranth.hdl import Const, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.dense import (
-    check_style,
-    is_carry_save,
-    multiply_add,
-    unpack,
-)
-from rtl.bitweight.parts import (
-    check_size,
-    delayed,
-    validated,
-)
+from rtl.bitweight.dense import check_element, is_carry_save, multiply_add, show_sums, sum_ports
+from rtl.bitweight.parts import check_size
+from rtl.elaboration import delayed, unpack, validated
 from rtl.export import shared
 
 
@@ -74,18 +66,17 @@ class WeightStationary(wiring.Component):
         self, *, rows: int, cols: int, width: int = 8, acc_width: int = 32, style: str = "mac"
     ) -> None:
         check_size(rows=rows, cols=cols)
-        check_style(style)
+        check_element(width=width, acc_width=acc_width, style=style)
         self.rows, self.cols = rows, cols
         self.width, self.acc_width, self.style = width, acc_width, style
-        members = {
-            "a": In(rows * width),
-            "b": In(cols * width),
-            "load": In(1),
-            "total": Out(cols * acc_width),
-        }
-        if is_carry_save(style):
-            members["carry"] = Out(cols * acc_width)
-        super().__init__(members)
+        super().__init__(
+            {
+                "a": In(rows * width),
+                "b": In(cols * width),
+                "load": In(1),
+                **sum_ports(style, cols * acc_width),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         """Build the array."""
@@ -96,7 +87,7 @@ class WeightStationary(wiring.Component):
         above: list[PassingElement] = []
         for i, a in enumerate(unpack(self.a, self.width)):
             row = [PassingElement(holds=True, **parameters) for _ in range(self.cols)]
-            moving = delayed(m, a, i, f"skew_{i}")
+            moving = delayed(m, a, i, name=f"skew_{i}")
             for j, element in enumerate(row):
                 m.submodules[f"pe_{i}_{j}"] = shared(element, name, platform)
                 m.d.comb += [
@@ -107,7 +98,7 @@ class WeightStationary(wiring.Component):
                 if i:
                     m.d.comb += pass_sums(element, above[j])
             above = row
-        m.d.comb += results(self, above)
+        m.d.comb += show_sums(self, above)
         return m
 
 
@@ -116,12 +107,4 @@ def pass_sums(element: PassingElement, before: PassingElement) -> list[object]:
     pairs = [element.total_in.eq(before.total)]
     if is_carry_save(element.style):
         pairs.append(element.carry_in.eq(before.carry))
-    return pairs
-
-
-def results(array: wiring.Component, last: list[PassingElement]) -> list[object]:
-    """Connect the sums of the last elements to the array's outputs."""
-    pairs = [array.total.eq(Cat(*(element.total for element in last)))]
-    if is_carry_save(array.style):
-        pairs.append(array.carry.eq(Cat(*(element.carry for element in last))))
     return pairs

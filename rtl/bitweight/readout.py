@@ -6,9 +6,9 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.dense import unpack
-from rtl.bitweight.parts import check_size, delayed, validated
+from rtl.bitweight.parts import check_size
 from rtl.bitweight.simd import SimdUnit
+from rtl.elaboration import delayed, unpack, validated
 from rtl.export import shared
 
 
@@ -50,7 +50,7 @@ class RowReadOut(wiring.Component):
         for start in range(0, self.cols, self.drain):
             own = pairs[start : start + self.drain]
             flags = Cat(self.begin, self.first)
-            token = delayed(m, flags, start, f"token_{start}") if self.skewed else flags
+            token = delayed(m, flags, start, name=f"token_{start}") if self.skewed else flags
             results.append(self._unit(m, platform, start, own, token))
         m.d.comb += self.results.eq(Cat(*results))
         return m

@@ -6,6 +6,9 @@ from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.elaboration import validated
+from workloads.errors import InputError
+
 
 class SimdUnit(wiring.Component):
     """result[slot] = 4 x result[slot] + total + carry - correction; four is the radix.
@@ -14,7 +17,12 @@ class SimdUnit(wiring.Component):
     With `first` the old result counts as zero. `slots` results are kept; `results` shows them all.
     """
 
+    @validated
     def __init__(self, *, acc_width: int, result_width: int = 32, slots: int = 1) -> None:
+        if not 1 <= acc_width <= 64:
+            raise InputError(f"acc_width of a SIMD unit must lie in 1 to 64, not {acc_width}")
+        if slots < 1:
+            raise InputError(f"slots of a SIMD unit must be at least 1, not {slots}")
         self.acc_width, self.result_width, self.slots = acc_width, result_width, slots
         super().__init__(
             {

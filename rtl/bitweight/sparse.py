@@ -17,7 +17,6 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.dense import unpack
 from rtl.bitweight.parts import (
     Pair,
     booth_code,
@@ -27,8 +26,8 @@ from rtl.bitweight.parts import (
     multiple,
     offset,
     sign_extend,
-    validated,
 )
+from rtl.elaboration import unpack, validated
 from workloads.errors import InputError
 
 SEGMENT_BITS = 4

@@ -9,9 +9,10 @@ from amaranth.lib.wiring import In, Out
 from rtl.bitweight.dense import (
     biased_rows,
     offset_rows,
+    show_sums,
     signed_rows,
     step_offset,
-    unpack,
+    sum_ports,
 )
 from rtl.bitweight.parts import (
     booth_codes,
@@ -19,13 +20,11 @@ from rtl.bitweight.parts import (
     check_size,
     code_values,
     compress,
-    delayed,
     multiple,
     offset,
-    owned,
     sign_extend,
-    validated,
 )
+from rtl.elaboration import delayed, owned, unpack, validated
 from rtl.export import shared
 from workloads.errors import InputError
 
@@ -70,10 +69,8 @@ class TreeTile(wiring.Component):
             "a": In(lanes * width),
             "b": In(lanes * width),
             "first": In(1),
-            "total": Out(sums),
+            **sum_ports(style, sums),
         }
-        if style != "mac":
-            members["carry"] = Out(sums)
         if passes:
             members |= {"a_next": Out(lanes * width), "first_next": Out(1)}
         super().__init__(members)
@@ -86,7 +83,7 @@ class TreeTile(wiring.Component):
         if self.passes:
             m.d.comb += [self.a_next.eq(a), self.first_next.eq(first)]
         pairs = list(zip(unpack(a, self.width), unpack(b, self.width), strict=True))
-        first = delayed(m, first, 1, "first_tree")
+        first = delayed(m, first, 1, name="first_tree")
         match self.style:
             case "opt2":
                 self._by_weight(m, pairs, first)
@@ -170,7 +167,7 @@ class TreeTile(wiring.Component):
         left, right = compress(m, products, width=total_bits)
         together = Signal(total_bits, name="together")
         m.d.sync += together.eq(left + right)
-        keep = (~delayed(m, first, 1, "first_sum")).replicate(self.acc_width)
+        keep = (~delayed(m, first, 1, name="first_sum")).replicate(self.acc_width)
         m.d.sync += self.total.eq((self.total & keep) + sign_extend(together, self.acc_width))
 
 
@@ -193,15 +190,14 @@ class Tree(wiring.Component):
         ]
         self.sum_bits = len(self._tiles[0].total)
         self.step_offset, self.low_width = self._tiles[0].step_offset, self._tiles[0].low_width
-        members = {
-            "a": In(lanes * width),
-            "b": In(cols * lanes * width),
-            "first": In(1),
-            "total": Out(cols * self.sum_bits),
-        }
-        if style != "mac":
-            members["carry"] = Out(cols * self.sum_bits)
-        super().__init__(members)
+        super().__init__(
+            {
+                "a": In(lanes * width),
+                "b": In(cols * lanes * width),
+                "first": In(1),
+                **sum_ports(style, cols * self.sum_bits),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         """Build the array."""
@@ -214,11 +210,9 @@ class Tree(wiring.Component):
             before = Cat(tiles[j - 1].a_next, tiles[j - 1].first_next) if j else None
             m.d.comb += [
                 Cat(tile.a, tile.first).eq(Cat(self.a, self.first) if before is None else before),
-                tile.b.eq(delayed(m, own, j, f"skew_{j}")),
+                tile.b.eq(delayed(m, own, j, name=f"skew_{j}")),
             ]
-        m.d.comb += self.total.eq(Cat(*(tile.total for tile in tiles)))
-        if self.style != "mac":
-            m.d.comb += self.carry.eq(Cat(*(tile.carry for tile in tiles)))
+        m.d.comb += show_sums(self, tiles)
         return m
 
 

@@ -6,9 +6,10 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.dense import unpack
-from rtl.bitweight.parts import check_size, delayed, owned, validated
+from rtl.bitweight.dense import show_sums
+from rtl.bitweight.parts import check_size
 from rtl.bitweight.sparse import StepAccumulator, default_acc_width
+from rtl.elaboration import delayed, owned, unpack, validated
 from rtl.export import shared
 
 
@@ -70,20 +71,17 @@ class EqualWeight(wiring.Component):
         flat = [element for row in grid for element in row]
         for i, element in enumerate(flat):
             m.submodules[f"pe_{i}"] = shared(element, name, platform)
-        m.d.comb += [
-            self.total.eq(Cat(*(element.total for element in flat))),
-            self.carry.eq(Cat(*(element.carry for element in flat))),
-        ]
+        m.d.comb += show_sums(self, flat)
         for i, codes in enumerate(unpack(self.a, 3 * self.lanes)):
             west = Cat(codes, self.first)
-            entering = delayed(m, west, i, f"skew_a{i}") if self.skewed else west
+            entering = delayed(m, west, i, name=f"skew_a{i}") if self.skewed else west
             for j, element in enumerate(grid[i]):
                 left = entering
                 if self.skewed and j:
                     left = Cat(grid[i][j - 1].codes_next, grid[i][j - 1].first_next)
                 m.d.comb += Cat(element.codes, element.first).eq(left)
         for j, b in enumerate(unpack(self.b, self.lanes * self.width)):
-            entering = delayed(m, b, j, f"skew_b{j}") if self.skewed else b
+            entering = delayed(m, b, j, name=f"skew_b{j}") if self.skewed else b
             for i in range(self.rows):
                 above = grid[i - 1][j].b_next if self.skewed and i else entering
                 m.d.comb += grid[i][j].b.eq(above)

@@ -11,6 +11,7 @@ from rtl.float.parts import (
     FP32,
     Cuts,
     Fields,
+    FloatFormat,
     check_latency,
     decode,
     leading_zeros,
@@ -37,23 +38,7 @@ class Float16Multiply(wiring.Component):
         """Build the datapath."""
         m = Module()
         cuts = Cuts(m, latency=self.latency, places=3)
-        a, b = decode(self.a, FP16), decode(self.b, FP16)
-        special, special_value = _special(a, b)
-        left, right, exponents, sign, special, special_value = cuts.cut(
-            left=a.significand,
-            right=b.significand,
-            exponents=(a.exponent + b.exponent)[:6],
-            sign=a.sign ^ b.sign,
-            special=special,
-            special_value=special_value,
-        )
-        multiplied, exponents, sign, special, special_value = cuts.cut(
-            multiplied=(left * right)[:22],
-            exponents=exponents,
-            sign=sign,
-            special=special,
-            special_value=special_value,
-        )
+        multiplied, exponents, sign, special, special_value = _multiply(cuts, self.a, self.b, FP16)
         zeros = Signal(5)
         normal = Signal(22)
         field = Signal(8)
@@ -86,23 +71,7 @@ class Float32Multiply(wiring.Component):
         """Build the datapath."""
         m = Module()
         cuts = Cuts(m, latency=self.latency, places=4)
-        a, b = decode(self.a, FP32), decode(self.b, FP32)
-        special, special_value = _special(a, b)
-        left, right, exponents, sign, special, special_value = cuts.cut(
-            left=a.significand,
-            right=b.significand,
-            exponents=(a.exponent + b.exponent)[:9],
-            sign=a.sign ^ b.sign,
-            special=special,
-            special_value=special_value,
-        )
-        multiplied, exponents, sign, special, special_value = cuts.cut(
-            multiplied=(left * right)[:48],
-            exponents=exponents,
-            sign=sign,
-            special=special,
-            special_value=special_value,
-        )
+        multiplied, exponents, sign, special, special_value = _multiply(cuts, self.a, self.b, FP32)
         field, normal = _normalise(m, multiplied, exponents)
         field, normal, sign, special, special_value = cuts.cut(
             field=field, normal=normal, sign=sign, special=special, special_value=special_value
@@ -112,6 +81,31 @@ class Float32Multiply(wiring.Component):
         (product,) = cuts.cut(product=Mux(special, special_value, Cat(finite[:31], sign)))
         m.d.comb += self.product.eq(product)
         return m
+
+
+def _multiply(cuts: Cuts, left: Value, right: Value, form: FloatFormat) -> list[Value]:
+    """Decode two numbers and multiply their significands: the first two cuts.
+
+    Returns the product of the significands, the sum of the exponent fields, the sign, and whether
+    the result is NaN or infinite, and which.
+    """
+    a, b = decode(left, form), decode(right, form)
+    special, special_value = _special(a, b)
+    left, right, exponents, sign, special, special_value = cuts.cut(
+        left=a.significand,
+        right=b.significand,
+        exponents=(a.exponent + b.exponent)[: form.exponent_bits + 1],
+        sign=a.sign ^ b.sign,
+        special=special,
+        special_value=special_value,
+    )
+    return cuts.cut(
+        multiplied=(left * right)[: 2 * (form.fraction_bits + 1)],
+        exponents=exponents,
+        sign=sign,
+        special=special,
+        special_value=special_value,
+    )
 
 
 def _special(a: Fields, b: Fields) -> tuple[Value, Value]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
+from rtl.elaboration import delayed, held
 from workloads.errors import InputError
 
 
@@ -136,23 +137,13 @@ class Cuts:
         ]
 
     def cut(self, **values: Value) -> list[Value]:
-        """Return the values after this cut's registers."""
+        """Return the values after this cut's registers, as signals."""
         depth = self._registers[self._place]
         self._place += 1
-        return [
-            delayed(self._m, value, depth, name=f"{name}_at{self._place}")
-            for name, value in values.items()
-        ]
-
-
-def delayed(m: Module, value: Value, cycles: int, *, name: str) -> Value:
-    """Return `value` as it was `cycles` cycles ago."""
-    for stage in range(cycles):
-        register = Signal(len(value), name=f"{name}_{stage}")
-        m.d.sync += register.eq(value)
-        value = register
-    if cycles == 0:
-        wire = Signal(len(value), name=name)
-        m.d.comb += wire.eq(value)
-        value = wire
-    return value
+        after = []
+        for what, value in values.items():
+            name = f"{what}_at{self._place}"
+            after.append(
+                delayed(self._m, value, depth, name=name) if depth else held(self._m, value, name)
+            )
+        return after

@@ -64,9 +64,11 @@ class BankController(wiring.Component):
             delays=delay_table(self.timing, dual=self.dual)[BANK],
         )
         m.d.comb += [timers.events.eq(self.issued), self.ready.eq(timers.ready & self.others)]
-        buffers = [(self.is_open, self.open_row, (ACT,), (PRE,))]
         if self.dual:
-            buffers.append((self.pim_open, self.pim_row, (G_ACT,), (PPRE,)))
+            buffers = [
+                (self.is_open, self.open_row, (ACT,), (PRE,)),
+                (self.pim_open, self.pim_row, (G_ACT,), (PPRE,)),
+            ]
         else:
             buffers = [(self.is_open, self.open_row, (ACT, G_ACT), (PRE,))]
             m.d.comb += [self.pim_open.eq(self.is_open), self.pim_row.eq(self.open_row)]

@@ -7,8 +7,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflow.dram_timing import GWRITE, RD, WR
+from rtl.elaboration import delayed
 from rtl.export import shared
-from rtl.float.parts import delayed
 from rtl.pim.cells import BankCells, VectorBuffer
 from rtl.pim.gate import CommandGate
 from rtl.pim.parameters import VALUE_BITS, ChannelParameters, command_layout, instruction_layout

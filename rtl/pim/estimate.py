@@ -7,9 +7,18 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflow.dram_timing import PIM_PIPELINE_STEPS, DramTiming
+from rtl.elaboration import validated
 from rtl.pim.parameters import instruction_layout
+from workloads.errors import InputError
 
 ESTIMATE_BITS = 16
+
+
+def longest_tile(count: int, timing: DramTiming) -> int:
+    """Return the estimate in clocks of a tile of `count` COMP and READRES, all banks being open."""
+    read_step = max(timing.comp_step, timing.ccd_l)
+    opens = timing.faw * (timing.ranks * timing.groups // 2 - 1) + timing.rcd_read
+    return timing.banks_total * timing.rtp + count * (timing.comp_step + read_step) + opens
 
 
 class Estimate(wiring.Component):
@@ -23,9 +32,16 @@ class Estimate(wiring.Component):
     `gwrite` in clocks.
     """
 
+    @validated
     def __init__(self, *, timing: DramTiming) -> None:
         self.timing = timing
         count = instruction_layout(timing)["comps"].shape
+        longest = longest_tile((1 << count) - 1, timing)
+        if longest >= 1 << ESTIMATE_BITS - 1:
+            raise InputError(
+                f"a tile of all columns may take {longest} clocks, more than an estimate can say: "
+                "its rows must be shorter"
+            )
         super().__init__(
             {
                 "holds": In(timing.banks_total),

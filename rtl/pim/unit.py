@@ -7,9 +7,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflow.pim_arithmetic import LANES
+from rtl.elaboration import delayed
 from rtl.export import shared
 from rtl.float import Float16Multiply, Float32Add, Float32To16
-from rtl.float.parts import delayed
 from rtl.pim.parameters import VALUE_BITS, check_lanes
 
 STAGE_CYCLES = 1

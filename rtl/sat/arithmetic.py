@@ -6,9 +6,9 @@ from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.elaboration import delayed
 from rtl.export import shared
 from rtl.float import Float16Multiply, Float32Add
-from rtl.float.parts import delayed
 
 
 class IntegerMultiply(wiring.Component):

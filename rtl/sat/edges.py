@@ -8,8 +8,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.elaboration import delayed
 from rtl.export import shared
-from rtl.float.parts import delayed
 from rtl.sat.bank import Bank
 from rtl.sat.instructions import address_bits
 from rtl.sat.issue import north_word, sum_word, west_word

@@ -6,8 +6,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.elaboration import delayed
 from rtl.export import shared
-from rtl.float.parts import delayed
 from rtl.sat.edges import NorthEdge, ResultBanks, WestEdge, bank_write
 from rtl.sat.instructions import TIME_BITS, Opcode, address_bits, instruction_layout
 from rtl.sat.issue import OutputStationaryIssue, WeightStationaryIssue, north_word, west_word

@@ -39,6 +39,13 @@ class Product:
     column: NDArray[np.int64]
     shape: tuple[int, int]
 
+    def check(self, parameters: Parameters) -> Product:
+        """Return the product; raise `InputError` if an image or the results exceed their banks."""
+        _check_words("windows", self.west.shape[1], parameters.operand_words)
+        _check_words("kept values", self.north_values.shape[1], parameters.operand_words)
+        _check_words("results", self.row.shape[1], parameters.result_words)
+        return self
+
     def gather(self, words: Array) -> Array:
         """Return the (P, Q) result from the words (cols, results) of the result banks."""
         out = np.zeros(self.shape, words.dtype)
@@ -49,9 +56,7 @@ class Product:
 
 def output_stationary(windows: Array, packed: Compressed, parameters: Parameters) -> Product:
     """Lay out the product of `windows` (P, G, M) and `packed` (G, N, Q), outputs in the array."""
-    p, groups, _ = windows.shape
-    kept, q = packed.values.shape[1:]
-    _check(windows, packed, parameters)
+    p, groups, kept, q = _sizes(windows, packed, parameters)
     rows, cols = parameters.rows, parameters.cols
     p_tiles, q_tiles, steps = ceil_div(p, rows), ceil_div(q, cols), groups * kept
     west = _filled(windows, (p_tiles * rows, groups, parameters.m))
@@ -81,7 +86,7 @@ def output_stationary(windows: Array, packed: Compressed, parameters: Parameters
         row=row,
         column=column,
         shape=(p, q),
-    )
+    ).check(parameters)
 
 
 def weight_stationary(
@@ -91,9 +96,7 @@ def weight_stationary(
 
     Rows are streamed in blocks of `block_rows`.
     """
-    p, groups, _ = windows.shape
-    kept, q = packed.values.shape[1:]
-    _check(windows, packed, parameters)
+    p, groups, kept, q = _sizes(windows, packed, parameters)
     rows, cols = parameters.rows, parameters.cols
     k_tiles, q_tiles, blocks = ceil_div(groups, rows), ceil_div(q, cols), ceil_div(p, block_rows)
     west = _filled(windows, (p, k_tiles * rows, parameters.m))
@@ -125,7 +128,7 @@ def weight_stationary(
         row=np.broadcast_to(row, (cols, row.size)),
         column=strip * cols + np.arange(cols)[:, None],
         shape=(p, q),
-    )
+    ).check(parameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,12 +136,23 @@ class Update:
     """One weight update and re-selection for the vector engine.
 
     `weights` has shape (K, Q); K is filled up to a multiple of M, Q to a multiple of the lanes.
-    Images of the state banks have shape (lanes, words).
+    Images of the state banks have shape (lanes, words). Raises `InputError` for a pattern that the
+    build cannot select, or for more words than its banks have.
     """
 
     shape: tuple[int, int]
     pattern: NM
     parameters: Parameters
+
+    def __post_init__(self) -> None:
+        build = self.parameters
+        if self.pattern.n > build.n or build.m % self.pattern.m:
+            raise InputError(
+                f"a build for {build.n}:{build.m} cannot select {self.pattern}: N must be at most "
+                f"{build.n}, and M a divisor of {build.m}"
+            )
+        words = max(self.rows * self.blocks, self.backward_words)
+        _check_words("weights", words, build.weight_words)
 
     @property
     def rows(self) -> int:
@@ -170,8 +184,8 @@ class Update:
     @property
     def backward_words(self) -> int:
         """Groups that each backward bank receives, the last one possibly less."""
-        flights = ceil_div(self.parameters.m, 2)
-        return ceil_div(self.rows * self.blocks, flights) * (self.parameters.m // self.pattern.m)
+        turns = ceil_div(self.rows * self.blocks, self.parameters.flights)
+        return turns * (self.parameters.m // self.pattern.m)
 
     def scatter(self, matrix: Array) -> Array:
         """Return the (lanes, words) image of a (K, Q) matrix."""
@@ -194,9 +208,9 @@ class Update:
 
     def backward(self, links: Array) -> Compressed:
         """Return the transposed W, with groups along Q, from (banks, N, backward words) links."""
-        m, kept, size = self.parameters.m, self.pattern.n, self.pattern.m
-        flights, parts = ceil_div(m, 2), m // size
-        slices = self.parameters.lanes // m
+        kept, size = self.pattern.n, self.pattern.m
+        flights, slices = self.parameters.flights, self.parameters.slices
+        parts = self.parameters.m // size
         # bank = flight * slices + slice, word = turn * parts + part; row = turn * flights + flight
         rows = links.reshape(flights, slices, kept, -1, parts).transpose(3, 0, 1, 4, 2)
         rows = rows.reshape(-1, slices * parts, kept)[: self.rows * self.blocks]
@@ -221,7 +235,16 @@ def pack(values: Array, bits: int) -> Iterator[int]:
         yield int.from_bytes(word.tobytes(), "little")
 
 
-def _check(windows: Array, packed: Compressed, parameters: Parameters) -> None:
+def _check_words(what: str, words: int, most: int) -> None:
+    if words > most:
+        raise InputError(
+            f"{what} need {words} words of a bank, and the build has {most}; "
+            "a larger build or a smaller product is needed"
+        )
+
+
+def _sizes(windows: Array, packed: Compressed, parameters: Parameters) -> tuple[int, int, int, int]:
+    """Return P, groups, N and Q; raise `InputError` if the build or the shapes do not fit."""
     pattern = packed.pattern
     if pattern.n > parameters.n or pattern.m > parameters.m:
         raise InputError(
@@ -232,6 +255,7 @@ def _check(windows: Array, packed: Compressed, parameters: Parameters) -> None:
             f"windows must have shape (P, {packed.values.shape[0]}, {pattern.m}), "
             f"not {windows.shape}"
         )
+    return windows.shape[0], *packed.values.shape
 
 
 def _filled(array: Array, shape: tuple[int, ...]) -> Array:

@@ -189,14 +189,7 @@ class WeightStationaryIssue(wiring.Component):
             valid.eq(streaming & (this_row < height) & (single | (turn < p.interleave))),
         ]
         with m.If(streaming & (row < height)):
-            with m.If(single):
-                m.d.sync += row.eq(row + 1)
-            with m.Elif(turn != p.slots - 1):
-                m.d.sync += turn.eq(turn + 1)
-            with m.Elif(kept != op.kept - 1):
-                m.d.sync += [turn.eq(0), kept.eq(kept + 1)]
-            with m.Else():
-                m.d.sync += [turn.eq(0), kept.eq(0), row.eq(row + p.interleave)]
+            self._next_row(m, row, kept, turn)
         ends = Signal()
         m.d.comb += ends.eq(streaming & (offset == Mux(last_block, op.last_period, op.period) - 1))
         with m.If(streaming):
@@ -226,6 +219,18 @@ class WeightStationaryIssue(wiring.Component):
             self.sums.read.eq(control.first & (k_tile != 0)),
         ]
         return m
+
+    def _next_row(self, m: Module, row: Signal, kept: Signal, turn: Signal) -> None:
+        """Go on to the next row, N values of `interleave` rows in turn unless N is 1."""
+        p, op = self.parameters, self.instruction
+        with m.If(op.kept == 1):
+            m.d.sync += row.eq(row + 1)
+        with m.Elif(turn != p.slots - 1):
+            m.d.sync += turn.eq(turn + 1)
+        with m.Elif(kept != op.kept - 1):
+            m.d.sync += [turn.eq(0), kept.eq(kept + 1)]
+        with m.Else():
+            m.d.sync += [turn.eq(0), kept.eq(0), row.eq(row + p.interleave)]
 
     def _bases(
         self, m: Module, ends: Signal, k_ends: Signal, last_block: Signal, height: Signal

@@ -9,6 +9,9 @@ from amaranth.lib import data
 
 from workloads.errors import InputError
 
+BANK_BITS, ADDRESS_BITS = 10, 20
+"""Of a bank and of a word in it, in the streams at the boundary (`rtl.sat.top`)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
@@ -58,6 +61,26 @@ class Parameters:
             )
         if self.data_type not in ("fp16", "int8"):
             raise InputError(f"data_type must be fp16 or int8, not {self.data_type!r}")
+        for name in ("rows", "cols"):
+            _at_most(1 << BANK_BITS, getattr(self, name), name)
+        for name in ("operand_words", "result_words", "weight_words", "plan_words"):
+            _at_most(1 << ADDRESS_BITS, getattr(self, name), name)
+        _at_most(1 << BANK_BITS, self.compact_banks, "selected values of a word in all lanes")
+
+    @property
+    def flights(self) -> int:
+        """Rows of weights that pass the backward selection at a time, two cycles apart."""
+        return -(-self.m // 2)
+
+    @property
+    def slices(self) -> int:
+        """Lanes of one backward selection: the parts of M values of a row of weights."""
+        return self.lanes // self.m
+
+    @property
+    def compact_banks(self) -> int:
+        """Banks of selected values that the host can name, of the selection that has more."""
+        return max(self.lanes, self.flights * self.slices) * self.n
 
     @property
     def operand_bits(self) -> int:
@@ -117,6 +140,11 @@ class Parameters:
                 "used": self.used_bits,
             }
         )
+
+
+def _at_most(most: int, value: int, name: str) -> None:
+    if value > most:
+        raise InputError(f"{name} must be at most {most}, not {value}")
 
 
 def _at_least(least: int, value: int, name: str) -> None:

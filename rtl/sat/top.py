@@ -12,11 +12,8 @@ from rtl.export import shared
 from rtl.sat.controller import Controller
 from rtl.sat.engine import MatrixEngine
 from rtl.sat.instructions import Opcode, instruction_layout
-from rtl.sat.parameters import Parameters
+from rtl.sat.parameters import ADDRESS_BITS, BANK_BITS, Parameters
 from rtl.sat.vector import VectorEngine
-
-ADDRESS_BITS = 20
-BANK_BITS = 10
 
 
 class Space(IntEnum):
@@ -101,18 +98,24 @@ class Sat(wiring.Component):
             self.total.eq(controller.total),
             self.elapsed.eq(controller.elapsed),
         ]
-        self._load(m, controller, engine)
+        self._load(m, controller, engine, vector)
         self._load_vector(m, vector)
         self._fetch(m, controller, engine, vector)
         return m
 
-    def _load(self, m: Module, controller: Controller, engine: MatrixEngine) -> None:
-        """Write a word a cycle; a start waits until the plan before is done."""
+    def _load(
+        self, m: Module, controller: Controller, engine: MatrixEngine, vector: VectorEngine
+    ) -> None:
+        """Write a word a cycle; a start waits until the plan before is done.
+
+        A weight or a momentum waits while updated ones enter its bank.
+        """
         word = self.load.payload
         starts = word.space == Space.START
+        meets = vector.stores & ((word.space == Space.WEIGHT) | (word.space == Space.MOMENTUM))
         accepted = self.load.valid & self.load.ready
         m.d.comb += [
-            self.load.ready.eq(~starts | controller.idle),
+            self.load.ready.eq(Mux(starts, controller.idle, ~meets)),
             controller.start.eq(accepted & starts),
             controller.count.eq(word.value),
             controller.write_enable.eq(accepted & (word.space == Space.PLAN)),

@@ -6,7 +6,7 @@ from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.float.parts import delayed
+from rtl.elaboration import delayed
 from rtl.sat.arithmetic import add, multiply
 from rtl.sat.parameters import Parameters
 

@@ -44,17 +44,16 @@ class VectorEngine(wiring.Component):
     (t div m/2) m/M on.
 
     `done` is high in the last of the (2 or 3) K B cycles; `busy` until all groups are stored.
+    `stores` is high in a cycle in which updated weights and momenta enter their banks, and nothing
+    else can.
 
-    Members: `reset`, `run`, `instruction`, `done`, `busy`; `write_*`: `write_what` is the place
-    in `STATE_NAMES`; `setting_*`: registers; `read_*`: `read_what` 0 weight, 1 momentum,
+    Members: `reset`, `run`, `instruction`, `done`, `busy`, `stores`; `write_*`: `write_what` is the
+    place in `STATE_NAMES`; `setting_*`: registers; `read_*`: `read_what` 0 weight, 1 momentum,
     2 forward, 3 backward; a group's entry j is bank (lane n + j). A value is out a cycle later.
     """
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = p = parameters
-        self.flights = -(-p.m // 2)
-        self.slices = p.lanes // p.m
-        banks = max(p.lanes, self.flights * self.slices) * p.n
         super().__init__(
             {
                 "reset": In(1),
@@ -62,6 +61,7 @@ class VectorEngine(wiring.Component):
                 "instruction": In(instruction_layout(p)),
                 "done": Out(1),
                 "busy": Out(1),
+                "stores": Out(1),
                 "write_enable": In(1),
                 "write_what": In(2),
                 "write_bank": In(range(p.lanes)),
@@ -70,7 +70,7 @@ class VectorEngine(wiring.Component):
                 "setting_enable": In(1),
                 "read": In(1),
                 "read_what": In(2),
-                "read_bank": In(range(banks)),
+                "read_bank": In(range(p.compact_banks)),
                 "read_address": In(address_bits(p.weight_words)),
                 "read_value": Out(32),
             }
@@ -89,7 +89,7 @@ class VectorEngine(wiring.Component):
                     m.d.sync += register.eq(self.write_value)
         for name, register in zip(SETTINGS, settings, strict=True):
             m.d.comb += getattr(wuve, name).eq(register)
-        m.d.comb += wuve.updates.ready.eq(1)
+        m.d.comb += [wuve.updates.ready.eq(1), self.stores.eq(wuve.updates.valid)]
         address = self._count(m, wuve)
         banks = self._state_banks(m, platform, wuve, address)
         halves = [wuve.updates.payload[lane].half for lane in range(p.lanes)]
@@ -180,15 +180,15 @@ class VectorEngine(wiring.Component):
     ) -> list[Value]:
         """Select along Q: give each row in turn to one of the flights; return what is read."""
         p = self.parameters
-        turn = Signal(range(max(2, self.flights)))
+        turn = Signal(range(max(2, p.flights)))
         under_way = []
         reads = []
         with m.If(self.reset):
             m.d.sync += turn.eq(0)
         with m.Elif(valid):
-            m.d.sync += turn.eq(Mux(turn == self.flights - 1, 0, turn + 1))
-        for flight in range(self.flights):
-            sore = Sore(lanes=self.slices, n=p.n, m=p.m)
+            m.d.sync += turn.eq(Mux(turn == p.flights - 1, 0, turn + 1))
+        for flight in range(p.flights):
+            sore = Sore(lanes=p.slices, n=p.n, m=p.m)
             m.submodules[f"backward_{flight}"] = shared(sore, sore.name, platform)
             row = Signal(data.ArrayLayout(16, p.lanes), name=f"row_{flight}")
             left = Signal(range(p.m + 1), name=f"left_{flight}")
@@ -198,7 +198,7 @@ class VectorEngine(wiring.Component):
                 m.d.sync += [left.eq(left - 1), row.as_value().eq(row.as_value() >> 16)]
             m.d.comb += [
                 sore.values.valid.eq(left != 0),
-                *(sore.values.payload[i].eq(row[i * p.m]) for i in range(self.slices)),
+                *(sore.values.payload[i].eq(row[i * p.m]) for i in range(p.slices)),
             ]
             under_way.append((left != 0) | sore.selected.valid)
             base = self.instruction.backward_base

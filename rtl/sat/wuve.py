@@ -6,9 +6,9 @@ from amaranth.hdl import EnableInserter, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.elaboration import delayed
 from rtl.export import shared
 from rtl.float import Float32Add, Float32Multiply, Float32To16
-from rtl.float.parts import delayed
 from workloads.errors import InputError
 
 MUL_LATENCY, ADD_LATENCY = 3, 4

@@ -20,6 +20,7 @@ from rtl.bitweight.simd import SimdUnit
 from rtl.bitweight.sparse import StepAccumulator, default_acc_width
 from rtl.bitweight.tree import TreeTile
 from rtl.bitweight.weights import EqualWeight
+from rtl.settings import check_fields, no_design
 from rtl.synthesis.stimuli import (
     Made,
     array_stimulus,
@@ -33,12 +34,11 @@ from rtl.synthesis.stimuli import (
     weight_stimulus,
     weights_stimulus,
 )
-from workloads.errors import InputError, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Design:
-    """A named design: how to make it, its parameters, and its stimulus.
+class Mappable:
+    """A design that can be mapped to cells: how to make it, its parameters, and its stimulus.
 
     `fuse` lets yosys fuse additions and multiplications: the naive baseline at its usual recipe.
     `memories` : it has memories, for which a library of standard cells has nothing.
@@ -55,44 +55,26 @@ class Design:
 
     def check(self, changes: Iterable[str]) -> None:
         """Raise `InputError` unless all names are parameters of the design."""
-        unknown = sorted(set(changes) - self.parameters.keys())
-        if unknown:
-            raise InputError(
-                f"design {self.name} has no parameter {unknown[0]!r}; it has "
-                f"{', '.join(self.parameters)}"
-            )
+        check_fields(self.name, changes, self.parameters)
 
     def component(self, **changes: int) -> wiring.Component:
         """Make the component with some parameters changed; raise `InputError` for others."""
         self.check(changes)
         return self.make(**{**self.parameters, **changes})
 
+    def parameter_text(self, **changes: int) -> str:
+        """Return all parameters as the tables of results show them: name=value, by spaces."""
+        return " ".join(f"{name}={value}" for name, value in {**self.parameters, **changes}.items())
 
-def find(name: str) -> Design:
+
+def find(name: str) -> Mappable:
     """Return the design or unit called `name`; raise `InputError` if there is none."""
     from rtl.synthesis.units import UNITS
 
     known = DESIGNS | UNITS
     if name not in known:
-        hint = nearest(name, known)
-        raise InputError(f"no design is called {name!r}; {hint}")
+        raise no_design(name, known)
     return known[name]
-
-
-def _dense(style: str, **fixed: Any) -> Callable[..., wiring.Component]:
-    return lambda **p: Accumulator(style=style, **fixed, **p)
-
-
-def _steps(**fixed: Any) -> Callable[..., wiring.Component]:
-    return lambda **p: StepAccumulator(**fixed, **p)
-
-
-def _array(kind: type[Any], style: str) -> Callable[..., wiring.Component]:
-    return lambda **p: kind(style=style, **p)
-
-
-def _column_array(**fixed: Any) -> Callable[..., wiring.Component]:
-    return lambda **p: ColumnArray(**fixed, **p)
 
 
 DENSE = {"width": 8, "acc_width": 32}
@@ -103,6 +85,126 @@ TREE = {"lanes": 16, **DENSE}
 WEIGHTS = {"rows": 4, "cols": 4, "lanes": 4, **SPARSE}
 COLUMNS = {"columns": 4, "elements": 4, "width": 8, "banks": 4, "depth": 64, "fifo": 4, "simd": 1}
 DENSE_STYLES = ("naive", "mac", "opt1", "opt1_offset")
+
+
+DENSE_ELEMENTS = (
+    (
+        "mac_naive",
+        {"style": "naive"},
+        "INT8 MAC `acc + a * b` at yosys' usual recipe, which fuses it into one cell",
+    ),
+    (
+        "mac_plain",
+        {"style": "naive"},
+        "INT8 MAC `acc + a * b`, multiplier and addition mapped one by one",
+    ),
+    (
+        "mac",
+        {"style": "mac"},
+        "INT8 MAC: Booth, one compressor tree with the sum, one carry-propagate add",
+    ),
+    (
+        "mac_pipelined",
+        {"style": "mac", "pipelined": True},
+        "as mac, with a register between product and sum",
+    ),
+    (
+        "opt1",
+        {"style": "opt1"},
+        "OPT1: the sum stays in carry-save form",
+    ),
+    (
+        "opt1_offset",
+        {"style": "opt1_offset"},
+        "OPT1 with offset partial products instead of sign extension (not published)",
+    ),
+)
+"""Elements that multiply whole operands: name, what is fixed, summary."""
+
+DIGIT_ELEMENTS = (
+    (
+        "opt4c",
+        {"lanes": 1},
+        "OPT4C: one non-zero digit a step, sparse encoder shared by the column",
+    ),
+    (
+        "opt4e",
+        {"lanes": 4},
+        "OPT4E: four lanes share one compressor and sum",
+    ),
+    (
+        "opt4c_seg",
+        {"lanes": 1, "segmented": True},
+        "OPT4C with offset rows and a segmented counter (not published)",
+    ),
+    (
+        "opt4e_seg",
+        {"lanes": 4, "segmented": True},
+        "OPT4E with offset rows and a segmented counter (not published)",
+    ),
+)
+"""Elements that add digits which others have encoded: name, what is fixed, summary."""
+
+
+def _elements() -> Iterator[Mappable]:
+    """Yield the elements of all engines, and what stands before and behind those of a column."""
+    for name, fixed, summary in DENSE_ELEMENTS:
+        pipelined = fixed.get("pipelined", False)
+        yield Mappable(
+            name=name,
+            summary=summary,
+            timing=f"result {2 + pipelined} cycles later; one step a cycle",
+            make=partial(Accumulator, **fixed),
+            parameters=DENSE,
+            stimulus=dense_stimulus,
+            fuse=name == "mac_naive",
+        )
+    yield Mappable(
+        name="opt2",
+        summary="OPT2: the same digit of four operands a step, one shift at the end",
+        make=partial(StepAccumulator, triples=True),
+        parameters={"lanes": 4, **SPARSE},
+        stimulus=triple_stimulus,
+    )
+    yield Mappable(
+        name="opt3",
+        timing="result 3 cycles later; max(1, non-zero digits) steps a group of four",
+        summary="OPT3: one non-zero digit a step, sparse encoder in the element",
+        make=Opt3Element,
+        parameters=SPARSE,
+        stimulus=group_stimulus,
+    )
+    for name, fixed, summary in DIGIT_ELEMENTS:
+        yield Mappable(
+            name=name,
+            summary=summary,
+            make=partial(StepAccumulator, **fixed),
+            parameters=SPARSE,
+            stimulus=step_stimulus,
+        )
+    yield Mappable(
+        name="laconic",
+        timing="result 3 cycles later; one pair of terms a lane and cycle",
+        summary="Laconic-like: 16 pairs, one pair of power-of-two terms a lane and cycle",
+        make=TermPairs,
+        parameters={"lanes": 16, **DENSE},
+        stimulus=term_stimulus,
+    )
+    yield Mappable(
+        name="column_front",
+        timing="first digit 3 cycles later; max(1, non-zero digits) steps a group of four",
+        summary="EN-T encoders and sparse encoder of one lane, shared by a column",
+        make=ColumnFront,
+        parameters={"width": 8},
+        stimulus=front_stimulus,
+    )
+    yield Mappable(
+        name="simd_lane",
+        summary="SIMD lane: resolves a pair of sums and shifts it into a result",
+        make=SimdUnit,
+        parameters={"acc_width": default_acc_width(8), "slots": 1},
+        stimulus=simd_stimulus,
+    )
 
 
 class Kind(NamedTuple):
@@ -162,15 +264,15 @@ KINDS = (
 )
 
 
-def _arrays() -> Iterator[Design]:
+def _arrays() -> Iterator[Mappable]:
     """Yield the arrays of dense elements, and those of OPT2."""
     for kind in KINDS:
         for style in kind.styles:
-            yield Design(
+            yield Mappable(
                 name=f"{kind.name}_{style}",
                 summary=f"{kind.summary}, elements {style}",
                 timing=kind.timing,
-                make=_array(kind.make, style),
+                make=partial(kind.make, style=style),
                 parameters=kind.parameters,
                 stimulus=kind.stimulus,
                 fuse=style == "naive",
@@ -179,7 +281,7 @@ def _arrays() -> Iterator[Design]:
         ("os_opt2", "systolic array of OPT2, output stationary", True),
         ("matrix_opt2", "2D matrix of OPT2", False),
     ):
-        yield Design(
+        yield Mappable(
             name=name,
             summary=f"{text}: the same digit of four terms a step",
             timing="as os and matrix, for each bit weight; four k a cycle",
@@ -189,7 +291,7 @@ def _arrays() -> Iterator[Design]:
         )
 
 
-def _column_arrays() -> Iterator[Design]:
+def _column_arrays() -> Iterator[Mappable]:
     """Yield the column arrays with memories, prefetch, synchronisation and read-out."""
     for engine, fixed in (
         ("opt2", {"engine": "opt2"}),
@@ -199,130 +301,14 @@ def _column_arrays() -> Iterator[Design]:
         ("opt4c_seg", {"segmented": True}),
         ("opt4e_seg", {"lanes": 4, "segmented": True}),
     ):
-        yield Design(
+        yield Mappable(
             name=f"array_{engine}",
             summary=f"columns of {engine}: banks, prefetch, synchronisation, read-out",
             timing="as `run bitweight` says; rtl.bitweight.columns states every cycle",
-            make=_column_array(**fixed),
+            make=partial(ColumnArray, **fixed),
             parameters=COLUMNS,
             memories=True,
         )
 
 
-DESIGNS = {
-    design.name: design
-    for design in (
-        Design(
-            name="mac_naive",
-            summary="INT8 MAC `acc + a * b` at yosys' usual recipe, which fuses it into one cell",
-            make=_dense("naive"),
-            parameters=DENSE,
-            stimulus=dense_stimulus,
-            fuse=True,
-        ),
-        Design(
-            name="mac_plain",
-            summary="INT8 MAC `acc + a * b`, multiplier and addition mapped one by one",
-            make=_dense("naive"),
-            parameters=DENSE,
-            stimulus=dense_stimulus,
-        ),
-        Design(
-            name="mac",
-            summary="INT8 MAC: Booth, one compressor tree with the sum, one carry-propagate add",
-            make=_dense("mac"),
-            parameters=DENSE,
-            stimulus=dense_stimulus,
-        ),
-        Design(
-            name="mac_pipelined",
-            timing="result 3 cycles later; one product a cycle",
-            summary="as mac, with a register between product and sum",
-            make=_dense("mac", pipelined=True),
-            parameters=DENSE,
-            stimulus=dense_stimulus,
-        ),
-        Design(
-            name="opt1",
-            summary="OPT1: the sum stays in carry-save form",
-            make=_dense("opt1"),
-            parameters=DENSE,
-            stimulus=dense_stimulus,
-        ),
-        Design(
-            name="opt1_offset",
-            summary="OPT1 with offset partial products instead of sign extension (not published)",
-            make=_dense("opt1_offset"),
-            parameters=DENSE,
-            stimulus=dense_stimulus,
-        ),
-        Design(
-            name="opt2",
-            summary="OPT2: the same digit of four operands a step, one shift at the end",
-            make=_steps(triples=True),
-            parameters={"lanes": 4, **SPARSE},
-            stimulus=triple_stimulus,
-        ),
-        Design(
-            name="opt3",
-            timing="result 3 cycles later; max(1, non-zero digits) steps a group of four",
-            summary="OPT3: one non-zero digit a step, sparse encoder in the element",
-            make=Opt3Element,
-            parameters=SPARSE,
-            stimulus=group_stimulus,
-        ),
-        Design(
-            name="opt4c",
-            summary="OPT4C: one non-zero digit a step, sparse encoder shared by the column",
-            make=_steps(lanes=1),
-            parameters=SPARSE,
-            stimulus=step_stimulus,
-        ),
-        Design(
-            name="opt4e",
-            summary="OPT4E: four lanes share one compressor and sum",
-            make=_steps(lanes=4),
-            parameters=SPARSE,
-            stimulus=step_stimulus,
-        ),
-        Design(
-            name="opt4c_seg",
-            summary="OPT4C with offset rows and a segmented counter (not published)",
-            make=_steps(lanes=1, segmented=True),
-            parameters=SPARSE,
-            stimulus=step_stimulus,
-        ),
-        Design(
-            name="opt4e_seg",
-            summary="OPT4E with offset rows and a segmented counter (not published)",
-            make=_steps(lanes=4, segmented=True),
-            parameters=SPARSE,
-            stimulus=step_stimulus,
-        ),
-        Design(
-            name="laconic",
-            timing="result 3 cycles later; one pair of terms a lane and cycle",
-            summary="Laconic-like: 16 pairs, one pair of power-of-two terms a lane and cycle",
-            make=TermPairs,
-            parameters={"lanes": 16, **DENSE},
-            stimulus=term_stimulus,
-        ),
-        Design(
-            name="column_front",
-            timing="first digit 3 cycles later; max(1, non-zero digits) steps a group of four",
-            summary="EN-T encoders and sparse encoder of one lane, shared by a column",
-            make=ColumnFront,
-            parameters={"width": 8},
-            stimulus=front_stimulus,
-        ),
-        Design(
-            name="simd_lane",
-            summary="SIMD lane: resolves a pair of sums and shifts it into a result",
-            make=SimdUnit,
-            parameters={"acc_width": default_acc_width(8), "slots": 1},
-            stimulus=simd_stimulus,
-        ),
-        *_arrays(),
-        *_column_arrays(),
-    )
-}
+DESIGNS = {design.name: design for design in (*_elements(), *_arrays(), *_column_arrays())}

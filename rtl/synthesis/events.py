@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+NET_BITS = 24
+"""A pending transition is its time in ps above the number of its net."""
+
 INPUT_DELAY_PS = 300
 """About the clock-to-output delay of a flip-flop: inputs come from registers of a neighbour."""
 
@@ -45,28 +48,28 @@ def _pop(heap: Ints, size: int) -> int:
 
 
 @njit(cache=True)
+def _schedule(
+    heap: Ints, size: int, pending: Ints, cause: Floats, net: int, at: int, energy_pj: float
+) -> int:
+    """Let a net change at a time of this cycle, at the cost of the arc that made it."""
+    pending[net] = at
+    cause[net] = energy_pj
+    return _push(heap, size, (np.int64(at) << NET_BITS) + net)
+
+
+@njit(cache=True)
 def run(
-    nets: int,
-    gate_inputs: Ints,
-    gate_output: Ints,
-    truth: Ints,
-    delay_ps: Ints,
-    arc_pj: Floats,
-    flop_d: Ints,
-    flop_q: Ints,
-    flop_delay_ps: Ints,
-    flop_arc_pj: Floats,
-    fan_start: Ints,
-    fan_gate: Ints,
-    fan_pin: Ints,
-    load_pj: Floats,
-    pin_pj: Floats,
-    driven: Ints,
-    stimulus: NDArray[np.uint8],
-    watched: Ints,
-) -> tuple[NDArray[np.uint8], Floats]:
-    """Simulate cycle by cycle; return sampled outputs and [toggles, settled, switching, internal,
-    latest transition]."""
+    nets: int, gate_inputs: Ints, gate_output: Ints, truth: Ints, delay_ps: Ints, arc_pj: Floats,
+    flop_d: Ints, flop_q: Ints, flop_delay_ps: Ints, flop_arc_pj: Floats, fan_start: Ints,
+    fan_gate: Ints, fan_pin: Ints, load_pj: Floats, pin_pj: Floats, driven: Ints,
+    stimulus: NDArray[np.uint8], watched: Ints,
+) -> tuple[NDArray[np.uint8], Floats]:  # fmt: skip
+    """Simulate `stimulus` (cycles, driven) cycle by cycle.
+
+    Arrays are those of `rtl.synthesis.gates.Circuit`; times in ps, energies in pJ. Returns the
+    watched nets at the end of each cycle (cycles, watched), and [toggles, settled toggles,
+    switching energy, internal energy, latest transition] of the run.
+    """
     cycles = stimulus.shape[0]
     value = np.zeros(nets, np.uint8)
     value[1] = 1
@@ -82,17 +85,14 @@ def run(
         for i in range(flop_d.size):
             new = value[flop_d[i]]
             if new != value[flop_q[i]]:
-                pending[flop_q[i]] = flop_delay_ps[i, new]
-                cause[flop_q[i]] = flop_arc_pj[i, new]
-                size = _push(heap, size, (pending[flop_q[i]] << 24) + flop_q[i])
+                delay, arc = flop_delay_ps[i, new], flop_arc_pj[i, new]
+                size = _schedule(heap, size, pending, cause, flop_q[i], delay, arc)
         for i in range(driven.size):
             if stimulus[cycle, i] != value[driven[i]]:
-                pending[driven[i]] = INPUT_DELAY_PS
-                cause[driven[i]] = 0.0
-                size = _push(heap, size, (np.int64(INPUT_DELAY_PS) << 24) + driven[i])
+                size = _schedule(heap, size, pending, cause, driven[i], INPUT_DELAY_PS, 0.0)
         before[:] = value
         while size > 0:
-            now, net = heap[0] >> 24, heap[0] & 0xFFFFFF
+            now, net = heap[0] >> NET_BITS, heap[0] & ((1 << NET_BITS) - 1)
             size = _pop(heap, size)
             if pending[net] != now:
                 continue
@@ -109,9 +109,8 @@ def run(
                 if new == value[out]:
                     pending[out] = -1
                 elif pending[out] < 0:
-                    pending[out] = now + delay_ps[gate, pin, new]
-                    cause[out] = arc_pj[gate, pin, new]
-                    size = _push(heap, size, (pending[out] << 24) + out)
+                    at, arc = now + delay_ps[gate, pin, new], arc_pj[gate, pin, new]
+                    size = _schedule(heap, size, pending, cause, out, at, arc)
         for n in range(nets):
             totals[1] += value[n] != before[n]
         for i in range(watched.size):

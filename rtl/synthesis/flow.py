@@ -93,7 +93,7 @@ def tool_versions() -> str:
 
 
 def cache_directory() -> Path:
-    """Where mapped netlists are kept between runs."""
+    """Return where mapped netlists, and what tests emit and build, are kept between runs."""
     named = os.environ.get("SPARSIGHT_RTL_CACHE")
     if named:
         return Path(named)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.bitweight import GROUP
 from dataflow.digits import encode, value_range
 from rtl.bitweight.cube import Cube
-from rtl.bitweight.dense import pack
 from rtl.bitweight.tree import Tree, TreeTile
+from rtl.elaboration import pack
 
 TERMS = 256
-GROUP = 4
 Stimulus = dict[str, NDArray[Any]]
 Made = tuple[Stimulus, float]
 """A stimulus, and the multiply-accumulates that it stands for."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rtl.export import verilog_text
-from rtl.synthesis.designs import DESIGNS, Design
+from rtl.synthesis.designs import DESIGNS, Mappable
 from rtl.synthesis.flow import Mapped, find_library, netlist_key, synthesise, tool_versions
 from rtl.synthesis.liberty import read_library
 from workloads.errors import InputError
@@ -85,7 +85,7 @@ class Result:
 
 
 def measure(
-    design: Design, *, library: Path | None = None, cycles: int = CYCLES, **changes: int
+    design: Mappable, *, library: Path | None = None, cycles: int = CYCLES, **changes: int
 ) -> Result:
     """Synthesise a design with some parameters changed and measure its energy.
 
@@ -116,7 +116,7 @@ def measure(
 
 
 def _result(
-    design: Design,
+    design: Mappable,
     changes: dict[str, int],
     library: Path,
     mapped: Mapped,
@@ -124,10 +124,9 @@ def _result(
     cycles: int,
     verilog: str,
 ) -> Result:
-    parameters = {**design.parameters, **changes}
     return Result(
         design=design.name,
-        parameters=" ".join(f"{name}={value}" for name, value in parameters.items()),
+        parameters=design.parameter_text(**changes),
         library=library.stem,
         area=mapped.area,
         flops=mapped.flops,
@@ -141,10 +140,10 @@ def _result(
     )
 
 
-def shipped_jobs() -> list[tuple[Design, dict[str, int]]]:
+def shipped_jobs() -> list[tuple[Mappable, dict[str, int]]]:
     """Return what the shipped table holds: every design, and sweeps of width and sum width."""
     mapped = [design for design in DESIGNS.values() if not design.memories]
-    jobs: list[tuple[Design, dict[str, int]]] = [(design, {}) for design in mapped]
+    jobs: list[tuple[Mappable, dict[str, int]]] = [(design, {}) for design in mapped]
     for name in ("mac", "opt1", "opt1_offset"):
         jobs += [(DESIGNS[name], {"acc_width": bits}) for bits in (16, 24, 40, 48)]
     for width in (4, 16):
@@ -165,9 +164,9 @@ def write(path: Path, results: Iterable[Result]) -> None:
     write_whole({path: sink.getvalue().encode()})
 
 
-def other_jobs() -> list[tuple[Design, dict[str, int]]]:
+def other_jobs() -> list[tuple[Mappable, dict[str, int]]]:
     """Return what the table of another library holds: elements, and sweeps of the sum's width."""
-    jobs: list[tuple[Design, dict[str, int]]] = [(DESIGNS[name], {}) for name in ELEMENTS]
+    jobs: list[tuple[Mappable, dict[str, int]]] = [(DESIGNS[name], {}) for name in ELEMENTS]
     for name in ("mac", "opt1"):
         jobs += [(DESIGNS[name], {"acc_width": bits}) for bits in (16, 48)]
     return jobs

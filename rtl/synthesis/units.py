@@ -10,11 +10,11 @@ from amaranth.lib import wiring
 
 from dataflow.hash_unit import HashUnit
 from dataflow.pim_arithmetic import LANES
-from rtl.bitweight.dense import pack
+from rtl.elaboration import pack
 from rtl.hash import HashAccumulate
 from rtl.pim import BankController, PimUnit
 from rtl.pim.parameters import VALUE_BITS, ChannelParameters, UnitParameters
-from rtl.synthesis.designs import Design
+from rtl.synthesis.designs import Mappable
 from rtl.synthesis.stimuli import TERMS, Made, Stimulus
 
 UPDATE_CYCLES = 3
@@ -84,21 +84,21 @@ def _bank(*, dual: int, **changes: int) -> wiring.Component:
 UNITS = {
     design.name: design
     for design in (
-        Design(
+        Mappable(
             name="pim_unit",
             summary="16 fp16 multipliers, fp32 adder tree and sum of a PIM bank",
             make=_unit,
             parameters={"lanes": LANES},
             stimulus=multiply_stimulus,
         ),
-        Design(
+        Mappable(
             name="pim_bank",
             summary="timers and row buffers of a DRAM bank",
             make=_bank,
             parameters={"dual": 1, "rows": 32768, "banks": 4},
             stimulus=command_stimulus,
         ),
-        Design(
+        Mappable(
             name="hash_accumulate",
             summary="banked hash table that adds int32 values by key",
             make=_hash,

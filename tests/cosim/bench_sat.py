@@ -18,14 +18,22 @@ LIMIT_CYCLES = 100_000
 
 @cocotb.test()
 async def run_job(dut) -> None:
-    job = json.loads(Path(os.environ["SAT_JOB"]).read_text())
+    job = await begin(dut)
+    finish([await run_case(dut, case) for case in job])
+
+
+async def begin(dut):
+    """Reset the accelerator, its streams idle; return the job."""
     Clock(dut.clk, 2, "step").start()
     dut.load__valid.value = dut.fetch__valid.value = dut.result__ready.value = 0
     dut.rst.value = 1
     for _ in range(3):
         await RisingEdge(dut.clk)
     dut.rst.value = 0
-    answers = [await run_case(dut, case) for case in job]
+    return json.loads(Path(os.environ["SAT_JOB"]).read_text())
+
+
+def finish(answers) -> None:
     Path(os.environ["SAT_ANSWERS"]).write_text(json.dumps(answers))
 
 

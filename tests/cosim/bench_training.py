@@ -6,22 +6,17 @@ between the accelerator's memories, as a host would.
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
 
 from dataflow import nm
 from rtl.sat import host
 from rtl.sat.instructions import encode
 from rtl.sat.parameters import Parameters
 from rtl.sat.top import Space
-from tests.cosim.bench_sat import run_case
+from tests.cosim.bench_sat import begin, finish, run_case
 from tests.cosim.sat_model import Case, gather, plan_product, product_case
 from tests.cosim.sat_update import (
     Sgd,
@@ -32,7 +27,7 @@ from tests.cosim.sat_update import (
     write_settings,
     write_state,
 )
-from tests.cosim.training import DENSE, LayerShape, initial, train, transposed_compact
+from tests.cosim.training import DENSE, NETWORKS, LayerShape, initial, train, transposed_compact
 from workloads import NM
 
 LAYER_WORDS = 128
@@ -112,20 +107,11 @@ class HardwareEngine:
 
 @cocotb.test()
 async def run_training(dut) -> None:
-    job = json.loads(Path(os.environ["SAT_JOB"]).read_text())
-    Clock(dut.clk, 2, "step").start()
-    dut.load__valid.value = dut.fetch__valid.value = dut.result__ready.value = 0
-    dut.rst.value = 1
-    for _ in range(3):
-        await RisingEdge(dut.clk)
-    dut.rst.value = 0
-    answers = [await train_one(dut, Parameters(**job["parameters"]), item) for item in job["runs"]]
-    Path(os.environ["SAT_ANSWERS"]).write_text(json.dumps(answers))
+    job = await begin(dut)
+    finish([await train_one(dut, Parameters(**job["parameters"]), item) for item in job["runs"]])
 
 
 async def train_one(dut, parameters: Parameters, item: dict) -> dict:
-    from tests.cosim.training import NETWORKS
-
     shapes = {layer.name: layer for layer in NETWORKS[item["network"]].layers}
     engine = HardwareEngine(dut, parameters, NM(*item["pattern"]), item["plan"], Sgd())
     weights, x, target = initial(item["network"], item["seed"])

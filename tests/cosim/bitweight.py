@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from dataflow.digits import value_range
 from rtl.bitweight.columns import ColumnArray
-from rtl.bitweight.dense import pack
-from rtl.bitweight.parts import owned
+from rtl.elaboration import owned, pack
 from simulator.accelerators.bitweight import Config, columns
 from tests.cosim.simulators import build_icarus, emit, run_cocotb
 from tests.rtl.bitweight_words import fields, signed

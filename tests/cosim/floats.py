@@ -11,9 +11,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
+from rtl.elaboration import delayed
 from rtl.export import shared
 from rtl.float import Float16Multiply, Float16To32, Float32Add, Float32Multiply, Float32To16
-from rtl.float.parts import delayed
 from tests.cosim.simulators import build_batch, emit
 
 LATENCY = 4

@@ -15,8 +15,8 @@ from dataflow import nm
 from dataflow.rounding import ceil_div
 from rtl.sat import host
 from rtl.sat.instructions import encode
-from rtl.sat.parameters import Parameters
-from rtl.sat.top import ADDRESS_BITS, BANK_BITS, Sat, Space
+from rtl.sat.parameters import ADDRESS_BITS, BANK_BITS, Parameters
+from rtl.sat.top import Sat, Space
 from simulator.accelerators.sat import timing
 from tests.cosim.simulators import Model, build_icarus, build_verilator, emit, run_cocotb
 from workloads import NM

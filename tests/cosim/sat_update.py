@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow import nm
-from dataflow.rounding import ceil_div
 from rtl.sat import host
-from rtl.sat.parameters import Parameters
 from rtl.sat.top import Space
 from tests.cosim.sat_model import Case
 
@@ -66,7 +64,7 @@ def read_compact(case: Case, update: host.Update, forward_base: int, backward_ba
     p = update.parameters
     for space, banks, words, base in (
         (Space.FORWARD, p.lanes, update.forward_words, forward_base),
-        (Space.BACKWARD, backward_banks(p), update.backward_words, backward_base),
+        (Space.BACKWARD, p.flights * p.slices, update.backward_words, backward_base),
     ):
         for bank in range(banks):
             for entry in range(update.pattern.n):
@@ -88,7 +86,7 @@ def take_compact(
     """Return W with groups along K, its transpose with groups along Q, and the words behind."""
     lanes, kept = update.parameters.lanes, update.pattern.n
     forward = lanes * kept * update.forward_words
-    backward = backward_banks(update.parameters) * kept * update.backward_words
+    backward = update.parameters.flights * update.parameters.slices * kept * update.backward_words
     return (
         update.forward(words[:forward].reshape(lanes, kept, -1)),
         update.backward(
@@ -96,7 +94,3 @@ def take_compact(
         ),
         words[forward + backward :],
     )
-
-
-def backward_banks(parameters: Parameters) -> int:
-    return ceil_div(parameters.m, 2) * (parameters.lanes // parameters.m)

@@ -25,6 +25,7 @@ from pathlib import Path
 from amaranth.lib import wiring
 
 from rtl.export import verilog_text
+from rtl.synthesis.flow import cache_directory
 from workloads.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -41,15 +42,6 @@ class Model:
     top: str
     simulator: str
     waves: bool = False
-
-
-def cache_directory() -> Path:
-    """Where emitted Verilog and built models are kept between runs."""
-    named = os.environ.get("SPARSIGHT_RTL_CACHE")
-    if named:
-        return Path(named)
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(user) / "sparsight" / "rtl"
 
 
 @functools.cache

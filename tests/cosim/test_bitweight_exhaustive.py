@@ -13,10 +13,10 @@ from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
 from dataflow.digits import encode, value_range
-from rtl.bitweight.dense import STYLES, Accumulator, is_carry_save, step_offset, unpack
+from rtl.bitweight.dense import STYLES, Accumulator, is_carry_save, step_offset
 from rtl.bitweight.encoders import SCHEMES, Encoder
-from rtl.bitweight.parts import delayed
 from rtl.bitweight.sparse import StepAccumulator
+from rtl.elaboration import delayed, unpack
 from tests.cosim.simulators import build_batch, emit
 
 WIDTHS = range(4, 17, 2)
@@ -59,7 +59,9 @@ class Everything(wiring.Component):
                 encoder = Encoder(width=width, scheme=scheme)
                 m.submodules[f"{scheme}_{width}"] = encoder
                 m.d.comb += encoder.value.eq(self.value[:width])
-                words[scheme, width] = delayed(m, encoder.codes, LATENCY, f"{scheme}_{width}_late")
+                words[scheme, width] = delayed(
+                    m, encoder.codes, LATENCY, name=f"{scheme}_{width}_late"
+                )
         for width in OPERANDS:
             a, b = self.value[:width], self.value[width : 2 * width]
             self._products(m, a, b, words)

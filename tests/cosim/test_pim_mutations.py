@@ -8,16 +8,9 @@ import pytest
 
 from dataflow.kv_layout import KvLayout
 from tests.cosim.mutants import Mutant, mutated
+from tests.cosim.pim_channel import EIGHT, FOUR, attend_case, check_timing, check_values, tiles
 from tests.cosim.pim_model import SMALL, UNLIKE
-from tests.cosim.test_pim_channel import (
-    EIGHT,
-    FOUR,
-    attend_case,
-    check_estimates,
-    check_timing,
-    check_values,
-    tiles,
-)
+from tests.cosim.test_pim_channel import check_estimates
 from tests.cosim.test_pim_gate import check_constraints, check_refusals, check_window
 from tests.cosim.test_pim_unit import check_unit
 

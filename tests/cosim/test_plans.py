@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from tests.cosim.sat_model import (
     write_product,
 )
 from tests.cosim.test_mutations import TINY
-from tests.cosim.test_products import SMALL, Point, naive, stepped_product
+from tests.cosim.test_products import SMALL, Point, laid_out, naive, stepped_product
 from workloads import NM
 
 INTEGERS = replace(TINY, data_type="int8", rows=2, cols=3)
@@ -34,15 +35,7 @@ def schedule(parameters: Parameters, points: list[Point]):
     case, free = Case(name="schedule"), {"west_base": 0, "north_base": 0, "result_base": 0}
     work = []
     for slot, point in enumerate(points):
-        rng = np.random.default_rng(point.seed)
-        windows, packed = random_operands(rng, point.shape, point.pattern)
-        product = plan_product(
-            windows,
-            packed,
-            parameters,
-            stationarity=point.stationarity,
-            block_rows=point.block_rows,
-        )
+        windows, packed, product = laid_out(point, parameters)
         bases = dict(free)
         write_product(case, product, parameters, slot=slot, bases=bases)
         free["west_base"] += product.west.shape[1]
@@ -96,11 +89,7 @@ def test_an_int8_array_adds_in_int32_in_the_same_cycles(icarus, runs) -> None:
     ]
     cases, work = [], []
     for point in points:
-        rng = np.random.default_rng(point.seed)
-        windows, packed = random_operands(rng, point.shape, point.pattern, "int8")
-        product = plan_product(
-            windows, packed, INTEGERS, stationarity=point.stationarity, block_rows=point.block_rows
-        )
+        windows, packed, product = laid_out(point, INTEGERS, partial(random_operands, dtype="int8"))
         cases.append(product_case(product, INTEGERS, name=str(point)))
         work.append((point, windows, packed, product))
     answers = run(build(INTEGERS, "icarus"), cases, runs)

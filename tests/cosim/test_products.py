@@ -132,24 +132,28 @@ def wide_range(rng: np.random.Generator, shape: tuple[int, int, int], pattern: N
     return nm.windows(left, pattern), nm.compress(right, pattern)
 
 
+def laid_out(point: Point, parameters: Parameters, make=random_operands):
+    """Return the windows, the packed operand and the product of a point."""
+    windows, packed = make(np.random.default_rng(point.seed), point.shape, point.pattern)
+    product = plan_product(
+        windows,
+        packed,
+        parameters,
+        stationarity=point.stationarity,
+        block_rows=point.block_rows,
+    )
+    return windows, packed, product
+
+
 def compare(
     parameters: Parameters, simulator: str, chosen: list[Point], runs, *, variant: str = ""
 ) -> list[str]:
     """Run all points; return a line for each that differs at any of the three levels."""
     model = build(parameters, simulator, variant=variant)
-    work = []
-    for number, point in enumerate(chosen):
-        rng = np.random.default_rng(point.seed)
-        make = wide_range if number % 2 else random_operands
-        windows, packed = make(rng, point.shape, point.pattern)
-        product = plan_product(
-            windows,
-            packed,
-            parameters,
-            stationarity=point.stationarity,
-            block_rows=point.block_rows,
-        )
-        work.append((point, windows, packed, product))
+    work = [
+        (point, *laid_out(point, parameters, wide_range if number % 2 else random_operands))
+        for number, point in enumerate(chosen)
+    ]
     cases = [
         product_case(
             product, parameters, name=str(point), stall=STALLS[point.stall], seed=point.seed

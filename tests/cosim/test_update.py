@@ -19,6 +19,7 @@ from tests.cosim.sat_update import (
     write_settings,
     write_state,
 )
+from tests.cosim.test_mutations import TINY
 from tests.cosim.test_products import SMALL
 from workloads import NM
 
@@ -80,6 +81,31 @@ def test_updates_and_both_selections_equal_numpy(verilator, runs) -> None:
         assert answer.total == update.rows * update.blocks * sgd.lane_operations
         tail = tail_cycles(parameters, decays=sgd.decays)
         assert answer.elapsed == answer.total + OVERHEAD_CYCLES + tail
+
+
+def test_weights_that_are_loaded_during_an_update_are_kept(icarus, runs) -> None:
+    """Another layer's state enters the banks while updated weights go back into them."""
+    rng = np.random.default_rng(6)
+    pattern, words = NM(2, 4), TINY.weight_words
+    update = host.Update(shape=(words // 2, TINY.lanes), pattern=pattern, parameters=TINY)
+    first, second = ([rng_normal(rng, update.shape) for _ in range(3)] for _ in range(2))
+    spaces = (Space.WEIGHT, Space.MOMENTUM, Space.GRADIENT)
+    case = Case(name="two layers")
+    write_settings(case, Sgd())
+    for space, matrix in zip(spaces, first, strict=True):
+        write_state(case, space, update, matrix, base=0)
+    case.write(Space.PLAN, 0, 0, encode(update.instruction, TINY))
+    case.write(Space.START, 0, 0, 1)
+    for space, matrix in zip(spaces, second, strict=True):
+        write_state(case, space, update, matrix, base=words // 2)
+    for base in (0, words // 2):
+        for space in (Space.WEIGHT, Space.MOMENTUM):
+            read_state(case, space, update, base)
+    (answer,) = run(build(TINY, "icarus"), [case], runs)
+    found = answer.words
+    for want in (*Sgd().step(*first), *second[:2]):
+        got, found = take_state(found, update)
+        assert same_bits(got, want)
 
 
 def rng_normal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:

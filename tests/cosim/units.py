@@ -13,6 +13,7 @@ from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
+from rtl.elaboration import owned
 from tests.cosim.simulators import build_icarus, emit, run_cocotb, source_of
 
 LIMIT_CYCLES = 100_000
@@ -73,8 +74,7 @@ class Unit:
         return answers
 
     def _cocotb(self, test: str, job: dict[str, Any]) -> Any:
-        component = self.make()
-        component._MustUse__used = True  # if the Verilog is cached, only its ports are needed
+        component = owned(self.make())  # if the Verilog is cached, only its ports are needed
         names = ["__".join(map(str, path)) for path, member, _ in _flat(component) if member]
         key = f"{self.key} {source_of(type(component))}"
         verilog = emit(lambda: component, key=key, top=self.top)

@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 from numpy.typing import NDArray
 
-from rtl.bitweight.dense import pack
+from rtl.elaboration import pack
 from tests.cosim.units import Unit
 
 

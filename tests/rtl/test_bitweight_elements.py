@@ -2,12 +2,16 @@ import numpy as np
 import pytest
 
 from dataflow.digits import encode, value_range
+from rtl.bitweight.arrays import OutputStationary
 from rtl.bitweight.bitslice import TermPairs
-from rtl.bitweight.dense import STYLES, Accumulator, dot_value, pack
+from rtl.bitweight.cube import Cube
+from rtl.bitweight.dense import STYLES, Accumulator, dot_value
 from rtl.bitweight.elements import ColumnFront, Opt3Element
 from rtl.bitweight.encoders import Encoder, SparseEncoder
+from rtl.bitweight.passing import WeightStationary
 from rtl.bitweight.simd import SimdUnit
 from rtl.bitweight.sparse import StepAccumulator, largest_reduction
+from rtl.elaboration import pack
 from rtl.synthesis.stimuli import digit_code, term_pairs
 from tests.rtl.bitweight_words import play, signed
 from workloads.errors import InputError
@@ -269,6 +273,23 @@ def test_the_simd_unit_adds_weights_from_the_highest_down() -> None:
         (
             lambda: Accumulator(style="opt1", pipelined=True),
             "only the style mac can be pipelined, not opt1",
+        ),
+        (lambda: Cube(size=2, acc_width=12), "acc_width must be at least 16 bits, not 12"),
+        (
+            lambda: WeightStationary(rows=2, cols=2, width=20),
+            "width must be an even number of bits from 4 to 16, not 20",
+        ),
+        (
+            lambda: OutputStationary(rows=2, cols=2, width=6, acc_width=11),
+            "acc_width must be at least 12 bits, not 11",
+        ),
+        (
+            lambda: SimdUnit(acc_width=0),
+            "acc_width of a SIMD unit must lie in 1 to 64, not 0",
+        ),
+        (
+            lambda: SimdUnit(acc_width=26, slots=0),
+            "slots of a SIMD unit must be at least 1, not 0",
         ),
         (lambda: StepAccumulator(lanes=0), "lanes of an element must lie in 1 to 64, not 0"),
         (

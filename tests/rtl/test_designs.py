@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from dataflow import nm
 from rtl import cells
 from rtl.cli import app, measure_design
 from rtl.designs import DESIGNS, find, measured, with_settings
 from rtl.export import verilog_text, write_verilog
 from rtl.float import Float32Add
+from rtl.sat import host
 from rtl.sat.instructions import encode
 from rtl.sat.parameters import Parameters
-from workloads import InputError
+from workloads import NM, InputError
 
 SMALL_DESIGNS = ["uspe", "sore", "fp16-multiply", "fp32-add", "fp32-multiply", "pim_bank"]
 
@@ -78,13 +82,20 @@ def test_generated_text_depends_on_the_circuit_only() -> None:
         (["sat", "--set", "rows=many"], "rows must be a whole number, not 'many'"),
         (["sat", "--set", "rows"], "--set must be field=value, not 'rows'"),
         (["sat", "--rows", "4", "--set", "rows=8"], "rows is given twice; give it once"),
+        (["sat", "--rows", "1025"], "rows must be at most 1024, not 1025"),
+        (["sat", "--set", "weight_words=1048577"], "weight_words must be at most 1048576, not"),
+        (["sat", "--set", "lanes=1024"], "selected values of a word in all lanes must be at most"),
+        (["pim_channel", "--set", "accesses=2048"], "a tile of all columns may take 32798 clocks"),
         (["sat", "--set", "lanes=12"], "lanes must be a multiple of m, not lanes=12 and m=8"),
         (["satt"], "no design is called 'satt'; did you mean sat?"),
-        (["xyz"], "no design is called 'xyz'; known are sat, stce"),
+        (["xyz"], "no design is called 'xyz'; sparsight rtl list shows them"),
         (["sore", "--set", "n=9"], "n must be at least 1 and at most m, not n=9 and m=8"),
         (["wuve", "--set", "lanes=0"], "lanes must be at least 1, not 0"),
         (["fp32-add", "--set", "latency=-1"], "latency must be a whole number of at least 0"),
         (["uspe", "--module", "8x"], "module name must be a Verilog identifier, not '8x'"),
+        (["fp32-add", "--module", "addé"], "module name must be a Verilog identifier, not 'addé'"),
+        (["fp32-add", "--module", "always"], "module name must not be a keyword of Verilog, as"),
+        (["fp32-add", "--module", "logic"], "module name must not be a keyword of Verilog, as"),
     ],
 )
 def test_wrong_parameters_say_what_would_be_right(
@@ -121,3 +132,49 @@ def test_settings_replace_defaults() -> None:
 def test_instructions_that_do_not_fit_are_refused(fields: dict[str, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         encode(fields, Parameters())
+
+
+@pytest.mark.parametrize(
+    ("shape", "pattern", "message"),
+    [
+        (
+            (8, 8),
+            NM(1, 3),
+            "a build for 2:8 cannot select 1:3: N must be at most 2, and M a divisor",
+        ),
+        (
+            (8, 8),
+            NM(4, 8),
+            "a build for 2:8 cannot select 4:8: N must be at most 2, and M a divisor",
+        ),
+        ((264, 32), NM(2, 8), "weights need 264 words of a bank, and the build has 256; a larger"),
+    ],
+)
+def test_updates_that_the_build_cannot_hold_are_refused(shape, pattern, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        host.Update(shape=shape, pattern=pattern, parameters=Parameters())
+
+
+@pytest.mark.parametrize(
+    ("held", "shape", "message"),
+    [
+        ("os", (4, 8 * 1025, 4), "windows need 1025 words of a bank, and the build has 1024; a"),
+        ("os", (4, 8 * 513, 4), "kept values need 1026 words of a bank, and the build has 1024"),
+        ("os", (1028, 8, 4), "results need 1028 words of a bank, and the build has 1024; a larger"),
+        (
+            "ws",
+            (300, 32, 16),
+            "results need 1200 words of a bank, and the build has 1024; a larger",
+        ),
+    ],
+)
+def test_products_that_the_build_cannot_hold_are_refused(held, shape, message: str) -> None:
+    p, k, q = shape
+    windows = nm.windows(np.zeros((p, k), np.float16), NM(2, 8))
+    packed = nm.compress(np.zeros((k, q), np.float16), NM(2, 8))
+    lay_out = {
+        "os": host.output_stationary,
+        "ws": partial(host.weight_stationary, block_rows=p),
+    }[held]
+    with pytest.raises(InputError, match=message):
+        lay_out(windows, packed, Parameters())

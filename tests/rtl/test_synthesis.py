@@ -180,13 +180,14 @@ def test_a_file_that_is_no_library_is_refused(tmp_path: Path, text: str) -> None
 @pytest.mark.parametrize(
     ("design", "settings", "message"),
     [
-        ("opt4", [], "no design is called 'opt4'; did you mean opt4e?"),
+        ("opt4", {}, "no design is called 'opt4'; did you mean opt4e?"),
         (
             "opt4c",
-            ["lanes=2"],
+            {"lanes": "2"},
             "design opt4c has no parameter 'lanes'; it has width, acc_width",
         ),
-        ("opt4c", ["width=x"], "--set must be parameter=whole number, not 'width=x'"),
+        ("opt4c", {"widht": "8"}, "design opt4c has no parameter 'widht'; did you mean width?"),
+        ("opt4c", {"width": "x"}, "width must be a whole number, not 'x'"),
     ],
 )
 def test_the_command_refuses_what_there_is_not(design, settings, message) -> None:
@@ -198,7 +199,7 @@ def test_the_command_refuses_what_there_is_not(design, settings, message) -> Non
 def test_missing_tools_are_named_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow.shutil, "which", lambda name: None)
     with pytest.raises(InputError) as error:
-        synth("opt4c", [], None)
+        synth("opt4c", {}, None)
     assert str(error.value) == (
         "synthesis needs yosys and opensta: `apt-get install yosys opensta` "
         "(the table of shipped results needs neither)"
@@ -213,8 +214,7 @@ def shipped() -> dict[tuple[str, str], dict[str, str]]:
 def test_the_shipped_table_has_every_design_and_sweep() -> None:
     wanted = set()
     for design, changes in table.shipped_jobs():
-        parameters = {**design.parameters, **changes}
-        wanted.add((design.name, " ".join(f"{k}={v}" for k, v in parameters.items())))
+        wanted.add((design.name, design.parameter_text(**changes)))
     assert set(shipped()) == wanted
     assert table.RECORDED.read_bytes() == table.SHIPPED.read_bytes()
 
@@ -232,7 +232,7 @@ def test_the_recorded_table_of_units_is_of_this_rtl(name: str, synthesis_tools) 
 @NEEDS_TOOLS
 def test_a_bank_controller_measures_as_the_recorded_table_says() -> None:
     """Its energy is per command: two of six open and close the row, four read it."""
-    result = synth("pim_bank", [], None)
+    result = synth("pim_bank", {}, None)
     with units.RECORDED.open(newline="") as file:
         row = next(row for row in csv.DictReader(file) if row["design"] == "pim_bank")
     if row["tools"] == result["tools"]:
@@ -272,9 +272,8 @@ def test_units_compute_under_their_stimulus(tmp_path: Path) -> None:
 @NEEDS_TOOLS
 @pytest.mark.parametrize("name", ["opt4c", "opt4c_seg"])
 def test_a_design_measures_as_the_shipped_table_says(name: str) -> None:
-    result = synth(name, [], None)
-    parameters = " ".join(f"{k}={v}" for k, v in DESIGNS[name].parameters.items())
-    row = shipped()[name, parameters]
+    result = synth(name, {}, None)
+    row = shipped()[name, DESIGNS[name].parameter_text()]
     if row["tools"] == result["tools"]:
         for column in ("area", "flops", "min_period_ns", "energy_per_op_pj"):
             assert float(row[column]) == pytest.approx(result[column], rel=1e-6), column

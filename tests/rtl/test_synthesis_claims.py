@@ -96,7 +96,7 @@ def test_the_tables_of_installed_libraries_are_of_this_rtl(name: str, synthesis_
     """If not, `python -m rtl.synthesis.table [LIBERTY]` measures it anew."""
     design = DESIGNS[name]
     verilog = verilog_text(design.component(), name=name)
-    parameters = " ".join(f"{k}={v}" for k, v in design.parameters.items())
+    parameters = design.parameter_text()
     for library, path in INSTALLED.items():
         if path.is_file():
             key = flow.netlist_key(verilog, path, fuse=design.fuse)

@@ -90,7 +90,7 @@ def test_five_cells_are_enough(tmp_path: Path) -> None:
 @NEEDS_TOOLS
 def test_results_do_not_depend_on_the_units_of_the_file(tmp_path: Path) -> None:
     """Area and flip-flops are equal; times are rounded to a picosecond along the path."""
-    plain, other = synth("opt4c", [], None), synth("opt4c", [], small_units(tmp_path))
+    plain, other = synth("opt4c", {}, None), synth("opt4c", {}, small_units(tmp_path))
     assert (other["area"], other["flops"]) == (plain["area"], plain["flops"])
     assert other["min_period_ns"] == pytest.approx(plain["min_period_ns"], abs=0.005)
     assert other["energy_per_op_pj"] == pytest.approx(plain["energy_per_op_pj"], rel=0.01)
@@ -130,7 +130,7 @@ def test_a_flip_flop_is_known_by_its_state_and_not_by_names() -> None:
 
 def test_a_design_with_memories_names_its_parts() -> None:
     with pytest.raises(InputError) as error:
-        synth("array_opt4c", [], None)
+        synth("array_opt4c", {}, None)
     assert str(error.value) == (
         "design array_opt4c has memories, which no library of standard cells has: "
         "synthesise its parts, such as opt4c, column_front and simd_lane"

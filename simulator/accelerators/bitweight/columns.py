@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.bitweight import GROUP
 from dataflow.digits.tables import mask_table
 from simulator.accelerators.bitweight import laws
 from simulator.accelerators.bitweight.config import Config
-
-GROUP = 4
 
 
 class Steps(NamedTuple):

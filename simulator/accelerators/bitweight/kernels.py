@@ -12,11 +12,10 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from dataflow.bitweight import GROUP
+
 Ints = NDArray[np.int64]
 Steps = NDArray[np.uint8]
-
-GROUP = 4
-FAR = 1 << 62
 
 
 @njit(cache=True, parallel=True)

@@ -23,10 +23,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.bitweight import GROUP
 from dataflow.digits import normal_pmf
 from dataflow.digits.tables import mask_table
 from simulator.accelerators.bitweight import laws
-from simulator.accelerators.bitweight.columns import GROUP, Steps, groups
+from simulator.accelerators.bitweight.columns import Steps, groups
 from simulator.accelerators.bitweight.config import Config
 
 Floats = NDArray[np.float64]
