@@ -8,10 +8,10 @@ utilisation follow.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from workloads.operations import Operand, Operation, Selection
+from workloads.operations import Operand, Operation, Selection, VectorOp
 from workloads.patterns import DENSE
 
 FOLLOW = ("cycles", "memory_cycles", "stall_cycles", "bottleneck", "utilisation")
@@ -70,6 +70,24 @@ def stored_bytes(operand: Operand | Selection, value_bits: int, *, compact: bool
     """
     pattern = operand.pattern if compact else DENSE
     return -(-pattern.stored_bits(elements=operand.elements, value_bits=value_bits) // 8)
+
+
+def hide_fused_traffic(
+    rows: Iterable[dict[str, Any]], operations: Iterable[Operation]
+) -> Iterator[dict[str, Any]]:
+    """Let fused work move its bytes while the operation before it leaves memory idle."""
+    idle_cycles = 0
+    for row, op in zip(rows, operations, strict=True):
+        if isinstance(op, VectorOp) and op.fused:
+            hidden = min(idle_cycles, row["cycles"])
+            idle_cycles -= hidden
+            row["hidden_cycles"] = hidden
+            row["cycles"] -= hidden
+            row["stall_cycles"] -= hidden
+            row["bottleneck"] = row["bottleneck"] if row["cycles"] else "none"
+        else:
+            idle_cycles = row["cycles"] - row["memory_cycles"]
+        yield row
 
 
 def columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[Any]]:

@@ -12,6 +12,7 @@ from simulator.accelerators.bitweight import encoded, timing
 from simulator.accelerators.bitweight.config import Config
 from simulator.accelerators.bitweight.operands import Operands
 from simulator.accelerators.systolic import memory
+from simulator.operation_rows import hide_fused_traffic
 from simulator.report import Report
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
 
@@ -28,6 +29,7 @@ COLUMNS = (
     "compute_cycles",
     "memory_cycles",
     "stall_cycles",
+    "hidden_cycles",
     "useful_macs",
     "issued_macs",
     "utilisation",
@@ -73,12 +75,13 @@ def schedule(config: Config, workload: Workload | Operands) -> Plan:
 def simulate(config: Config, plan: Plan) -> Report:
     """Return time, steps, traffic and energy of the plan, operations one after the other."""
     decisions = zip(plan.encoded, plan.reuse, strict=True)
-    rows = [
+    made = (
         _product_row(config, op, *next(decisions))
         if isinstance(op, MatMul)
         else _vector_row(config, op)
         for op in plan.workload
-    ]
+    )
+    rows = list(hide_fused_traffic(made, plan.workload))
     table: dict[str, Any] = {name: [row[name] for row in rows] for name in COLUMNS}
     components = ("elements", "encoders", "read-out")
     return Report(
@@ -200,7 +203,7 @@ def _product_row(config: Config, op: MatMul, side: str, reuse: memory.Reuse) -> 
         batch=op.batch,
         kind=op.kind,
         compute_cycles=work.cycles,
-        useful_macs=op.macs,
+        useful_macs=op.kept_macs,
         issued_macs=op.macs,
         steps=steps,
         slowest=slowest,
@@ -223,9 +226,8 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
             "selection",
         )
     else:
-        live = not op.fused
-        lane_operations = live * op.elements * op.lane_operations
-        traffic, kind = live * (op.read_bytes + op.write_bytes), op.kind
+        lane_operations = 0 if op.fused else op.elements * op.lane_operations
+        traffic, kind = op.read_bytes + op.write_bytes, op.kind
     return _row(
         config,
         op,

@@ -80,7 +80,7 @@ def schedule(config: Config, workload: Workload) -> Plan:
 
 def simulate(config: Config, plan: Plan) -> Report:
     """Return time, traffic and energy of the plan, operations one after the other."""
-    rows = list(_hide_fused_traffic(_rows(config, plan), plan.workload))
+    rows = list(operation_rows.hide_fused_traffic(_rows(config, plan), plan.workload))
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in COLUMNS}
     return Report(
         accelerator="systolic",
@@ -102,24 +102,6 @@ def _rows(config: Config, plan: Plan) -> Iterator[dict[str, Any]]:
             yield _product_row(config, op, next(products))
         else:
             yield _vector_row(config, op)
-
-
-def _hide_fused_traffic(
-    rows: Iterator[dict[str, Any]], workload: Workload
-) -> Iterator[dict[str, Any]]:
-    """Let fused work move its bytes while the operation before it leaves memory idle."""
-    idle_cycles = 0
-    for row, op in zip(rows, workload, strict=True):
-        if isinstance(op, VectorOp) and op.fused:
-            hidden = min(idle_cycles, row["cycles"])
-            idle_cycles -= hidden
-            row["hidden_cycles"] = hidden
-            row["cycles"] -= hidden
-            row["stall_cycles"] -= hidden
-            row["bottleneck"] = row["bottleneck"] if row["cycles"] else "none"
-        else:
-            idle_cycles = row["cycles"] - row["memory_cycles"]
-        yield row
 
 
 def _plan_product(config: Config, op: MatMul) -> ProductPlan:
