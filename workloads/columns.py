@@ -19,7 +19,10 @@ Ints = NDArray[np.int64]
 
 
 class MatMulColumns(NamedTuple):
-    """One entry per matrix product; N:M of an operand is 1:1 if it has no such pattern."""
+    """One entry per matrix product; N:M of an operand is 1:1 if it has no such pattern.
+
+    `kept_macs` are those of `MatMul`, cut off at the largest number that 64 bits hold.
+    """
 
     order: Ints
     batch: Ints
@@ -35,6 +38,9 @@ class MatMulColumns(NamedTuple):
     right_n: Ints
     right_m: Ints
     is_weight_gradient: Ints
+    left_is_weight: Ints
+    right_is_weight: Ints
+    kept_macs: Ints
 
 
 class VectorColumns(NamedTuple):
@@ -122,8 +128,9 @@ def _columns(workload: Workload) -> Columns:
 def _matmul_row(order: int, op: MatMul) -> tuple[int, ...]:
     elements = (op.left.elements, op.right.elements, op.out.elements)
     patterns = (*_nm(op.left), *_nm(op.right))
-    weight_gradient = int(op.out.tensor == "dW")
-    return (order, op.batch, op.m, op.k, op.n, op.k_run, *elements, *patterns, weight_gradient)
+    roles = (int(op.out.tensor == "dW"), int(op.left.tensor == "W"), int(op.right.tensor == "W"))
+    kept = min(op.kept_macs, np.iinfo(np.int64).max)
+    return (order, op.batch, op.m, op.k, op.n, op.k_run, *elements, *patterns, *roles, kept)
 
 
 def _vector_row(order: int, layer: int, op: VectorOp) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from workloads.errors import InputError
@@ -217,7 +217,7 @@ class MatMul:
         results are wanted: those at the positions of a mask.
         """
         left, right = (_kept_share(op.pattern, self.k_run) for op in (self.left, self.right))
-        wanted = Fraction(repr(float(self.out.pattern.density)))
+        wanted = _exact(self.out.pattern.density)
         return math.ceil(self.macs * left * right * wanted)
 
     @property
@@ -367,7 +367,13 @@ def _kept_share(pattern: Pattern, run: int) -> Fraction:
     """Return the exact share of a run of K that a pattern keeps."""
     if isinstance(pattern, NM):
         return Fraction(pattern.kept_in(run), run)
-    return Fraction(repr(float(pattern.density)))
+    return _exact(pattern.density)
+
+
+@lru_cache(maxsize=1 << 10)
+def _exact(density: float) -> Fraction:
+    """Return the fraction that is written as `density`."""
+    return Fraction(repr(float(density)))
 
 
 def _positive(value: int, what: str) -> None:

@@ -340,13 +340,15 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
             for compact in (False, True)
         )
     else:
-        lane_operations = 0 if op.fused else op.elements * op.lane_operations
+        lane_operations = op.elements * op.lane_operations
         moved, kind = op.read_bytes + op.write_bytes, op.kind
+    fused = isinstance(op, VectorOp) and op.fused
+    lanes = config.sms * config.vector_lanes
     return _row(
         config,
         op,
         busy="vector lanes",
-        compute_cycles=-(-lane_operations // (config.sms * config.vector_lanes)),
+        compute_cycles=0 if fused else -(-lane_operations // lanes),
         dram_bytes=moved,
         kind=kind,
         lane_operations=lane_operations,

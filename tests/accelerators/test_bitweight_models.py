@@ -18,7 +18,7 @@ from simulator.accelerators.bitweight import Config, Operands, kept, statistical
 from simulator.accelerators.bitweight.operands import Given
 from simulator.accelerators.bitweight.synthesis import find
 from simulator.cli import main
-from workloads import InputError, Workload, gemm
+from workloads import InputError, Pass, Unstructured, VectorOp, Workload, gemm
 from workloads.importers import packages, read_model
 from workloads.operand_values import ValueHistograms, line_histograms, with_tensors
 from workloads.trace import read_shipped, write_trace
@@ -364,3 +364,35 @@ def test_integers_beyond_the_bound_are_dropped_and_those_of_a_lost_reader(
     assert [each[0] for each in kept._integers.values()] == [1]
     del reader, readers
     assert not kept._integers
+
+
+def test_fused_work_moves_its_bytes_while_the_product_leaves_memory_idle() -> None:
+    skip = VectorOp(
+        name="skip",
+        layer="skip",
+        pass_=Pass.FF,
+        kind="add",
+        elements=4096,
+        read_bytes=8192,
+        fused=True,
+    )
+    product = gemm(64, 4096, 64)
+    both = replace(product, operations=(*product, skip))
+    alone, fused = (
+        bitweight.simulate(Config(), bitweight.schedule(Config(), work)) for work in (product, both)
+    )
+    assert fused.dram_bytes == alone.dram_bytes + skip.read_bytes
+    assert fused.cycles == alone.cycles
+    slow = Config(dram_bytes_per_s=1e8)
+    late = bitweight.simulate(slow, bitweight.schedule(slow, both))
+    assert late.cycles >= late.dram_bytes * late.clock_hz / slow.dram_bytes_per_s
+
+
+def test_products_of_masked_operands_run_dense_and_say_what_was_useful() -> None:
+    (op,) = gemm(64, 64, 64)
+    masked = replace(op, right=replace(op.right, pattern=Unstructured(0.25)))
+    report = bitweight.simulate(
+        Config(), bitweight.schedule(Config(), Workload(name="masked", operations=(masked,)))
+    )
+    assert report.useful_macs == 64**3 // 4
+    assert report.columns["issued_macs"] == [64**3]

@@ -212,6 +212,38 @@ def test_pregeneration_changes_the_traffic_by_its_formula(pattern) -> None:
     assert saved == on_the_fly - pregenerated_bytes(weights, pattern, value_bits=16)
 
 
+@pytest.mark.parametrize("bytes_per_s", [1e8, 1e9, 76.8e9])
+def test_an_update_and_its_selections_never_move_bytes_faster_than_the_memory(bytes_per_s) -> None:
+    busy = dataclasses.replace(update(), read_bytes=12 * 32_000, write_bytes=10 * 32_000)
+    work = step(busy, selection(), selection(name="fc.select.BP", pass_=Pass.BP))
+    report = run(work, dram_bytes_per_s=bytes_per_s)
+    assert report.cycles >= report.dram_bytes * CONFIG.clock_hz / bytes_per_s
+    many = sat.evaluate_many({"dram_bytes_per_s": np.array([bytes_per_s])}, work)
+    assert many["cycles"].tolist() == [report.cycles]
+
+
+def test_a_gradient_that_is_selected_in_the_step_is_read_whole() -> None:
+    # Nobody has written a compact copy of it; the weights of the next step have one.
+    gradient, weights = (
+        Operand(tensor=tensor, elements=512 * 512, pattern=NM(2, 8)) for tensor in ("dY", "W")
+    )
+    dense = Operand(tensor="X", elements=512 * 512)
+    selected = product(512, 512, 512, left=gradient, right=dense)
+    pregenerated = product(512, 512, 512, left=dense, right=weights)
+    assert run(step(selected)).dram_bytes == run(gemm(512, 512, 512)).dram_bytes
+    saved = gradient.dense_bytes - weights.stored_bytes
+    assert run(step(pregenerated)).dram_bytes == run(step(selected)).dram_bytes - saved
+
+
+@pytest.mark.parametrize("side", ["left", "right", "out"])
+def test_useful_macs_are_those_that_the_patterns_leave_also_where_they_run_dense(side) -> None:
+    (op,) = gemm(64, 64, 64)
+    masked = dataclasses.replace(getattr(op, side), pattern=Block(8, 8, 0.25))
+    report = run(step(dataclasses.replace(op, **{side: masked})))
+    assert report.useful_macs == 64**3 // 4
+    assert report.cycles == run(gemm(64, 64, 64)).cycles
+
+
 def test_vector_work_is_bound_by_lanes_or_by_memory() -> None:
     lanes = update()
     memory = dataclasses.replace(lanes, name="moved", read_bytes=768_000)

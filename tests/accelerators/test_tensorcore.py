@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator import energy
 from simulator.accelerators import tensorcore
 from simulator.report import Report
-from workloads import InputError, Workload, gemm
+from workloads import InputError, Pass, VectorOp, Workload, gemm
 from workloads.patterns import DENSE, NM, TransposableNM, Unstructured, parse_pattern
 
 UNHINDERED = {"shared_bytes_per_cycle": 10**6, "port_bytes_per_cycle": 10**6}
@@ -168,3 +169,16 @@ def test_operands_are_moved_once_in_16_bits() -> None:
     report = simulate(gemm(512, 128, 256, pattern=NM(2, 4), dtype="fp32"))
     kept = 128 * 256 // 2
     assert report.dram_bytes == 2 * (512 * 128 + 512 * 256) + 2 * kept + kept * 2 // 8
+
+
+def test_fused_work_takes_the_energy_of_its_lanes_and_no_time() -> None:
+    relu = VectorOp(
+        name="relu", layer="relu", pass_=Pass.FF, kind="relu", elements=4096, fused=True
+    )
+    alone, fused = (
+        simulate(replace(gemm(64, 64, 64), operations=operations))
+        for operations in (gemm(64, 64, 64).operations, (*gemm(64, 64, 64), relu))
+    )
+    assert fused.cycles == alone.cycles
+    lane_pj = energy.FP32_MULTIPLY_PJ + energy.FP32_ADD_PJ
+    assert fused.energy_pj["vector lanes"] == pytest.approx(4096 * lane_pj)

@@ -3,6 +3,7 @@
 import gzip
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -328,3 +329,14 @@ def test_matrix_market_of_scipy_is_read_from_a_compressed_file(tmp_path) -> None
     path = tmp_path / "b.mtx.gz"
     path.write_bytes(gzip.compress(buffer.getvalue()))
     assert read_matrix(path).nnz == 10
+
+
+def test_a_batch_of_products_has_operands_of_its_own_for_each() -> None:
+    (op,) = gemm(3, 5, 4)
+    sizes = {side: replace(getattr(op, side), elements=60) for side in ("left", "right", "out")}
+    left, right = with_matrices(replace(op, batch=3, **sizes), generator()).matrices
+    assert (left.shape, right.shape) == ((9, 15), (15, 4))
+    assert left.nnz == 3 * op.m * op.k
+    assert right.nnz == 3 * op.k * op.n
+    blocks = np.kron(np.eye(3), np.ones((op.m, op.k)))
+    assert (left.to_scipy().toarray() != 0).tolist() == (blocks != 0).tolist()

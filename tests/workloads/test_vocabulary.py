@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workloads import NM, Block, InputError, Operand, Pass, Unstructured, Workload, gemm, networks
+from workloads import (
+    NM,
+    Block,
+    InputError,
+    MatMul,
+    Operand,
+    Pass,
+    Unstructured,
+    Workload,
+    gemm,
+    networks,
+)
 from workloads.lowering import lower_linear
 from workloads.methods import Method, allocation, parse_method, presets
 from workloads.methods.accounting import bit_operations, kept_weights, weight_bytes
@@ -210,6 +221,19 @@ def test_a_restricted_update_shrinks_wu_alone(how: str) -> None:
     assert kept(text, layer(), Pass.WU) == layer().macs // 3 // 4
     assert kept(text, layer(), Pass.FF, Pass.BP) == 2 * layer().macs // 3
     assert updated(parse_method(text)(layer())) == 48 * 32 // 4
+
+
+@pytest.mark.parametrize("text", ["{}+teacher", "teacher+{}"])
+@pytest.mark.parametrize("student", ["sr-ste:2:4", "unstructured:0.25", "side:4", "narrow:0.5"])
+def test_a_teacher_is_dense_and_without_the_branches_of_its_student(text, student) -> None:
+    step = networks.vit_b16(batch=1).training_step()
+    taught, alone = (parse_method(each)(step) for each in (text.format(student), student))
+    lessons = [op for op in taught if op.layer.startswith("teacher.")]
+    size = alone if text.startswith("{}") and student.startswith("narrow") else step
+    products = [op.macs for op in size.matmuls if op.pass_ is Pass.FF]
+    assert [op.kept_macs for op in lessons if isinstance(op, MatMul)] == products
+    assert taught.kept_macs == alone.kept_macs + sum(products)
+    assert len(taught.selections) == len(alone.selections)
 
 
 def test_a_teacher_adds_a_forward_pass() -> None:
@@ -435,3 +459,30 @@ def test_macs_of_a_decoder_by_formula_are_those_of_its_network() -> None:
 
     step = networks.gpt3_xl(batch=1, tokens=256).training_step()
     assert 3 * 256 * decoder_macs(24, 2048, 256) == step.macs
+
+
+def test_experts_leave_the_activations_of_a_network_without_feed_forward_layers() -> None:
+    step = networks.resnet18(batch=1).training_step()
+    assert parse_method("moe:8:2")(step).operations == step.operations
+
+
+def test_the_stream_of_convolutions_is_rotated_by_square_matrices_in_both_directions() -> None:
+    step = networks.resnet18(batch=1).training_step()
+    rotated = [op for op in parse_method("rotate-stream")(step).matmuls if op.layer.endswith("/Q")]
+    adds = [op for op in step.vector_ops if op.kind == "add" and op.pass_ is Pass.FF]
+    assert sorted(op.pass_ for op in rotated) == sorted([Pass.FF, Pass.BP] * len(adds))
+    for op in rotated:
+        assert op.k == op.n
+        assert op.right.elements == op.k * op.n
+        assert op.m * op.n in {add.elements for add in adds}
+
+
+@pytest.mark.parametrize("tokens", [256, 1024])
+def test_clusters_shrink_the_softmax_as_they_shrink_the_maps(tokens: int) -> None:
+    step = networks.gpt2(batch=1, tokens=tokens).training_step()
+
+    def softmax(workload: Workload) -> int:
+        return sum(op.elements for op in workload.vector_ops if op.kind == "softmax")
+
+    clustered = parse_method("attention:clusters")(step)
+    assert softmax(clustered) * round(tokens**0.5) == softmax(step)

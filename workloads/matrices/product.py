@@ -62,7 +62,8 @@ def with_matrices(product: MatMul, rng: np.random.Generator) -> MatMul:
     """Return the product with CSR operands: its own, or drawn with the densities it states.
 
     A pattern gives the density of its operand; measured zeros (`statistics`) lower a dense one.
-    Places are uniform: real masks are less even, so prefer matrices read from a file.
+    Places are uniform: real masks are less even, so prefer matrices read from a file. Independent
+    products of a batch are one: left operands on the diagonal, right ones below each other.
     """
     if product.matrices is not None:
         return product
@@ -70,11 +71,11 @@ def with_matrices(product: MatMul, rng: np.random.Generator) -> MatMul:
     for operand in (product.left, product.right):
         measured = 1.0 if operand.statistics is None else 1 - operand.statistics.zero_fraction
         densities.append(min(operand.pattern.density, measured))
-    rows = product.m * product.batch
-    if max(rows, product.k, product.n) > INDEX_LIMIT:
+    rows, inner = product.m * product.batch, product.k * product.batch
+    if max(rows, inner, product.n) > INDEX_LIMIT:
         raise InputError(f"{product.name} is too large for 32-bit sparse indices")
-    left = _sampled((rows, product.k), densities[0], rng, f"{product.name}.left")
-    right = _sampled((product.k, product.n), densities[1], rng, f"{product.name}.right")
+    left = _sampled((rows, product.k), densities[0], rng, f"{product.name}.left", product.batch)
+    right = _sampled((inner, product.n), densities[1], rng, f"{product.name}.right")
     return replace(product, matrices=(left, right))
 
 
@@ -89,7 +90,13 @@ def _operand(tensor: str, matrix: Csr) -> Operand:
     return Operand(tensor=tensor, elements=places, dtype=DTYPES[matrix.values.dtype], pattern=share)
 
 
-def _sampled(shape: tuple[int, int], density: float, rng: np.random.Generator, name: str) -> Csr:
-    kept = np.flatnonzero(rng.random(math.prod(shape)) < density)
+def _sampled(
+    shape: tuple[int, int], density: float, rng: np.random.Generator, name: str, blocks: int = 1
+) -> Csr:
+    """Return a random matrix of `shape`, its rows cut into `blocks` that lie on the diagonal."""
+    rows, columns = shape
+    kept = np.flatnonzero(rng.random(rows * columns) < density)
     values = 1.0 - rng.random(len(kept))
-    return Csr.from_coo(shape, kept // shape[1], kept % shape[1], values, name=name)
+    at = kept // columns
+    across = kept % columns + at // (rows // blocks) * columns
+    return Csr.from_coo((rows, columns * blocks), at, across, values, name=name)

@@ -10,6 +10,9 @@ from math import ceil
 from workloads.operations import Operand, Operation, Pass, VectorOp, Workload
 from workloads.vector_work import weight_update
 
+TEACHER = "teacher."
+"""What the layers of a teacher begin with: no method changes them."""
+
 
 def weight_operands(workload: Workload) -> Iterator[Operand]:
     """Yield the W operand of every layer, once, as the forward pass stores it."""

@@ -75,7 +75,8 @@ def attention_clusters(workload: Workload) -> Workload:
             name = f"{op.layer}.routing.{op.pass_}"
             yield replace(op, name=name, n=centres, right=right, out=out)
 
-    return map_products(workload, change, where=_is_map)
+    after = map_products(workload, change, where=_is_map)
+    return _with_softmax(after, lambda length: length**-0.5)
 
 
 def length_of(op: MatMul) -> int:
@@ -90,12 +91,16 @@ def _attention(workload: Workload, block: int, density: Callable[[int], float]) 
     def change(op: MatMul, first: bool) -> Iterable[Operation]:
         return (_masked(op, block, density(length_of(op))),)
 
-    after = map_products(workload, change, where=_is_map)
-    kept = {op.layer: density(length_of(op)) for op in after.matmuls if _is_map(op)}
+    return _with_softmax(map_products(workload, change, where=_is_map), density)
+
+
+def _with_softmax(workload: Workload, density: Callable[[int], float]) -> Workload:
+    """Mask the softmax of every attention, and say so if there is none."""
+    kept = {op.layer: density(length_of(op)) for op in workload.matmuls if _is_map(op)}
     if not kept:
-        return _with_note(after, "no attention with named products to mask")
-    operations = (_softmax(op, kept) for op in after)
-    return replace(after, operations=tuple(operations))
+        return _with_note(workload, "no attention with named products to mask")
+    operations = tuple(_softmax(op, kept) for op in workload)
+    return replace(workload, operations=operations)
 
 
 def _softmax(op: Operation, kept: dict[str, float]) -> Operation:

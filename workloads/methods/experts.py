@@ -8,11 +8,11 @@ from math import ceil
 
 from workloads.errors import InputError
 from workloads.lowering import batched, lower_linear
-from workloads.methods.accounting import scaled_vector
+from workloads.methods.accounting import TEACHER, scaled_vector
 from workloads.methods.rewriting import (
-    ACTIVATIONS,
     features,
     feed_forward,
+    feed_forward_activations,
     map_products,
     renamed,
     rows,
@@ -59,6 +59,7 @@ def mixture(
         raise InputError(f"a routing histogram must have {experts} shares, not {histogram}")
     roles = feed_forward(workload)
     routers = _first_of_blocks(workload, roles)
+    between = feed_forward_activations(workload)
 
     def change(op: MatMul, first: bool) -> Iterable[Operation]:
         made = _experts(op, tokens_of_experts(rows(op), experts, top_k, histogram), histogram)
@@ -70,7 +71,7 @@ def mixture(
     after = map_products(workload, change, where=lambda op: op.layer in roles)
     operations = (
         scaled_vector(op, op.elements * top_k)
-        if isinstance(op, VectorOp) and op.kind in ACTIVATIONS and op.pass_ is not Pass.UP
+        if isinstance(op, VectorOp) and op.layer in between and not op.layer.startswith(TEACHER)
         else op
         for op in after
     )

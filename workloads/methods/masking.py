@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from workloads.lowering import conv_elements
-from workloads.methods.accounting import settle_updates
+from workloads.methods.accounting import TEACHER, settle_updates
 from workloads.operations import MatMul, Operand, Operation, Pass, Selection, Workload
 from workloads.patterns import NM, Block, Group, Pattern, TransposableNM
 
@@ -90,7 +90,7 @@ def _listed(layers: list[str]) -> str:
 
 def _apply(state: _State, op: Operation) -> Iterator[Operation]:
     """Yield the operations that `op` becomes."""
-    if not isinstance(op, MatMul):
+    if not isinstance(op, MatMul) or op.layer.startswith(TEACHER):
         yield op
         return
     use = (op.layer, op.pass_, op.conv)

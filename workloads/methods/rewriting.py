@@ -7,11 +7,11 @@ both, all but W and dW with the rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from math import prod
 
-from workloads.methods.accounting import settle_updates
+from workloads.methods.accounting import TEACHER, settle_updates
 from workloads.operations import MatMul, Operand, Operation, Pass, VectorOp, Workload
 
 ACTIVATIONS = ("relu", "gelu", "swiglu", "tanh")
@@ -93,7 +93,8 @@ def _scaled(operand: Operand, new: int, old: int) -> Operand:
 
 def is_inner(op: Operation) -> bool:
     """Say whether an operation is a product with weights in neither the first nor last layer."""
-    return isinstance(op, MatMul) and op.kind != "attention" and op.position == "inner"
+    inner = isinstance(op, MatMul) and op.kind != "attention" and op.position == "inner"
+    return inner and not op.layer.startswith(TEACHER)
 
 
 def is_phase_of(op: MatMul, before: Operation | None) -> bool:
@@ -113,12 +114,13 @@ def map_products(
 ) -> Workload:
     """Return the workload with `change(product, first)` in place of each product `where` names.
 
-    `first` is false for further phases of a backward pass. Updates follow the weights.
+    `first` is false for further phases of a backward pass. Updates follow the weights. The products
+    of a teacher stay.
     """
     operations: list[Operation] = []
     before: Operation | None = None
     for op in workload:
-        if isinstance(op, MatMul) and where(op):
+        if isinstance(op, MatMul) and where(op) and not op.layer.startswith(TEACHER):
             operations += change(op, not is_phase_of(op, before))
         else:
             operations.append(op)
@@ -131,18 +133,28 @@ def feed_forward(workload: Workload) -> dict[str, str]:
 
     A layer is found by its size: its results, or its inputs, are the elements of the activation.
     """
-    forward = [op for op in workload if op.pass_ is Pass.FF]
     found: dict[str, str] = {}
-    for at, act in enumerate(forward):
-        if not isinstance(act, VectorOp) or act.kind not in ACTIVATIONS:
-            continue
-        for op in _linear(forward[max(0, at - 6) : at]):
-            if op.out.elements == act.elements:
-                found[op.layer] = "up"
-        for op in _linear(forward[at + 1 : at + 4])[:1]:
-            if op.left.elements == act.elements:
-                found.setdefault(op.layer, "down")
+    for _, up, down in _around_activations(workload):
+        found |= dict.fromkeys(up, "up")
+        for layer in down:
+            found.setdefault(layer, "down")
     return found
+
+
+def feed_forward_activations(workload: Workload) -> set[str]:
+    """Return the activation functions, by their layer, that `feed_forward` finds layers around."""
+    return {act for act, up, down in _around_activations(workload) if up or down}
+
+
+def _around_activations(workload: Workload) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield the layer of each activation function, and the linear layers before and after it."""
+    forward = [op for op in workload if op.pass_ is Pass.FF]
+    for at, act in enumerate(forward):
+        if isinstance(act, VectorOp) and act.kind in ACTIVATIONS:
+            before, after = _linear(forward[max(0, at - 6) : at]), _linear(forward[at + 1 : at + 4])
+            up = [op.layer for op in before if op.out.elements == act.elements]
+            down = [op.layer for op in after[:1] if op.left.elements == act.elements]
+            yield act.layer, up, down
 
 
 def attention_neighbours(workload: Workload) -> dict[str, str]:

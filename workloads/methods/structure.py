@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Literal
 
 from workloads.errors import InputError
-from workloads.methods.accounting import scaled_vector
+from workloads.lowering import lower_linear
+from workloads.methods.accounting import TEACHER, scaled_vector
 from workloads.methods.rewriting import (
     attention_neighbours,
     features,
@@ -16,8 +17,9 @@ from workloads.methods.rewriting import (
     is_inner,
     map_products,
     resized,
+    rows,
 )
-from workloads.operations import MatMul, Operand, Operation, VectorOp, Workload
+from workloads.operations import MatMul, Operand, Operation, Pass, VectorOp, Workload
 
 Part = Literal["all", "hidden", "heads", "stream"]
 
@@ -61,6 +63,8 @@ def _sides(op: MatMul, role: str, part: Part) -> tuple[bool, bool]:
 
 def _narrowed(op: Operation, keep: float, part: Part) -> Operation | None:
     """Scale attention by whole heads, and the vector work that lies on the changed width."""
+    if op.layer.startswith(TEACHER):
+        return op
     if isinstance(op, MatMul) and op.kind == "attention" and part in ("all", "heads"):
         count = max(1, round(op.batch * keep))
         left, right, out = (_share(o, count, op.batch) for o in (op.left, op.right, op.out))
@@ -84,19 +88,31 @@ def rotate_stream(workload: Workload) -> Workload:
     """Add the product with an orthogonal matrix that SliceGPT needs on every residual connection.
 
     The stream, of as many features as the layer before the addition gives, is multiplied by a
-    square matrix of that size. Its weights are fixed.
+    square matrix of that size, and so is its gradient on the way back, before the BP of that layer.
+    The weights are fixed: there is no WU.
     """
     operations: list[Operation] = []
+    back: dict[str, tuple[MatMul, ...]] = {}
     last: MatMul | None = None
     for op in workload:
         if isinstance(op, MatMul) and is_inner(op):
-            last = op
+            last = op if op.pass_ is Pass.FF else last
+            if op.pass_ is Pass.BP:
+                operations += back.pop(op.layer, ())
         operations.append(op)
         if isinstance(op, VectorOp) and op.kind == "add" and last is not None:
-            extra = resized(last, last.n, last.n, layer=f"{op.layer}/Q")
-            operations.append(replace(extra, name=f"{op.name}.Q"))
+            operations += _rotation(op, last, Pass.FF)
+            back[last.layer] = _rotation(op, last, Pass.BP)
             last = None
     return replace(workload, operations=tuple(operations))
+
+
+def _rotation(op: VectorOp, last: MatMul, pass_: Pass) -> tuple[MatMul, ...]:
+    """Return the square product on the residual connection `op` that `last` leads to."""
+    width = features(last)[1] * (1 if last.conv is None else last.conv.groups)
+    layer, dtype = f"{op.layer}/Q", last.left.dtype
+    (extra,) = lower_linear(layer, rows(last), width, width, pass_, dtype=dtype)
+    return (replace(extra, name=f"{op.name}.Q" + (".BP" if pass_ is Pass.BP else "")),)
 
 
 def drop_blocks(workload: Workload, *, fraction: float) -> Workload:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Literal
 
 from workloads.errors import InputError
-from workloads.methods.accounting import scaled_vector, settle_updates
+from workloads.methods.accounting import TEACHER, scaled_vector, settle_updates
 from workloads.methods.rewriting import features, map_products, resized, with_rows
-from workloads.operations import MatMul, Operation, Pass, VectorOp, Workload
-from workloads.patterns import Unstructured
+from workloads.operations import MatMul, Operation, Pass, Selection, VectorOp, Workload
+from workloads.patterns import DENSE, Unstructured
 
 
 def freeze(workload: Workload) -> Workload:
@@ -48,13 +48,28 @@ def restrict_update(
 
 
 def teacher(workload: Workload) -> Workload:
-    """Put the forward pass of a teacher of the same size, dense, before each step."""
+    """Put the forward pass of a teacher of the same size, dense, before each step.
+
+    Masks and branches (`side`) are the student's alone, whatever their place in the sum.
+    """
     before = tuple(
-        replace(op, name=f"teacher.{op.name}", layer=f"teacher.{op.layer}")
+        _taught(op)
         for op in workload
-        if op.pass_ is Pass.FF and not (isinstance(op, VectorOp) and op.kind == "loss")
+        if op.pass_ is Pass.FF and not isinstance(op, Selection) and "/side." not in op.layer
+        if not (isinstance(op, VectorOp) and op.kind == "loss")
     )
     return replace(workload, operations=before + workload.operations)
+
+
+def _taught(op: Operation) -> Operation:
+    """Return a forward operation of the student as the teacher has it."""
+    named = replace(op, name=f"{TEACHER}{op.name}", layer=f"{TEACHER}{op.layer}")
+    if not isinstance(named, MatMul):
+        return named
+    left, right, out = (
+        replace(each, pattern=DENSE) for each in (named.left, named.right, named.out)
+    )
+    return replace(named, left=left, right=right, out=out)
 
 
 def forward_only(workload: Workload, *, queries: int) -> Workload:

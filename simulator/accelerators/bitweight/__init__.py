@@ -21,7 +21,8 @@ real model are in `sim_results/bitweight`). Reductions beyond the sums' range ru
 vector unit adds (`timing`). The clock is that of the mapped elements in an open 0.18 um library
 without wires, and energy is that of elements, encoders and read-out in it: the energy of a working
 cycle, measured at one distribution of operands, times the steps. OPT2 runs like the sparse engines
-without skipping. Off-chip traffic follows the best of two tile orders and overlaps perfectly.
+without skipping. Off-chip traffic follows the best of two tile orders and overlaps perfectly;
+fused work moves its bytes while the operation it rides on leaves memory idle.
 `laconic` and `bitlet` are expectations from operands' digits; bitlet has the clock and area of
 `mac`.
 

@@ -18,7 +18,7 @@ from workloads.operations import MatMul, Operation, Selection, VectorOp, Workloa
 
 COLUMNS = (
     *REQUIRED,
-    *("batch", "stall_cycles", "utilisation", "steps", "column_utilisation"),
+    *("batch", "stall_cycles", "hidden_cycles", "utilisation", "steps", "column_utilisation"),
     *("encoded", "digits", "digits_from", "energy_pj"),
 )
 
@@ -56,12 +56,13 @@ def schedule(config: Config, workload: Workload | Operands) -> Plan:
 def simulate(config: Config, plan: Plan) -> Report:
     """Return time, steps, traffic and energy of the plan, operations one after the other."""
     decisions = zip(plan.encoded, plan.reuse, strict=True)
-    rows = [
+    made = (
         _product_row(config, op, *next(decisions))
         if isinstance(op, MatMul)
         else _vector_row(config, op)
         for op in plan.workload
-    ]
+    )
+    rows = list(operation_rows.hide_fused_traffic(made, plan.workload))
     table: dict[str, Any] = {name: [row[name] for row in rows] for name in COLUMNS}
     return Report(
         accelerator="bitweight",
@@ -185,7 +186,7 @@ def _product_row(config: Config, op: MatMul, side: str, reuse: memory.Reuse) -> 
         batch=op.batch,
         kind=op.kind,
         compute_cycles=work.cycles,
-        useful_macs=op.macs,
+        useful_macs=op.kept_macs,
         issued_macs=op.macs,
         steps=steps,
         slowest=slowest,
@@ -205,9 +206,8 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
         lane_operations, kind = op.elements, "selection"
         traffic = 2 * op.elements * config.width // 8
     else:
-        live = not op.fused
-        lane_operations = live * op.elements * op.lane_operations
-        traffic, kind = live * (op.read_bytes + op.write_bytes), op.kind
+        lane_operations = 0 if op.fused else op.elements * op.lane_operations
+        traffic, kind = op.read_bytes + op.write_bytes, op.kind
     return _row(
         config,
         op,

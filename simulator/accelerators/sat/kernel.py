@@ -42,8 +42,8 @@ and `feed_cycles` is the slow-down of the reduction when the dense operand arriv
 class Sizes(NamedTuple):
     """What the compiled functions need of a `sat.Config`, by the names it has there.
 
-    `feed` is `feed_values_per_cycle`; `compact_weights` says whether N:M operands are already
-    compact in memory (`pregeneration`).
+    `feed` is `feed_values_per_cycle`; `compact_weights` says whether N:M weights are already
+    compact in memory (`pregeneration`); other operands never are.
     """
 
     rows: int
@@ -78,16 +78,6 @@ def packed_bytes(elements: int, n: int, m: int, value_bits: int) -> int:
 
 
 @njit(cache=True)
-def kept_length(k: int, k_run: int, n: int, m: int) -> int:
-    """Elements of a reduction of `k` that N:M leaves; an incomplete group keeps what it has.
-
-    >>> kept_length(9 * 20, 20, 2, 8)   # 2 + 2 + 2 of 20 channels at 9 positions
-    54
-    """
-    return k // k_run * (k_run // m * n + min(n, k_run % m))
-
-
-@njit(cache=True)
 def memory_cycles(moved_bytes: int, sizes: Sizes) -> int:
     """Cycles in which the off-chip interface moves `moved_bytes`."""
     return int(np.ceil(moved_bytes / sizes.dram_bytes_per_cycle))
@@ -112,6 +102,16 @@ def selection_cycles(elements: int, n: int, m: int, pregenerable: int, sizes: Si
     written = packed_bytes(elements, n, m, sizes.value_bits) if behind else 0
     read = elements * sizes.value_bits // 8
     return needed, memory_cycles(written, sizes), written, read + written, behind
+
+
+@njit(cache=True)
+def exposed_cycles(needed: int, memory: int, slack: int, idle: int) -> int:
+    """Cycles of a selection that an update does not hide.
+
+    `slack` are the cycles of the update in which nothing is selected yet, `idle` those in which it
+    leaves the memory idle.
+    """
+    return max(needed - slack, memory - idle, 0)
 
 
 @njit(cache=True)
@@ -151,13 +151,17 @@ def _traffic(
     n: int,
     m: int,
     out_bytes: int,
+    compact: bool,
     sizes: Sizes,
 ) -> Any:
-    """Return off-chip bytes, compulsory bytes and chunks of the reduction of a product."""
+    """Return off-chip bytes, compulsory bytes and chunks of the reduction of a product.
+
+    `compact` says whether the operand with the pattern is compact in memory.
+    """
     dense_bytes = ceil_div(dense_elements * sizes.value_bits, 8)
     compact_bytes = packed_bytes(packed_elements, n, m, sizes.value_bits)
     plain_bytes = ceil_div(packed_elements * sizes.value_bits, 8)
-    right_bytes = compact_bytes if sizes.compact_weights else plain_bytes
+    right_bytes = compact_bytes if compact else plain_bytes
     fetched, chunks = blocking(
         p,
         q,
@@ -181,10 +185,10 @@ def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
     """
     batch, p, k, q, k_run = table[1, i], table[2, i], table[3, i], table[4, i], table[5, i]
     dense_elements, packed_elements = table[6, i], table[7, i]
-    n, m = table[11, i], table[12, i]
+    n, m, is_weight = table[11, i], table[12, i], table[15, i]
     if m == 1 and table[10, i] > 1:
         # The pattern is on the left operand: compute the transposed product instead.
-        n, m = table[9, i], table[10, i]
+        n, m, is_weight = table[9, i], table[10, i], table[14, i]
         p, q = q, p
         dense_elements, packed_elements = packed_elements, dense_elements
     groups = reduction_groups(k, k_run, m)
@@ -192,7 +196,16 @@ def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
     out_bits = 32 if table[13, i] == 1 else sizes.value_bits
     out_bytes = ceil_div(table[8, i] * out_bits, 8)
     dram_bytes, compulsory_bytes, chunks = _traffic(
-        p, q, batch, dense_elements, packed_elements, n, m, out_bytes, sizes
+        p,
+        q,
+        batch,
+        dense_elements,
+        packed_elements,
+        n,
+        m,
+        out_bytes,
+        sizes.compact_weights and is_weight == 1,
+        sizes,
     )
     k_tiles = ceil_div(groups, sizes.rows)
     block = p
@@ -215,7 +228,7 @@ def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
         compute,
         steady,
         memory_cycles(dram_bytes, sizes),
-        batch * p * q * kept_length(k, k_run, n, m),
+        table[16, i],
         issued,
         dram_bytes,
         compulsory_bytes,
@@ -246,20 +259,31 @@ def evaluate_vectors(lane_operations: Ints, moved: Ints, fused: Ints, sizes: Siz
 
 @njit(cache=True)
 def evaluate_selections(
-    layer: Ints, elements: Ints, n: Ints, m: Ints, pregenerable: Ints, slack: Ints, sizes: Sizes
+    layer: Ints,
+    elements: Ints,
+    n: Ints,
+    m: Ints,
+    pregenerable: Ints,
+    slack: Ints,
+    idle: Ints,
+    sizes: Sizes,
 ) -> Ints:
     """Return selection and off-chip cycles, hidden cycles, bytes written and on-chip, as five rows.
 
     `slack` holds the update cycles of each layer, behind which its pre-generated selections run in
-    turn; it is used up.
+    turn, and `idle` those in which the update leaves the memory idle; both are used up.
     """
     result = np.zeros((5, len(layer)), np.int64)
     for i in range(len(layer)):
         needed, memory, written, sram, behind = selection_cycles(
             elements[i], n[i], m[i], pregenerable[i], sizes
         )
-        hidden = min(max(needed, memory), slack[layer[i]]) if behind else 0
-        slack[layer[i]] -= hidden
+        hidden = 0
+        if behind:
+            at = layer[i]
+            hidden = max(needed, memory) - exposed_cycles(needed, memory, slack[at], idle[at])
+            slack[at] -= min(needed, slack[at])
+            idle[at] -= min(memory, idle[at])
         result[:, i] = (needed, memory, hidden, written, sram)
     return result
 
@@ -279,5 +303,5 @@ def hide_behind(hosts: Ints, cycles: Ints, slack: Ints) -> Ints:
 
 
 def matmul_table(columns: Any) -> Ints:
-    """Stack the columns of the matrix products into the (14, products) table of `evaluate`."""
+    """Stack the columns of the matrix products into the (17, products) table of `evaluate`."""
     return np.ascontiguousarray(np.stack(columns))

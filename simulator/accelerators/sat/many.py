@@ -24,6 +24,7 @@ from simulator.accelerators.sat.config import Config
 from simulator.accelerators.sat.kernel import (
     Ints,
     Sizes,
+    exposed_cycles,
     matmul_table,
     product,
     selection_cycles,
@@ -281,18 +282,23 @@ def _add_riders(
 @njit(cache=True, nogil=True)
 def _add_selections(total: Ints, layers: Ints, vector_times: Ints, sizes: Sizes) -> None:
     """Add the selections; pre-generated ones run behind the updates of their layer in turn."""
-    slack = 0
+    slack = idle = 0
     for i in range(layers.shape[1]):
         first, second, n, m = layers[0, i], layers[1, i], layers[2, i], layers[3, i]
         count = layers[6, i]
         if layers[5, i] == 1:
-            slack = 0
+            slack = idle = 0
         if first == 0:
-            slack += max(vector_times[second, 0], vector_times[second, 1])
+            busy = max(vector_times[second, 0], vector_times[second, 1])
+            slack += busy
+            idle += busy - vector_times[second, 1]
             continue
         needed, memory, written, sram, behind = selection_cycles(second, n, m, layers[4, i], sizes)
-        hidden = min(max(needed, memory), slack) if behind else 0
-        slack -= hidden
+        hidden = 0
+        if behind:
+            hidden = max(needed, memory) - exposed_cycles(needed, memory, slack, idle)
+            slack -= min(needed, slack)
+            idle -= min(memory, idle)
         total[CYCLES] += count * (max(needed, memory) - hidden)
         total[COMPUTE] += count * max(needed - hidden, 0)
         total[DRAM] += count * written

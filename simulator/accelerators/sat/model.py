@@ -92,8 +92,8 @@ def simulate(config: Config, plan: Plan) -> Report:
     products = dict(zip(RESULTS, _products(config, table, choice), strict=True))
     fields = _empty_fields(len(workload))
     _fill_products(fields, table, products)
-    vector_cycles = _fill_vectors(fields, table, config)
-    counts = _fill_selections(fields, table, config, vector_cycles)
+    updates = _fill_vectors(fields, table, config)
+    counts = _fill_selections(fields, table, config, *updates)
     _hide_fused_traffic(fields, table)
     fields["energy_pj"], components = _energy(config, table, fields, counts)
     return Report(
@@ -183,8 +183,13 @@ def _fill_products(
     fields["bottleneck"][at] = np.where(memory > compute, DRAM, largest)
 
 
-def _fill_vectors(fields: dict[str, NDArray[Any]], table: Columns, config: Config) -> Ints:
-    """Put the vector work in its places; return the update cycles of each layer."""
+def _fill_vectors(
+    fields: dict[str, NDArray[Any]], table: Columns, config: Config
+) -> tuple[Ints, Ints]:
+    """Put the vector work in its places.
+
+    Returns the update cycles of each layer, and those of them in which memory is idle.
+    """
     ops, at = table.vectors, table.vectors.order
     traffic = ops.read_bytes + ops.write_bytes
     compute, memory = evaluate_vectors(
@@ -198,7 +203,9 @@ def _fill_vectors(fields: dict[str, NDArray[Any]], table: Columns, config: Confi
     fields["sram_bytes"][at] = traffic
     fields["bottleneck"][at] = np.where(memory > compute, DRAM, VECTOR)
     updates = ops.is_update * np.maximum(compute, memory)
-    return np.bincount(ops.layer, updates, minlength=table.layers).astype(np.int64)
+    idle = updates - ops.is_update * memory
+    slack, free = (np.bincount(ops.layer, each, minlength=table.layers) for each in (updates, idle))
+    return slack.astype(np.int64), free.astype(np.int64)
 
 
 def _hide_fused_traffic(fields: dict[str, NDArray[Any]], table: Columns) -> None:
@@ -217,17 +224,29 @@ def _hide_fused_traffic(fields: dict[str, NDArray[Any]], table: Columns) -> None
 
 
 def _fill_selections(
-    fields: dict[str, NDArray[Any]], table: Columns, config: Config, update_cycles: Ints
+    fields: dict[str, NDArray[Any]],
+    table: Columns,
+    config: Config,
+    update_cycles: Ints,
+    idle_cycles: Ints,
 ) -> Ints:
     """Put the selections in their places; return the compares of each.
 
     M cycles a group and lane. Pre-generated selections follow the weights out of the update and
-    only what exceeds the update's cycles is exposed; the compact copy is written once. Other
+    only what exceeds the update's cycles, or the bytes that it leaves time for, is exposed; the
+    compact copy is written once. Other
     selections run while their tensor is read, before the product that uses them.
     """
     ops, at = table.selections, table.selections.order
     needed, memory, hidden, written, sram = evaluate_selections(
-        ops.layer, ops.elements, ops.n, ops.m, ops.pregenerable, update_cycles, sizes(config)
+        ops.layer,
+        ops.elements,
+        ops.n,
+        ops.m,
+        ops.pregenerable,
+        update_cycles,
+        idle_cycles,
+        sizes(config),
     )
     busy = np.maximum(needed, memory)
     fields["cycles"][at] = busy - hidden
