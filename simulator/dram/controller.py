@@ -9,7 +9,7 @@ its data at the end of the burst; a write is acknowledged when it enters the buf
 from __future__ import annotations
 
 from dataflow import dram_timing as dt
-from simulator.dram import pim, requests
+from simulator.dram import lines, pim, requests
 from simulator.dram.bank import (
     answer,
     close_pim_row,
@@ -134,7 +134,7 @@ def _next_arrival(s: Ints, ch: int, side: int, stream: Ints, clock: int) -> int:
     index = s[ch + TRANSFER_NEXT + side] + 1
     if s[ch + LINE_NEXT + side] < s[ch + LINE_COUNT + side] or index > stream[0, 0]:
         return NEVER
-    return max(clock, stream[index, requests.SENT_AT] + 1)
+    return max(clock, stream[index, lines.SENT_AT] + 1)
 
 
 @kernel
@@ -142,7 +142,7 @@ def _next_arrival_behind(s: Ints, ch: int, other: Ints, program: Ints, clock: in
     """As `_next_arrival`, for the side whose transfers queue behind PIM instructions."""
     index = s[ch + TRANSFER_NEXT + 1] + 1
     pim_first = s[ch + PIM_SENT] < s[ch + PIM_END] and index <= other[0, 0]
-    if pim_first and other[index, requests.SENT_AT] >= program[s[ch + PIM_SENT], pim.TIME]:
+    if pim_first and other[index, lines.SENT_AT] >= program[s[ch + PIM_SENT], pim.TIME]:
         return NEVER
     return _next_arrival(s, ch, 1, other, clock)
 

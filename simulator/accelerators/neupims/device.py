@@ -49,9 +49,9 @@ from simulator.accelerators.neupims.program import (
     VECTOR,
     Ints,
 )
-from simulator.dram import controller, requests
+from simulator.dram import controller, lines
+from simulator.dram.lines import ANSWER_TO, ELEMENTS, FIRST, SENT_AT, STORE, STREAM_FIELDS
 from simulator.dram.pim import TIME
-from simulator.dram.requests import ANSWER_TO, ELEMENTS, FIRST, SENT_AT, STORE, STREAM_FIELDS
 from simulator.dram.state import (
     CHANNELS,
     COMP_STEP,
@@ -153,7 +153,7 @@ def _send(
     transfers[0, 0] = index
     count, address, left, channels = 0, cursor[0], elements, s[DEVICE_CHANNELS]
     while left > 0:
-        start, run = requests.run_length(address, left, s[SPAN_BYTES])
+        start, run = lines.run_length(address, left, s[SPAN_BYTES])
         address = start + 2 * (run - 1)
         left -= run
         low, high = start // 64, address // 64
@@ -212,9 +212,9 @@ def _load(s: Ints, e: Ints, p: Ints, transfers: Ints, cursor: Ints, clock: int) 
         load = e[NEXT_LOAD]
         if p[p[GATES_AT] + load] > steps - e[STEPS_LEFT]:
             return
-        lines = _send(s, transfers, cursor, p[p[LOADS_AT] + load], 0, load - first, clock)
-        e[e[LOADS_LEFT_AT] + load - first] = lines
-        e[ANSWERS_LEFT] += lines
+        touched = _send(s, transfers, cursor, p[p[LOADS_AT] + load], 0, load - first, clock)
+        e[e[LOADS_LEFT_AT] + load - first] = touched
+        e[ANSWERS_LEFT] += touched
         e[NEXT_LOAD] = load + 1
         if p[PER_CLOCK]:
             return
