@@ -9,9 +9,10 @@ banks, bank groups and ranks in turn.
 
 from __future__ import annotations
 
-from simulator.dram.bank import answer, enqueue
+from simulator.dram.bank import enqueue
 from simulator.dram.lines import ANSWER_TO, SENT_AT, STORE, expand
 from simulator.dram.pim import TIME
+from simulator.dram.responses import ANSWERS_PER_CLOCK, answer, leave
 from simulator.dram.state import (
     BANK,
     BANK_BITS,
@@ -40,7 +41,6 @@ from simulator.dram.state import (
     READ_HEAD,
     READ_QUEUE,
     READS,
-    RESPONSES,
     ROW_MASK,
     STUCK,
     TAG_SHIFT,
@@ -58,7 +58,8 @@ READS_PENDING, WRITE_PENDING = 15, 16
 """Bits of a line's pending word."""
 
 POSTED_CLOCKS = 2
-"""From the arrival of a write, or of a read that the write buffer serves, to its answer."""
+"""From the arrival of a write, or of a read that the write buffer serves, to when its answer falls
+due."""
 
 DRAIN_ABOVE = 8
 """Writes that are drained while no access waits in a bank queue."""
@@ -72,7 +73,7 @@ def accept(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int) 
     of the side that works with them, in the order in which the core sent them. An answer on its way
     back makes room for one more request.
     """
-    for _ in range(2):
+    for _ in range(ANSWERS_PER_CLOCK):
         behind = clock
         waiting = False
         if s[ch + PIM_SENT] < s[ch + PIM_END]:
@@ -81,9 +82,7 @@ def accept(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int) 
         if not _accept_line(s, ch, 1, other, behind, clock) and waiting:
             _accept_pim(s, ch)
         _accept_line(s, ch, 0, npu, clock, clock)
-        if s[ch + RESPONSES]:
-            s[ch + RESPONSES] -= 1
-            s[ch + OUTSTANDING] -= 1
+        leave(s, ch, clock)
 
 
 @kernel

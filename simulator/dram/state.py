@@ -114,6 +114,8 @@ WHEEL = 1024
 tags. A tag of 0 or more is a load, a group of PIM sums is PIM_ANSWER - group, a write
 of stream i is WRITE_ANSWER - i."""
 WRITE_ANSWER, PIM_ANSWER = -1, -3
+UNHEARD = NEVER
+"""Tag of an answer that the core does not wait for."""
 FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
 
 (
@@ -155,14 +157,21 @@ FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
     READ_HEAD,
     STUCK,
     CHANGED,
-) = range(38)
+    RESPONSE_HEAD,
+    ANSWERS_DUE,
+) = range(40)
 """Scalars of a channel. Those in pairs belong to the NPU's and the PIM's stream of transfers.
 PIM_OPEN is a mask of banks with a row in their second buffer; STUCK is a mask of the full banks for
-which all waiting reads wait, or 0; CHANGED says that something happened in this clock."""
+which all waiting reads wait, or 0; CHANGED says that something happened in this clock. RESPONSES
+are the answers in the queue from RESPONSE_HEAD on, ANSWERS_DUE those and all that will be."""
 
-ANSWERED = 40
-"""Requests that are answered in each clock, modulo ANSWER_SLOTS."""
-COUNTS = ANSWERED + ANSWER_SLOTS
+DUE = 40
+"""Answers that fall due in each clock, modulo ANSWER_SLOTS: their number, then their tags."""
+DUE_ROOM = 32
+RESPONSE_QUEUE = DUE + ANSWER_SLOTS * DUE_ROOM
+"""Answers that wait for the way back: more than a channel may owe (published simulator: 4352)."""
+RESPONSE_ROOM = 8192
+COUNTS = RESPONSE_QUEUE + RESPONSE_ROOM
 """Commands issued, by command."""
 OPEN_BANKS = COUNTS + COMMAND_COUNT
 """Open banks by buffer (normal, PIM) and rank, then since when one is, then clocks with one."""
