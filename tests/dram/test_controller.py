@@ -66,7 +66,7 @@ def test_a_channel_does_the_same_whatever_it_skips(found, stream, refresh, step)
         s, ch = device(refresh=refresh)
         s[ch + state.PIM_SENT] = s[ch + state.PIM_QUEUED] = s[ch + state.PIM_HEAD] = 1
         s[ch + state.PIM_END] = len(instructions)
-        record, answers = run(s, ch, npu, instructions, 5_000, clocks)
+        record, answers = run(s, ch, npu.copy(), instructions, 5_000, clocks)
         outcomes.append((record.tolist(), answers))
     assert outcomes[0] == outcomes[1]
 

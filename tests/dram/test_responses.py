@@ -4,20 +4,11 @@ import numpy as np
 
 from dataflow.dram_timing import HBM2
 from simulator.dram import responses, state
+from tests.dram.streams import channel, program
 
 
 def test_answers_queue_for_the_way_back() -> None:
-    s = state.device_state(
-        HBM2,
-        dual=True,
-        refresh=False,
-        device_channels=1,
-        channels=[0],
-        span_bytes=1 << 16,
-        outstanding=4352,
-        elements_per_transfer=16,
-    )
-    ch = state.record(s, 0)
+    s, ch = channel(HBM2, program(np.zeros((0, 5), np.int64)), refresh=False)
     s[ch + state.OUTSTANDING] = 4
     for tag, clock in ((7, 5), (8, 5), (state.UNHEARD, 5), (9, 6), (state.PIM_ANSWER, 5), (3, 4)):
         responses.answer(s, ch, tag, clock)
