@@ -71,6 +71,7 @@ ROWS = 128
 """Rows of one systolic array, and columns."""
 STEP_CLOCKS = 16
 """Clocks in which eight arrays take the 128 rows of a step."""
+
 (
     OPERATOR,
     OPERATORS_END,
