@@ -10,8 +10,6 @@ from simulator.dram.state import (
     ACTIVATIONS,
     ACTIVE_CLOCKS,
     ACTIVE_SINCE,
-    ANSWER_SLOTS,
-    ANSWERED,
     BANK,
     BANK_BITS,
     BANK_FIELDS,
@@ -33,7 +31,6 @@ from simulator.dram.state import (
     MAX_RANKS,
     OPEN_BANKS,
     OPEN_ROW,
-    PIM_ANSWER,
     PIM_OPEN,
     PIM_ROW,
     QUEUE,
@@ -44,9 +41,6 @@ from simulator.dram.state import (
     READY_RANK,
     ROW_MASK,
     STUCK,
-    WHEEL,
-    WHEEL_ROOM,
-    WHEEL_SLOTS,
     WRITE_BIT,
     WRITES_QUEUED,
     Ints,
@@ -100,17 +94,6 @@ def note(s: Ints, ch: int, bank: int, command: int, clock: int) -> None:
         s[last + 3] = clock
     s[ch + COUNTS + command] += 1
     s[ch + CHANGED] = 1
-
-
-@kernel
-def answer(s: Ints, ch: int, tag: int, clock: int) -> None:
-    """Send an answer that leaves the channel at `clock`; the core sees it two clocks later."""
-    slot = WHEEL + ((clock + 2) & (WHEEL_SLOTS - 1)) * WHEEL_ROOM
-    count = s[slot]
-    s[slot + 1 + count] = tag
-    s[slot] = count + 1
-    if tag > PIM_ANSWER:
-        s[ch + ANSWERED + (clock & (ANSWER_SLOTS - 1))] += 1
 
 
 @kernel

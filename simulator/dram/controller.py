@@ -9,9 +9,8 @@ its data at the end of the burst; a write is acknowledged when it enters the buf
 from __future__ import annotations
 
 from dataflow import dram_timing as dt
-from simulator.dram import pim, requests
+from simulator.dram import lines, pim, requests
 from simulator.dram.bank import (
-    answer,
     close_pim_row,
     close_row,
     dequeue,
@@ -21,9 +20,9 @@ from simulator.dram.bank import (
     open_row,
     row_of,
 )
+from simulator.dram.responses import ANSWERS_PER_CLOCK, answer, answer_now, fall_due, leave
 from simulator.dram.state import (
-    ANSWER_SLOTS,
-    ANSWERED,
+    ANSWERS_DUE,
     BANK,
     BANK_FIELDS,
     BANKS,
@@ -67,13 +66,13 @@ from simulator.dram.state import (
     REFRESH_RANK,
     REFRESHING,
     RESERVED_ROW,
-    RESPONSES,
     ROW_MASK,
     RP,
     SKIP_PIM,
     SLACK,
     TAG_SHIFT,
     TRANSFER_NEXT,
+    UNHEARD,
     WRITE_BIT,
     WRITES,
     WRITES_QUEUED,
@@ -134,7 +133,7 @@ def _next_arrival(s: Ints, ch: int, side: int, stream: Ints, clock: int) -> int:
     index = s[ch + TRANSFER_NEXT + side] + 1
     if s[ch + LINE_NEXT + side] < s[ch + LINE_COUNT + side] or index > stream[0, 0]:
         return NEVER
-    return max(clock, stream[index, requests.SENT_AT] + 1)
+    return max(clock, stream[index, lines.SENT_AT] + 1)
 
 
 @kernel
@@ -142,7 +141,7 @@ def _next_arrival_behind(s: Ints, ch: int, other: Ints, program: Ints, clock: in
     """As `_next_arrival`, for the side whose transfers queue behind PIM instructions."""
     index = s[ch + TRANSFER_NEXT + 1] + 1
     pim_first = s[ch + PIM_SENT] < s[ch + PIM_END] and index <= other[0, 0]
-    if pim_first and other[index, requests.SENT_AT] >= program[s[ch + PIM_SENT], pim.TIME]:
+    if pim_first and other[index, lines.SENT_AT] >= program[s[ch + PIM_SENT], pim.TIME]:
         return NEVER
     return _next_arrival(s, ch, 1, other, clock)
 
@@ -171,17 +170,12 @@ def _settle(s: Ints, ch: int, clock: int, end: int) -> None:
     """Let answers leave and PIM clocks pass while nothing happens from `clock` to `end`."""
     if s[ch + PIM_HEAD] < s[ch + PIM_QUEUED]:
         s[ch + PIM_CLOCKS] += end - clock
-    for now in range(clock, min(end, clock + ANSWER_SLOTS)):
-        answered = ch + ANSWERED + (now & (ANSWER_SLOTS - 1))
-        s[ch + RESPONSES] += s[answered]
-        s[answered] = 0
-        leave = min(2, s[ch + RESPONSES])
-        s[ch + RESPONSES] -= leave
-        s[ch + OUTSTANDING] -= leave
-    if end > clock + ANSWER_SLOTS:
-        leave = min(2 * (end - clock - ANSWER_SLOTS), s[ch + RESPONSES])
-        s[ch + RESPONSES] -= leave
-        s[ch + OUTSTANDING] -= leave
+    now = clock
+    while now < end and s[ch + ANSWERS_DUE]:
+        fall_due(s, ch, now)
+        for _ in range(ANSWERS_PER_CLOCK):
+            leave(s, ch, now)
+        now += 1
 
 
 @kernel
@@ -191,7 +185,7 @@ def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
         return False
     if s[ch + REFRESH_AT] < end or s[ch + REFRESH_DUE] >= 0:
         return False
-    if s[ch + PIM_HEAD] < s[ch + PIM_END] or s[ch + GWRITING] or s[ch + OUTSTANDING]:
+    if s[ch + PIM_HEAD] < s[ch + PIM_END] or s[ch + GWRITING] or s[ch + ANSWERS_DUE]:
         return False
     for side in range(2):
         sent = npu[0, 0] if side == 0 else other[0, 0]
@@ -204,14 +198,13 @@ def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
 @kernel
 def tick(s: Ints, ch: int, program: Ints, clock: int) -> None:
     """Advance the controller of a channel by one clock: one command, one scheduled transaction."""
-    answered = ch + ANSWERED + (clock & (ANSWER_SLOTS - 1))
-    s[ch + RESPONSES] += s[answered]
-    s[answered] = 0
+    fall_due(s, ch, clock)
     if clock == s[ch + REFRESH_AT]:
         _refresh_falls_due(s, ch)
     if s[ch + GWRITING] and 0 <= s[ch + GWRITE_DONE] <= clock:
         s[ch + GWRITING] = 0
         s[ch + CHANGED] = 1
+        answer_now(s, ch, UNHEARD)
     issued = False
     if s[ch + REFRESH_DUE] >= 0:
         issued = _refresh(s, ch, program, clock)

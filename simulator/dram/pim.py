@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataflow import dram_timing as dt
 from simulator.dram.bank import (
-    answer,
     close_pim_row,
     close_row,
     count_open,
@@ -21,6 +20,7 @@ from simulator.dram.bank import (
     note,
     open_row,
 )
+from simulator.dram.responses import answer
 from simulator.dram.state import (
     BANK,
     BANK_FIELDS,
@@ -57,6 +57,7 @@ from simulator.dram.state import (
     RTP,
     SKIP_PIM,
     SLACK,
+    UNHEARD,
     Ints,
     kernel,
 )
@@ -301,6 +302,7 @@ def _comp(s: Ints, ch: int, row: int, clock: int) -> int:
             at = ch + READY_RANK + rank * COMMAND_COUNT + READRES
             s[at] = max(s[at], filled)
     s[ch + PIM_HEAD] += 1
+    answer(s, ch, UNHEARD, clock + 1)
     return 1
 
 

@@ -2,17 +2,17 @@
 
 Source: published NeuPIMs simulator. A transfer is a run of consecutive elements of the address
 space, two bytes each; it touches whole lines, which the core sends in the order of a hash set
-(`line_key`): that order decides which of two rows is asked for first, and with it the time of small
-operators. Consecutive lines lie in consecutive channels; in a channel, rows go to banks, bank
-groups and ranks in turn.
+(`simulator.dram.lines`): that order decides which of two rows is asked for first, and with it the
+time of small operators. Consecutive lines lie in consecutive channels; in a channel, rows go to
+banks, bank groups and ranks in turn.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from simulator.dram.bank import answer, enqueue
+from simulator.dram.bank import enqueue
+from simulator.dram.lines import ANSWER_TO, SENT_AT, STORE, expand
 from simulator.dram.pim import TIME
+from simulator.dram.responses import ANSWERS_PER_CLOCK, answer, leave
 from simulator.dram.state import (
     BANK,
     BANK_BITS,
@@ -22,7 +22,6 @@ from simulator.dram.state import (
     COLUMN_BITS,
     COMMAND_QUEUE,
     COUNT,
-    DEVICE_CHANNELS,
     DRAIN,
     DUAL,
     HIT_MASK,
@@ -32,7 +31,6 @@ from simulator.dram.state import (
     LINES_AT,
     LINES_ROOM,
     LOCKED_LINE,
-    NUMBER,
     OUTSTANDING,
     OUTSTANDING_LIMIT,
     PENDING,
@@ -43,9 +41,7 @@ from simulator.dram.state import (
     READ_HEAD,
     READ_QUEUE,
     READS,
-    RESPONSES,
     ROW_MASK,
-    SPAN_BYTES,
     STUCK,
     TAG_SHIFT,
     TRANSACTION_QUEUE,
@@ -58,79 +54,15 @@ from simulator.dram.state import (
     kernel,
 )
 
-SENT_AT, FIRST, ELEMENTS, STORE, ANSWER_TO, STREAM_FIELDS = range(6)
-"""Columns of a stream of transfers: clock at which the core sends it, address of the element before
-its first, number of elements, whether it is a store, what a read answers to. Row 0 holds the number
-of transfers sent so far, which follow from row 1 on."""
-
 READS_PENDING, WRITE_PENDING = 15, 16
 """Bits of a line's pending word."""
 
 POSTED_CLOCKS = 2
-"""From the arrival of a write, or of a read that the write buffer serves, to its answer."""
+"""From the arrival of a write, or of a read that the write buffer serves, to when its answer falls
+due."""
 
 DRAIN_ABOVE = 8
 """Writes that are drained while no access waits in a bank queue."""
-
-
-@kernel
-def line_key(line: int, capacity: int, channel_bits: int, column_bits: int) -> int:
-    """Return the place of a line in the hash set of its transfer.
-
-    The published simulator collects a transfer's addresses in an open-addressing set, and iterating
-    over it visits slots in order. A slot is the mixed address, times a constant, without its five
-    lowest bits, modulo the capacity; equal slots are ordered by those bits, larger first.
-    """
-    row = line >> (channel_bits + column_bits)
-    column = (line >> channel_bits) & ((1 << column_bits) - 1)
-    channel = line & ((1 << channel_bits) - 1)
-    h = np.uint64(((row << channel_bits | channel) << column_bits | column) << 6)
-    h ^= h >> np.uint64(33)
-    h *= np.uint64(0xFF51AFD7ED558CCD)
-    h ^= h >> np.uint64(33)
-    h *= np.uint64(0xC4CEB9FE1A85EC53)
-    h ^= h >> np.uint64(33)
-    slot = (h >> np.uint64(5)) & np.uint64(capacity - 1)
-    return np.int64(slot * np.uint64(32) + np.uint64(31) - (h & np.uint64(31)))
-
-
-@kernel
-def run_length(address: int, left: int, span: int) -> tuple[int, int]:
-    """Return the address of the element after `address`, and how many of `left` follow in a row."""
-    first = address + 2
-    if first >= span:
-        first = 0
-    return first, min(left, (span - first + 1) // 2)
-
-
-@kernel
-def expand(s: Ints, ch: int, side: int, stream: Ints, index: int) -> None:
-    """List the lines of transfer `index` in this channel, in the order in which they are sent."""
-    channels = s[DEVICE_CHANNELS]
-    left, address = stream[index, ELEMENTS], stream[index, FIRST]
-    touched = (2 * left + 63) // 64 + ((2 * left) % 64 == 0)
-    capacity = 8
-    while capacity * 8 // 10 < touched:
-        capacity *= 2
-    lines = ch + s[LINES_AT] + side * s[LINES_ROOM]
-    count = 0
-    while left > 0:
-        first, run = run_length(address, left, s[SPAN_BYTES])
-        address = first + 2 * (run - 1)
-        left -= run
-        line = first >> 6
-        line += (s[ch + NUMBER] - line) & (channels - 1)
-        while line <= address >> 6:
-            key = line_key(line, capacity, s[CHANNEL_BITS], s[COLUMN_BITS])
-            place = count
-            while place > 0 and s[lines + place - 1] >> 32 > key:
-                s[lines + place] = s[lines + place - 1]
-                place -= 1
-            s[lines + place] = key << 32 | line
-            count += 1
-            line += channels
-    s[ch + LINE_NEXT + side] = 0
-    s[ch + LINE_COUNT + side] = count
 
 
 @kernel
@@ -141,7 +73,7 @@ def accept(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int) 
     of the side that works with them, in the order in which the core sent them. An answer on its way
     back makes room for one more request.
     """
-    for _ in range(2):
+    for _ in range(ANSWERS_PER_CLOCK):
         behind = clock
         waiting = False
         if s[ch + PIM_SENT] < s[ch + PIM_END]:
@@ -150,9 +82,7 @@ def accept(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int) 
         if not _accept_line(s, ch, 1, other, behind, clock) and waiting:
             _accept_pim(s, ch)
         _accept_line(s, ch, 0, npu, clock, clock)
-        if s[ch + RESPONSES]:
-            s[ch + RESPONSES] -= 1
-            s[ch + OUTSTANDING] -= 1
+        leave(s, ch, clock)
 
 
 @kernel

@@ -34,6 +34,11 @@ COMMAND_COUNT = len(COMMANDS)
 WHEEL_SLOTS, WHEEL_ROOM = 256, 256
 """Clocks that an answer may lie ahead of the core, and answers of all channels in one clock."""
 
+SET_LEAST = 8
+"""Slots of the hash set that orders the lines of a transfer, at first (`simulator.dram.lines`)."""
+SET_LARGEST = 255
+"""Largest distance from home in it; as many slots behind the last home take what overflows."""
+
 ANSWER_SLOTS = 32
 """Clocks that an answer may lie ahead of its channel."""
 
@@ -63,6 +68,8 @@ PARAMETERS = (
     "bank_bits",
     "lines_at",
     "lines_room",
+    "set_at",
+    "set_room",
 )
 (
     RANKS,
@@ -90,6 +97,8 @@ PARAMETERS = (
     BANK_BITS,
     LINES_AT,
     LINES_ROOM,
+    SET_AT,
+    SET_ROOM,
 ) = range(len(PARAMETERS))
 
 GROUP_READY = 32
@@ -105,6 +114,8 @@ WHEEL = 1024
 tags. A tag of 0 or more is a load, a group of PIM sums is PIM_ANSWER - group, a write
 of stream i is WRITE_ANSWER - i."""
 WRITE_ANSWER, PIM_ANSWER = -1, -3
+UNHEARD = NEVER
+"""Tag of an answer that the core does not wait for."""
 FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
 
 (
@@ -146,14 +157,21 @@ FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
     READ_HEAD,
     STUCK,
     CHANGED,
-) = range(38)
+    RESPONSE_HEAD,
+    ANSWERS_DUE,
+) = range(40)
 """Scalars of a channel. Those in pairs belong to the NPU's and the PIM's stream of transfers.
 PIM_OPEN is a mask of banks with a row in their second buffer; STUCK is a mask of the full banks for
-which all waiting reads wait, or 0; CHANGED says that something happened in this clock."""
+which all waiting reads wait, or 0; CHANGED says that something happened in this clock. RESPONSES
+are the answers in the queue from RESPONSE_HEAD on, ANSWERS_DUE those and all that will be."""
 
-ANSWERED = 40
-"""Requests that are answered in each clock, modulo ANSWER_SLOTS."""
-COUNTS = ANSWERED + ANSWER_SLOTS
+DUE = 40
+"""Answers that fall due in each clock, modulo ANSWER_SLOTS: their number, then their tags."""
+DUE_ROOM = 32
+RESPONSE_QUEUE = DUE + ANSWER_SLOTS * DUE_ROOM
+"""Answers that wait for the way back: more than a channel may owe (published simulator: 4352)."""
+RESPONSE_ROOM = 8192
+COUNTS = RESPONSE_QUEUE + RESPONSE_ROOM
 """Commands issued, by command."""
 OPEN_BANKS = COUNTS + COMMAND_COUNT
 """Open banks by buffer (normal, PIM) and rank, then since when one is, then clocks with one."""
@@ -200,7 +218,9 @@ def device_state(
     lines = -(-span_bytes // (timing.access_bytes * device_channels)) + 2
     room = -(-2 * elements_per_transfer // (timing.access_bytes * device_channels)) + 3
     stride = PENDING + lines + 2 * room
-    state = np.zeros(FIRST_RECORD + stride * len(channels), np.int64)
+    set_at = FIRST_RECORD + stride * len(channels)
+    set_room = _set_room(-(-2 * elements_per_transfer // timing.access_bytes) + 2)
+    state = np.zeros(set_at + set_room, np.int64)
     values = {
         "interval": timing.refresh_interval if refresh else 0,
         "gwrite": timing.gwrite,
@@ -213,6 +233,8 @@ def device_state(
         "span_bytes": span_bytes,
         "lines_at": PENDING + lines,
         "lines_room": room,
+        "set_at": set_at,
+        "set_room": set_room,
         "channel_bits": _bits(device_channels, "channels"),
         "column_bits": _bits(timing.row_bytes // timing.access_bytes, "accesses in a row"),
         "bank_bits": _bits(timing.banks_total, "banks"),
@@ -255,6 +277,14 @@ def active_clocks(state: Ints, clock: int) -> tuple[float, float]:
             total[buffer] += float(state[ch + ACTIVE_CLOCKS :][at].sum())
             total[buffer] += float((still_open * (clock - since)).sum())
     return total[0], total[1]
+
+
+def _set_room(lines: int) -> int:
+    """Return the words of a hash set for that many lines, and of a copy."""
+    slots = SET_LEAST
+    while slots * 8 // 10 < lines:
+        slots *= 2
+    return 2 * (slots + SET_LARGEST)
 
 
 def _reset(channel: Ints, timing: DramTiming, number: int, *, refresh: bool) -> None:

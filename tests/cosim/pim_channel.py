@@ -38,7 +38,8 @@ def program_of(operator) -> np.ndarray:
 def tiles(kind: str, tokens: int, layout: KvLayout, *, dual: bool) -> np.ndarray:
     """Return the program of a request's logit or attend, as the simulator makes it."""
     build = attention.logit if kind == "logit" else attention.attend
-    return program_of(build([tokens], [0], layout, simulated=[0], dual=dual, dispatch_limit=False))
+    streams = attention.Streams([0], dual=dual, dispatch_limit=False)
+    return program_of(build([tokens], [0], layout, streams))
 
 
 def instruction_word(parameters: ChannelParameters, row: np.ndarray) -> int:

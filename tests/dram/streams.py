@@ -5,9 +5,10 @@ import numpy as np
 from dataflow.dram_timing import DramTiming
 from simulator.dram import closed_form, controller, state
 from simulator.dram.closed_form import TILE_ITEM
+from simulator.dram.lines import STREAM_FIELDS
 from simulator.dram.pim import GEMV_OP, GWRITE_OP, HEADER_OP, PIM_FIELDS
 
-NO_TRANSFERS = np.zeros((1, 5), np.int64)
+NO_TRANSFERS = np.zeros((1, STREAM_FIELDS), np.int64)
 
 
 def program(items: np.ndarray) -> np.ndarray:

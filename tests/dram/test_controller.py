@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from dataflow.dram_timing import HBM2
 from simulator.dram import controller, state
+from simulator.dram.lines import ANSWER_TO, STREAM_FIELDS
 from simulator.dram.striped import striped_clocks
 from tests.dram.streams import NO_TRANSFERS, program
 from tests.dram.test_closed_form import items
@@ -30,11 +31,12 @@ def device(*, refresh: bool, dual: bool = True) -> tuple[np.ndarray, int]:
 
 def transfers(found: list[tuple[int, int, int, bool]]) -> np.ndarray:
     """Return a stream of (clocks after the one before, line, lines, store)."""
-    rows, clock = [[len(found), 0, 0, 0, 0]], 0
+    rows, clock = np.zeros((len(found) + 1, STREAM_FIELDS), np.int64), 0
+    rows[0, 0] = len(found)
     for tag, (gap, line, lines, store) in enumerate(found):
         clock += gap
-        rows.append([clock, 64 * line - 2, 32 * lines, int(store), tag])
-    return np.array(rows, np.int64)
+        rows[tag + 1, : ANSWER_TO + 1] = clock, 64 * line - 2, 32 * lines, int(store), tag
+    return rows
 
 
 def run(s, ch, npu, instructions, end: int, step: int) -> np.ndarray:
@@ -64,7 +66,7 @@ def test_a_channel_does_the_same_whatever_it_skips(found, stream, refresh, step)
         s, ch = device(refresh=refresh)
         s[ch + state.PIM_SENT] = s[ch + state.PIM_QUEUED] = s[ch + state.PIM_HEAD] = 1
         s[ch + state.PIM_END] = len(instructions)
-        record, answers = run(s, ch, npu, instructions, 5_000, clocks)
+        record, answers = run(s, ch, npu.copy(), instructions, 5_000, clocks)
         outcomes.append((record.tolist(), answers))
     assert outcomes[0] == outcomes[1]
 

@@ -46,17 +46,9 @@ def logit(
     lengths: Sequence[int],
     channels_of: Sequence[int],
     layout: KvLayout,
-    *,
-    simulated: Sequence[int],
-    dual: bool,
-    dispatch_limit: bool,
+    streams: Streams,
 ) -> OperatorProgram:
-    """Return logit and softmax of requests in the order given.
-
-    `simulated` are the numbers of the channels that are simulated. `dispatch_limit` hands over one
-    instruction a clock for all channels together instead of all at once.
-    """
-    streams = _Streams(simulated, dual=dual, dispatch_limit=dispatch_limit)
+    """Return logit and softmax of requests in the order given, through empty `streams`."""
     softmaxes, stores = [], []
     for length, channel in zip(lengths, channels_of, strict=True):
         tiles = ceil_div(length, layout.banks)
@@ -80,13 +72,9 @@ def attend(
     lengths: Sequence[int],
     channels_of: Sequence[int],
     layout: KvLayout,
-    *,
-    simulated: Sequence[int],
-    dual: bool,
-    dispatch_limit: bool,
+    streams: Streams,
 ) -> OperatorProgram:
     """Return the product of probabilities and values; arguments as those of `logit`."""
-    streams = _Streams(simulated, dual=dual, dispatch_limit=dispatch_limit)
     adds, stores = [], []
     for length, channel in zip(lengths, channels_of, strict=True):
         chunks = layout.value_chunks(length)
@@ -107,8 +95,12 @@ def attend(
     return streams.program("attn.NeuPIMSAttend", adds, stores)
 
 
-class _Streams:
-    """Collects the instructions of each channel in the order in which the core hands them over."""
+class Streams:
+    """Collects the instructions of each channel in the order in which the core hands them over.
+
+    `simulated` are the numbers of the channels that are simulated. `dispatch_limit` hands over one
+    instruction a clock for all channels together instead of all at once.
+    """
 
     def __init__(self, simulated: Sequence[int], *, dual: bool, dispatch_limit: bool) -> None:
         self.simulated = {number: i for i, number in enumerate(simulated)}
@@ -126,6 +118,7 @@ class _Streams:
         return first
 
     def gwrite(self, channel: int) -> None:
+        """Append the copy of a vector into the channel's buffer."""
         self._append(channel, [GWRITE_OP, 0, 0, 0, 0, 0])
 
     def tile(self, channel: int, comps: int, groups: list[int], *, round_up: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from simulator.accelerators.neupims import attention, device, npu
+from simulator.accelerators.neupims import attention, core, device, npu
 from simulator.accelerators.neupims.config import Config
 from simulator.accelerators.neupims.outcome import Outcome
 from simulator.accelerators.neupims.plan import AllReduce, Attention, Operator, Plan, Product, Stage
@@ -34,20 +34,19 @@ def run(config: Config, plan: Plan, *, lead: int = device.LONGEST_WINDOW) -> Out
         pack(sides[1], bounds, loads_per_clock=False, grouped=True, simulated=config.channels),
     )
     engines = (
-        device.engine(programs[0], len(sides[0]), serial=serial),
-        device.engine(programs[1], len(sides[1]), serial=False),
+        core.engine(programs[0], len(sides[0]), serial=serial),
+        core.engine(programs[1], len(sides[1]), serial=False),
     )
     streams = [
-        device.stream(sum(len(op.loads) + len(op.stores) for op in operators))
-        for operators in sides
+        core.stream(sum(len(op.loads) + len(op.stores) for op in operators)) for operators in sides
     ]
     memory = _memory(config, sides[0] + sides[1])
     cursor = np.zeros(1, np.int64)
     clock, stages, operators = 0, dict[str, int](), dict[str, int]()
     for stage in plan.stages:
-        before = [int(engine[device.OPERATOR]) for engine in engines]
-        engines[0][device.OPERATORS_END] += len(stage.npu)
-        engines[1][device.OPERATORS_END] += len(stage.pim)
+        before = [int(engine[core.OPERATOR]) for engine in engines]
+        engines[0][core.OPERATORS_END] += len(stage.npu)
+        engines[1][core.OPERATORS_END] += len(stage.pim)
         end = device.run_stage(
             memory,
             engines[0],
@@ -69,7 +68,7 @@ def run(config: Config, plan: Plan, *, lead: int = device.LONGEST_WINDOW) -> Out
         stages=stages,
         operators=operators,
         commands=state.counts(memory),
-        matrix_busy=int(engines[0][device.BUSY]),
+        matrix_busy=int(engines[0][core.BUSY]),
         pim_busy=state.mean(memory, state.PIM_CLOCKS),
         active_clocks=state.active_clocks(memory, clock),
     )
@@ -101,7 +100,7 @@ def _memory(config: Config, operators: list[OperatorProgram]) -> Ints:
 def _durations(
     engine: Ints, first: int, stage: Stage, work: tuple[Operator, ...], started: int
 ) -> Mapping[str, int]:
-    ends = engine[engine[device.ENDS_AT] + first :][: len(work)]
+    ends = engine[engine[core.ENDS_AT] + first :][: len(work)]
     clocks = np.diff(ends, prepend=started).tolist()
     return {f"{stage.name}.{op.name}": c for op, c in zip(work, clocks, strict=True)}
 
@@ -121,11 +120,8 @@ def _program(config: Config, plan: Plan, operator: Operator) -> OperatorProgram:
         heads = plan.layout.heads * plan.layout.groups
         return npu.fused_attention(operator.name, lengths, heads, plan.layout.head_width)
     build = attention.logit if "Logit" in operator.name else attention.attend
-    return build(
-        lengths,
-        [plan.channels_of[i] for i in operator.requests],
-        plan.layout,
-        simulated=range(config.channels),
-        dual=config.dual,
-        dispatch_limit=config.limits_dispatch,
+    streams = attention.Streams(
+        range(config.channels), dual=config.dual, dispatch_limit=config.limits_dispatch
     )
+    channels_of = [plan.channels_of[i] for i in operator.requests]
+    return build(lengths, channels_of, plan.layout, streams)
