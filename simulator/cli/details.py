@@ -47,6 +47,17 @@ def quantity(name: str, value: object) -> tuple[str, str]:
     return text(value), "" if unit == "-" or value is None else unit
 
 
+def energy_covers(parts: Mapping[str, Any]) -> str:
+    """Say what an energy made of these parts covers.
+
+    >>> energy_covers({"dram RD": 1.0, "dram standby": 2.0}), energy_covers({})
+    ('dynamic, and standby of the memory', 'not modelled')
+    """
+    if not parts:
+        return "not modelled"
+    return "dynamic, and standby of the memory" if "dram standby" in parts else "dynamic"
+
+
 def title(name: str) -> str:
     """Return a key as words.
 
