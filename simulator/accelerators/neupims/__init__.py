@@ -17,9 +17,9 @@ holds one layer.
 
 *Approximate*: in the stepped preset, with sub-batches the packets of NPU and PIM do not delay each
 other on the interconnect (within 3 % of a stage). Preset `paper`: see `analytic`; the memory's
-stream of weights is not exact (`simulator.dram.striped` says why, and how near it is). Grouped-query
-attention repeats the PIM work of a stored head for each query head. Energy: `simulator.energy` and
-`simulator.dram.energy`.
+stream of weights is not exact (`simulator.dram.striped` says why, and how near it is).
+Grouped-query attention repeats the PIM work of a stored head for each query head. Energy:
+`simulator.energy` and `simulator.dram.energy`.
 
 *Ignored*: prefill, embedding; in the stepped preset also communication between devices and the
 output layer (options of preset `paper`: `link_bytes_per_s`, `output_layer`); where queries,
