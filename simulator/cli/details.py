@@ -58,6 +58,17 @@ def label(name: str) -> str:
     return plain if plain.isupper() else plain.replace("_", " ")
 
 
+def energy_covers(parts: Mapping[str, Any]) -> str:
+    """Say what an energy made of these parts covers.
+
+    >>> energy_covers({"dram RD": 1.0, "dram standby": 2.0}), energy_covers({})
+    ('dynamic, and standby of the memory', 'not modelled')
+    """
+    if not parts:
+        return "not modelled"
+    return "dynamic, and standby of the memory" if "dram standby" in parts else "dynamic"
+
+
 def title(name: str) -> str:
     """Return a key as words.
 

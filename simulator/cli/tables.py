@@ -92,7 +92,7 @@ def _totals(report: Report, dense: Report | None) -> Table:
             quantities.percent(report.utilisation, 1),
             f"useful MACs over cycles x {quantities.count(report.peak_macs_per_cycle)}",
         ),
-        ("energy", quantities.joules(report.energy_j), "dynamic"),
+        ("energy", quantities.joules(report.energy_j), details.energy_covers(report.energy_pj)),
         ("off-chip traffic", quantities.size(report.dram_bytes), "reads and writes"),
     ]
     rows += [

@@ -1,40 +1,56 @@
 """Time of a stream of PIM tiles in one channel, tile by tile instead of clock by clock.
 
-For a channel with two row buffers per bank that works on PIM tiles alone (no accesses), with
-refresh or without. `tests/dram` shows that it equals `simulator.dram.controller` on every stream
-tried. Symbols as in `dataflow.dram_timing`; clocks relative to the last GEMV, at g:
+For a channel that works on PIM tiles alone (no accesses), with two row buffers per bank or with
+one, with refresh or without. `tests/dram` shows that it equals `simulator.dram.controller` on every
+stream tried. Symbols as in `dataflow.dram_timing`; clocks relative to the last command that gives
+sums (GEMV; with one row buffer READRES), at s:
 
-- rows close one a clock from p = max(g + tRTP, arrival of the header at the head of the queue); the
+- rows close one a clock from p = max(s + tRTP, arrival of the header at the head of the queue); the
   header passes at p + closes, the first G_ACT goes one clock later, at a;
 - ranks open their groups in parallel, tFAW apart, the ranks one clock apart:
-  a + (ranks - 1) + (groups - 1) tFAW is the last, and tRCD later the first GEMV;
-- GEMV of k COMP follow each other after 2 (max(k, 6) + 1) clocks;
-- GWRITE issues 2 clocks after a GEMV into the row that stays open, and holds up the header for 96;
-  before the first one, and after a refresh of its rank, the row opens: tFAW after the last G_ACT.
+  a + (ranks - 1) + (groups - 1) tFAW is the last, and tRCD later the first GEMV or COMP;
+- GEMV of k COMP follow each other after 2 (max(k, 6) + 1) clocks; COMP after 2, READRES after the
+  last of them and 6 clocks after the first, the next COMP 2 later;
+- GWRITE takes 96 clocks and holds up the header. With two row buffers it issues 2 clocks after a
+  GEMV into the row that stays open; before the first one, and after a refresh of its rank, the row
+  opens: tFAW after the last G_ACT. With one row buffer its row takes the place of the tile's: that
+  closes tRTP after READRES, the other opens tRP later (tFAW after the last G_ACT), then GWRITE.
+
+That is why one row buffer is slower even where nothing overlaps: a GEMV lets the rows close while
+it runs (published NeuPIMs simulator), READRES comes after the last COMP; and GWRITE changes rows.
 
 A tile or a GWRITE that does not fit before the next refresh, by the controller's own estimate,
 waits: the refresh closes the rank's rows one a clock, REF follows tRP later, and G_ACT in that rank
-waits tRFC. All of it is exact as long as `applies` holds: opening a row is slower than closing all.
+waits tRFC. All of it is exact as long as `applies` holds (opening a row is slower than closing all)
+and a header announces no fewer COMP and sums than follow, so that no refresh falls into a tile.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from dataflow.dram_timing import PIM_PIPELINE_STEPS, DramTiming
-from simulator.dram.state import NEVER, Ints, kernel
 
-GWRITE_ITEM, TILE_ITEM = range(2)
-ITEM_FIELDS = 5
-ITEM_KIND, GEMVS, COMPS, ANNOUNCED_COMPS, ANNOUNCED_RESULTS = range(ITEM_FIELDS)
-"""Fields of an item: a GWRITE or a tile; its GEMV and the COMP of each; what its header says."""
-
+NEVER = 1 << 60
 FIRST_STEP = 3
 """Clock at which the first instruction reaches the head of the PIM queue."""
 
-(_RANKS, _GROUPS, _PER_RANK, _RTP, _RP, _RCD, _FAW, _RFC, _GWRITE, _STEP, _CCD, _INTERVAL) = range(
-    12
-)
+
+class Run(NamedTuple):
+    """Equal tiles one after the other: GEMV of a tile, COMP of a GEMV, what the header says.
+
+    Without GEMV it is a GWRITE.
+    """
+
+    gemvs: int = 0
+    comps: int = 0
+    announced_comps: int = 0
+    announced_results: int = 0
+    count: int = 1
+
+
+GWRITE = Run()
 
 
 def applies(timing: DramTiming) -> bool:
@@ -57,102 +73,143 @@ def applies(timing: DramTiming) -> bool:
     )
 
 
-def stream_clocks(timing: DramTiming, items: Ints, *, refresh: bool) -> int:
-    """Return the clock of the last GEMV of `items` [item, field], the first one sent at clock 0.
+def run_ends(timing: DramTiming, runs: Iterable[Run], *, refresh: bool, dual: bool) -> list[int]:
+    """Return for each run the clock of the command that gives its last sums (before: 0).
 
-    Its sums leave the channel `timing.read_delay` clocks later. Exact where `applies`; else
-    `tile_law`.
+    The first instruction is sent at clock 0; sums leave the channel `timing.read_delay` clocks
+    after their command. Exact where `applies`; else `tile_law`.
     """
     if not applies(timing):
-        return tile_law(timing, items, refresh=refresh)
-    values = np.array(
-        [
-            timing.ranks,
-            timing.groups,
-            timing.groups * timing.banks,
-            timing.rtp,
-            timing.rp,
-            timing.rcd_read,
-            timing.faw,
-            timing.rfc,
-            timing.gwrite,
-            timing.comp_step,
-            max(timing.comp_step, timing.ccd_l),
-            timing.refresh_interval if refresh else 0,
-        ],
-        np.int64,
-    )
-    return int(_stream(values, np.ascontiguousarray(items, np.int64)))
+        return tile_law(timing, runs, refresh=refresh, dual=dual)
+    channel = _Channel(timing, refresh=refresh, dual=dual)
+    ends = []
+    for run in runs:
+        if run.gemvs:
+            channel.tiles(run)
+        else:
+            channel.gwrite()
+        ends.append(max(channel.sums, 0))
+    return ends
 
 
-def tile_law(timing: DramTiming, items: Ints, *, refresh: bool) -> int:
-    """Return the clocks of `items` where the closed form does not hold: each item after the last.
+def tile_law(timing: DramTiming, runs: Iterable[Run], *, refresh: bool, dual: bool) -> list[int]:
+    """Return the same where the closed form does not hold: each item after the last.
 
     A tile closes its rows, opens its groups tFAW apart and runs its GEMV; each refresh costs tRFC.
     """
-    tiles = items[items[:, ITEM_KIND] == TILE_ITEM]
     opening = max(timing.rp, timing.banks_total) + timing.rtp + timing.rcd_read
     opening += (timing.groups - 1) * timing.faw + timing.ranks
-    steps = timing.comp_step * (np.maximum(tiles[:, COMPS], PIM_PIPELINE_STEPS) + 1)
-    gwrites = len(items) - len(tiles)
-    busy = len(tiles) * opening + int((tiles[:, GEMVS] * steps).sum()) + gwrites * timing.gwrite
+    gwrite = timing.gwrite + (0 if dual else timing.rtp + timing.rp + timing.rcd_read)
+    ends, busy = [], 0
+    for run in runs:
+        steps = timing.comp_step * (max(run.comps, PIM_PIPELINE_STEPS) + 1)
+        busy += run.count * (opening + run.gemvs * steps) if run.gemvs else gwrite
+        ends.append(busy)
     if not refresh:
-        return busy
-    return busy * timing.refresh_interval // max(1, timing.refresh_interval - timing.rfc)
+        return ends
+    interval = timing.refresh_interval
+    return [clocks * interval // max(1, interval - timing.rfc) for clocks in ends]
 
 
-@kernel
-def _stream(t: Ints, items: Ints) -> int:
-    interval, per_rank = t[_INTERVAL], t[_PER_RANK]
-    due, rank = (interval, 0) if interval else (NEVER, 0)
-    clock, last_gemv = FIRST_STEP, -NEVER
-    # Whether the rows of each rank are open, when each may open rows, and the row of GWRITE.
-    open_0, open_1 = 0, 0
-    ready_0, ready_1 = 0, 0
-    vector_row, opened_0 = 0, -NEVER
-    item = 0
-    while item < len(items):
-        if items[item, ITEM_KIND] == GWRITE_ITEM:
-            start = clock if vector_row else max(clock, ready_0, opened_0 + t[_FAW])
-            estimate = t[_GWRITE] + (0 if vector_row else t[_RP] + t[_RCD])
-            first_look = clock
+class _Channel:
+    """When the next instruction is looked at, when sums came last, and which rows are open."""
+
+    def __init__(self, timing: DramTiming, *, refresh: bool, dual: bool) -> None:
+        self.timing = timing
+        self.dual = dual
+        self.per_rank, self.banks = timing.groups * timing.banks, timing.banks_total
+        self.gwrite_clocks, self.comp_step = timing.gwrite, timing.comp_step
+        self.opening = (timing.groups - 1) * timing.faw
+        """From the first to the last G_ACT of a rank."""
+        self.opening_estimate = timing.faw * (timing.ranks * timing.groups // 2 - 1)
+        self.interval = timing.refresh_interval if refresh else NEVER
+        self.due, self.refreshed = self.interval, 0
+        self.clock, self.sums = FIRST_STEP, -NEVER
+        self.is_open = [False, False]
+        """Whether the rows of a tile are open in each rank."""
+        self.ready = [0, 0]
+        """When each rank may open rows after its refresh."""
+        self.vector_row = False
+        """Whether bank 0 holds the row that GWRITE reads."""
+        self.opened = -NEVER
+        """Last G_ACT of the first rank."""
+
+    def gwrite(self) -> None:
+        """Copy a row into the vector buffer, once it fits before the next refresh."""
+        t = self.timing
+        while True:
+            changes = not self.vector_row
+            closes = changes and self.is_open[0] and not self.dual
+            estimate = self.gwrite_clocks + changes * (t.rp + t.rcd_read) + closes * t.rtp
+            if self.due - self.clock - 1 > estimate:
+                break
+            self._refresh()
+        start = self.clock
+        if closes:
+            start = max(start, self.sums + t.rtp) + t.rp
+        if changes:
+            start = max(start, self.ready[0], self.opened + t.faw) + t.rcd_read
+        self.vector_row = True
+        self.clock = max(start, self.sums + self.comp_step) + self.gwrite_clocks
+
+    def tiles(self, run: Run) -> None:
+        """Work on the tiles of a run, all that fit before the next refresh at once."""
+        t = self.timing
+        left = run.count
+        announced = self.opening_estimate + t.rcd_read
+        announced += self.comp_step * max(run.announced_comps, PIM_PIPELINE_STEPS)
+        announced += max(self.comp_step, t.ccd_l) * (run.announced_results - 1)
+        while left:
+            closes = self._held()
+            start = max(self.clock, self.sums + t.rtp) if closes else self.clock
+            estimate = closes * t.rtp + announced
+            if self.due - start - 1 <= estimate:
+                self._refresh()
+                continue
+            self._tile(start + closes + 1, run)
+            left -= 1
+            if left and closes == self.banks:
+                period = self.sums + t.rtp - start
+                alike = min(left, (self.due - 2 - estimate - start) // period)
+                self.sums += alike * period
+                self.opened += alike * period
+                left -= alike
+            self.clock = self.sums + 1
+
+    def _held(self) -> int:
+        """Return the banks whose rows a header must close."""
+        bank = int(self.vector_row and not self.dual)
+        return (self.per_rank if self.is_open[0] else bank) + self.per_rank * self.is_open[1]
+
+    def _tile(self, first: int, run: Run) -> None:
+        """Open the groups from `first` on, then multiply."""
+        t = self.timing
+        second = max(first + 1, self.ready[1])
+        first = max(first, self.ready[0])
+        apart = second - first
+        if 0 <= apart <= self.opening and apart % t.faw == 0:
+            second += 1
+        self.opened = first + self.opening
+        begin = max(first, second) + self.opening + t.rcd_read
+        self.is_open = [True, True]
+        if self.dual:
+            busy = self.comp_step * (max(run.comps, PIM_PIPELINE_STEPS) + 1)
+            self.sums = begin + (run.gemvs - 1) * busy
         else:
-            closes = per_rank * (open_0 + open_1)
-            start = max(clock, last_gemv + t[_RTP]) if closes else clock
-            activations = t[_FAW] * (t[_RANKS] * t[_GROUPS] // 2 - 1) + t[_RCD]
-            comps = max(items[item, ANNOUNCED_COMPS], PIM_PIPELINE_STEPS)
-            results = t[_CCD] * (items[item, ANNOUNCED_RESULTS] - 1)
-            estimate = closes * t[_RTP] + activations + t[_STEP] * comps + results
-            first_look = start
-        if due - first_look - 1 <= estimate:
-            opened = open_0 if rank == 0 else open_1
-            closes = per_rank * opened + (vector_row if rank == 0 else 0)
-            ref = due + closes - 1 + t[_RP] if closes else due
-            if rank == 0:
-                open_0, vector_row, ready_0 = 0, 0, ref + t[_RFC]
-            else:
-                open_1, ready_1 = 0, ref + t[_RFC]
-            clock = ref + 1
-            due += interval
-            rank = 1 - rank
-            continue
-        if items[item, ITEM_KIND] == GWRITE_ITEM:
-            if not vector_row:
-                start += t[_RCD]
-                vector_row = 1
-            clock = max(start, last_gemv + t[_STEP]) + t[_GWRITE]
-        else:
-            first = start + closes + 1
-            second = max(first + 1, ready_1)
-            first = max(first, ready_0)
-            if first == second:
-                second += 1
-            opened_0 = first + (t[_GROUPS] - 1) * t[_FAW]
-            last = max(first, second) + (t[_GROUPS] - 1) * t[_FAW]
-            open_0, open_1 = 1, 1
-            busy = t[_STEP] * (max(items[item, COMPS], PIM_PIPELINE_STEPS) + 1)
-            last_gemv = max(last + t[_RCD], last_gemv)
-            last_gemv += (items[item, GEMVS] - 1) * busy
-            clock = last_gemv + 1
-        item += 1
-    return last_gemv
+            self.vector_row = False
+            busy = max(self.comp_step * run.comps, PIM_PIPELINE_STEPS) + self.comp_step
+            self.sums = begin + run.gemvs * busy - self.comp_step
+
+    def _refresh(self) -> None:
+        """Let the refresh that falls due next close the rows of its rank."""
+        t, rank = self.timing, self.refreshed
+        closes = self.per_rank * self.is_open[rank]
+        if rank == 0 and self.vector_row and (self.dual or not closes):
+            closes += 1
+        ref = self.due + closes - 1 + t.rp if closes else self.due
+        self.is_open[rank] = False
+        self.vector_row = self.vector_row and rank != 0
+        self.ready[rank] = ref + t.rfc
+        self.clock = ref + 1
+        self.due += self.interval
+        self.refreshed = 1 - rank

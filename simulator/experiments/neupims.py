@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
+from dataflow.kv_layout import round_robin
 from simulator import published
 from simulator.accelerators import gpu, neupims
 from simulator.report import Report
@@ -104,13 +106,13 @@ def throughput() -> dict[str, float]:
 
 def claims() -> dict[str, float]:
     """Return what the paper claims, on the preset that follows its text."""
-    points = [found for point in _points() if (found := _cycles_of_systems(*point))]
+    by_point = {point: _cycles_of_systems(*point) for point in _points()}
+    points = [found for found in by_point.values() if found]
     ratio = {pair: _mean_ratio(points, *pair) for pair in _PAIRS}
     seven = [
         found
-        for point in _points()
-        if point[0] == "gpt3-7b" and point[3] == "sharegpt"
-        if (found := _cycles_of_systems(*point))
+        for (model, _, _, dataset, _), found in by_point.items()
+        if model == "gpt3-7b" and dataset == "sharegpt" and found
     ]
     gain = {n: _sub_batch_gain(n) for n in (64, 128, 256)}
     thirty = {s: _paper_report(s, "gpt3-30b", 4, 2, "sharegpt", 256) for s in _SYSTEMS}
@@ -147,9 +149,20 @@ def _points() -> list[tuple[str, int, int, str, int]]:
 
 
 def _paper_report(
-    system: str, model: str, tp: int, pp: int, dataset: str, batch: int, sub_batch: str = "auto"
+    system: str,
+    model: str,
+    tp: int,
+    pp: int,
+    dataset: str,
+    batch: int,
+    sub_batch: str = "auto",
+    *,
+    in_turn: bool = False,
 ) -> Report | None:
-    """Return a run of one pipeline stage with its share of the batch, None if it does not fit."""
+    """Return a run of one pipeline stage with its share of the batch, None if it does not fit.
+
+    `in_turn` places requests on channels in turn, whatever the system does itself.
+    """
     config = neupims.Config(
         system=system,  # type: ignore[arg-type]
         model=model,
@@ -157,20 +170,31 @@ def _paper_report(
         pipeline_parallel=pp,
         sub_batch=sub_batch,  # type: ignore[arg-type]
     )
-    requests = warm_batch(dataset, batch // pp, np.random.default_rng(0))
+    requests = _requests(dataset, batch, pp)
+    if in_turn:
+        turns = round_robin(len(requests.lengths), channels=config.channels)
+        requests = replace(requests, channels=tuple(turns))
     try:
         return neupims.simulate(config, neupims.schedule(config, requests))
     except InputError:
         return None
 
 
+def _requests(dataset: str, batch: int, pp: int) -> RequestBatch:
+    """Return the requests of one pipeline stage."""
+    return warm_batch(dataset, batch // pp, np.random.default_rng(0))
+
+
 def _cycles_of_systems(model: str, tp: int, pp: int, dataset: str, batch: int) -> dict[str, float]:
-    """Return the clocks of a layer by system, `dual` for neupims without sub-batches."""
+    """Return the clocks of a layer by system.
+
+    `dual` is npu-pim with two row buffers: no sub-batches, requests on channels in turn.
+    """
     variants = {"npu-only": "off", "npu-pim": "off", "dual": "off", "neupims": "auto"}
     found = {}
     for name, sub_batch in variants.items():
-        system = "neupims" if name == "dual" else name
-        report = _paper_report(system, model, tp, pp, dataset, batch, sub_batch)
+        system, in_turn = ("neupims", True) if name == "dual" else (name, False)
+        report = _paper_report(system, model, tp, pp, dataset, batch, sub_batch, in_turn=in_turn)
         if report is None:
             return {}
         found[name] = float(report.extra["cycles_per_layer"])
@@ -192,7 +216,7 @@ def _mean_over_gpu() -> float:
             pipeline_parallel=pp,
             attention="unfused",
         )
-        requests = warm_batch(dataset, batch // pp, np.random.default_rng(0))
+        requests = _requests(dataset, batch, pp)
         report = _paper_report("neupims", model, tp, pp, dataset, batch)
         try:
             other = gpu.simulate(config, gpu.schedule(config, requests))

@@ -1,6 +1,8 @@
 """The NPU with PIM: what both presets count, what scales, and what is refused."""
 
 import itertools
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -293,3 +295,36 @@ def test_a_wrong_config_is_refused(settings, message) -> None:
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_every_memory_runs(memory) -> None:
     assert run(memory=memory, channels=32).extra["cycles_per_layer"] > 0
+
+
+def test_the_preset_paper_compiles_nothing() -> None:
+    code = (
+        "import sys\n"
+        "from simulator.cli import main\n"
+        "main(['run', 'neupims', '--requests', 'alpaca:8', '--json'])\n"
+        "heavy = {'numba', 'scipy', 'pandas'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_one_row_buffer_is_never_faster() -> None:
+    """Requests on channels in turn either way, no sub-batches: attention takes longer, by tiles."""
+    for refresh in (False, True):
+        blocked, dual = (
+            run(system=system, sub_batch="off", refresh=refresh).extra["stages"]
+            for system in ("npu-pim", "neupims")
+        )
+        assert blocked["A"] == dual["A"]
+        assert blocked["B"] > dual["B"]
+
+
+def test_a_report_says_how_many_layers_it_covers() -> None:
+    (one,) = run(sub_batch="off").notes
+    (two,) = run(sub_batch="on", output_layer=True).notes
+    assert one.startswith("time, traffic and energy are those of one decoder layer on one of 8 ")
+    assert two.startswith(
+        "time, traffic and energy are those of two decoder layers of interleaved sub-batches "
+        "and the output layer"
+    )

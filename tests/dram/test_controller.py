@@ -1,7 +1,6 @@
 """Skipping clocks changes nothing: the controller against itself, one clock after the other."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +9,7 @@ from simulator.dram import controller, state
 from simulator.dram.lines import ANSWER_TO, STREAM_FIELDS
 from simulator.dram.striped import striped_clocks
 from tests.dram.streams import NO_TRANSFERS, program
-from tests.dram.test_closed_form import items
+from tests.dram.test_closed_form import streams
 
 SPAN = 1 << 20
 
@@ -58,9 +57,9 @@ accesses = st.lists(
 
 
 @settings(max_examples=25, deadline=None)
-@given(accesses, items, st.booleans(), st.sampled_from([7, 64, 128]))
+@given(accesses, streams(rounded_down=True), st.booleans(), st.sampled_from([7, 64, 128]))
 def test_a_channel_does_the_same_whatever_it_skips(found, stream, refresh, step) -> None:
-    npu, instructions = transfers(found), program(np.array(stream, np.int64))
+    npu, instructions = transfers(found), program(stream)
     outcomes = []
     for clocks in (1, step):
         s, ch = device(refresh=refresh)
@@ -71,16 +70,19 @@ def test_a_channel_does_the_same_whatever_it_skips(found, stream, refresh, step)
     assert outcomes[0] == outcomes[1]
 
 
-@pytest.mark.parametrize("refresh", [False, True])
-@pytest.mark.parametrize("lines", [256, 2048, 8192])
-def test_a_striped_stream_is_within_two_percent_of_the_controller(lines: int, refresh) -> None:
-    per_transfer = 16
-    npu = transfers([(0, 1 + i, per_transfer, False) for i in range(0, lines, per_transfer)])
+@settings(max_examples=25, deadline=None)
+@given(st.integers(16, 7000), st.sampled_from([4, 16, 64]), st.booleans())
+def test_a_striped_stream_is_as_near_to_the_controller_as_stated(lines, each, refresh) -> None:
+    npu = transfers([(0, 1 + i, min(each, lines - i), False) for i in range(0, lines, each)])
     s, ch = device(refresh=refresh)
     clock, instructions = 0, np.zeros((1, 8), np.int64)
     while s[ch + state.COUNTS] < lines:
         controller.run(s, ch, npu, NO_TRANSFERS, instructions, clock, clock + 1)
         clock += 1
         s[state.WHEEL : state.FIRST_RECORD : state.WHEEL_ROOM] = 0
+    clock += HBM2.read_delay
+    rows = HBM2.banks_total // HBM2.ranks + HBM2.rp + HBM2.rcd_read
+    accesses = HBM2.burst * HBM2.row_bytes // HBM2.access_bytes
+    not_hidden = HBM2.rfc + rows + accesses if refresh else 0
     law = striped_clocks(HBM2, 64 * lines, channels=1, refresh=refresh)
-    assert law == pytest.approx(clock + HBM2.read_delay, rel=0.02)
+    assert clock - not_hidden - 6 - clock / 200 <= law <= clock + 6 + clock / 200

@@ -12,13 +12,14 @@ sees empty rows; addresses run through 10 x width^2 bytes over and over, whateve
 are posted; npu-pim hands over one PIM instruction a clock for all channels together; the cache
 holds one layer.
 
-*Exact*, preset `paper`: the time of a stream of PIM tiles (`simulator.dram.closed_form`, proved
-equal to the stepped controller).
+*Exact*, preset `paper`: the time of a stream of PIM tiles, with one row buffer or two
+(`simulator.dram.closed_form`, proved equal to the stepped controller).
 
 *Approximate*: in the stepped preset, with sub-batches the packets of NPU and PIM do not delay each
 other on the interconnect (within 3 % of a stage). Preset `paper`: see `analytic`; the memory's
-stream of weights is within 2 % of the stepped controller. Grouped-query attention repeats the PIM
-work of a stored head for each query head. Energy: `simulator.energy` and `simulator.dram.energy`.
+stream of weights is not exact (`simulator.dram.striped` says why, and how near it is).
+Grouped-query attention repeats the PIM work of a stored head for each query head. Energy:
+`simulator.energy` and `simulator.dram.energy`.
 
 *Ignored*: prefill, embedding; in the stepped preset also communication between devices and the
 output layer (options of preset `paper`: `link_bytes_per_s`, `output_layer`); where queries,

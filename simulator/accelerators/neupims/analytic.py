@@ -10,8 +10,9 @@ Products: weights pass once, activations once for every group of columns whose s
 accumulators. A step of 128 x 128 weights takes as many clocks as there are rows, at least the 128
 that its weights take to load. Memory: `simulator.dram.striped`. PIM: `simulator.dram.closed_form`.
 NPU and PIM of a stage work side by side and delay each other no more than the command bus of the
-fullest channel forces. A blocked memory takes as long for a tile as one with two row buffers: its
-COMP and READRES one by one fill the same clocks as a fused GEMV of six COMP or more.
+fullest channel forces. With one row buffer (npu-pim) a tile's rows stay open until its last READRES
+and GWRITE changes rows; with two a GEMV lets them close while it runs, as in the published
+simulator.
 """
 
 from __future__ import annotations
@@ -21,9 +22,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
-
-import numpy as np
-from numpy.typing import NDArray
 
 from dataflow.kv_layout import KvLayout
 from dataflow.rounding import ceil_div
@@ -39,10 +37,8 @@ from simulator.accelerators.neupims.plan import (
     RowWork,
 )
 from simulator.collectives import Link, all_reduce_seconds
-from simulator.dram import closed_form
+from simulator.dram.closed_form import GWRITE, Run, run_ends
 from simulator.dram.striped import accesses_of, striped_clocks
-
-Ints = NDArray[np.int64]
 
 FILL = 2 * SIZE - 1
 """Clocks from the first row into an array to its last column's first result."""
@@ -78,9 +74,10 @@ def run(config: Config, plan: Plan) -> Outcome:
     operators: dict[str, int] = {}
     commands: Counter[str] = Counter()
     array_clocks, pim_clocks = 0, 0.0
+    attention = {ops: pim_work(config, plan, ops) for ops in {stage.pim for stage in plan.stages}}
     for stage in plan.stages:
         npu = {op.name: npu_work(config, plan, op) for op in stage.npu}
-        pim = pim_work(config, plan, stage.pim)
+        pim = attention[stage.pim]
         accesses = _accesses(config, npu)
         per_row = config.timing.row_bytes // config.timing.access_bytes
         bus = pim.fullest + sum(accesses.values()) * (per_row + 2) // (per_row * config.channels)
@@ -155,12 +152,13 @@ def pim_work(config: Config, plan: Plan, operators: Sequence[Attention]) -> PimW
     logits, totals, fullest = [], [], 0
     commands: Counter[str] = Counter()
     for lengths in by_channel.values():
-        parts = [_items(plan.layout, length) for length in lengths]
-        first = np.concatenate([logit for logit, _ in parts])
-        both = np.concatenate([first, *(attend for _, attend in parts)])
-        logits.append(_stream(config, first))
-        totals.append(_stream(config, both))
-        here = _commands(config, both)
+        parts = [_runs(plan.layout, length) for length in lengths]
+        logit_runs = [run for logit, _ in parts for run in logit]
+        runs = logit_runs + [run for _, attend in parts for run in attend]
+        ends = run_ends(config.timing, runs, refresh=config.refresh, dual=config.dual)
+        logits.append(ends[len(logit_runs) - 1] + config.timing.read_delay)
+        totals.append(ends[-1] + config.timing.read_delay)
+        here = _commands(config, runs)
         fullest = max(fullest, sum(here.values()) - here["COMP"] - here["READRES"])
         commands += here
     last = softmax_clocks(max(plan.batch.lengths[i] for i in requests))
@@ -176,49 +174,39 @@ def pim_work(config: Config, plan: Plan, operators: Sequence[Attention]) -> PimW
 
 
 @lru_cache(maxsize=8192)
-def _items(layout: KvLayout, tokens: int) -> tuple[Ints, Ints]:
-    """Return the GWRITE and tiles of a request's logit and of its attend (`closed_form`)."""
-    gwrite = [[closed_form.GWRITE_ITEM, 0, 0, 0, 0]]
-    logit: list[list[int]] = []
+def _runs(layout: KvLayout, tokens: int) -> tuple[list[Run], list[Run]]:
+    """Return the GWRITE and tiles of a request's logit and of its attend."""
+    logit: list[Run] = []
     for chunk in range(layout.key_chunks):
         heads = layout.heads_in_chunk(chunk)
-        logit += gwrite + [_tile(heads, layout.comps_per_head, round_up=False)] * ceil_div(
-            tokens, layout.banks
-        )
-    attend: list[list[int]] = []
+        count = ceil_div(tokens, layout.banks)
+        logit += [GWRITE, _tiles(heads, layout.comps_per_head, count, round_up=False)]
+    attend: list[Run] = []
     for part in layout.value_chunks(tokens):
-        tile = _tile(1, ceil_div(part, layout.multipliers), round_up=True)
-        attend += gwrite + [tile] * layout.value_rows
-    return (
-        np.array(logit * layout.groups, np.int64),
-        np.array(attend * (layout.heads * layout.groups), np.int64),
-    )
+        comps = ceil_div(part, layout.multipliers)
+        attend += [GWRITE, _tiles(1, comps, layout.value_rows, round_up=True)]
+    return logit * layout.groups, attend * (layout.heads * layout.groups)
 
 
-def _tile(gemvs: int, comps: int, *, round_up: bool) -> list[int]:
-    """Return a tile as `closed_form` takes it; its header counts in powers of two."""
+def _tiles(gemvs: int, comps: int, count: int, *, round_up: bool) -> Run:
+    """Return tiles, whose header counts in powers of two."""
     total = gemvs * comps
     announced = 1 << (total - 1).bit_length() if round_up else 1 << total.bit_length() - 1
-    return [closed_form.TILE_ITEM, gemvs, comps, announced, 1 << gemvs.bit_length() - 1]
+    return Run(gemvs, comps, announced, 1 << gemvs.bit_length() - 1, count)
 
 
-def _stream(config: Config, items: Ints) -> int:
-    last = closed_form.stream_clocks(config.timing, items, refresh=config.refresh)
-    return last + config.timing.read_delay
-
-
-def _commands(config: Config, items: Ints) -> Counter[str]:
-    tiles = items[items[:, closed_form.ITEM_KIND] == closed_form.TILE_ITEM]
-    gemvs = int(tiles[:, closed_form.GEMVS].sum())
+def _commands(config: Config, runs: Sequence[Run]) -> Counter[str]:
+    tiles = sum(run.count for run in runs if run.gemvs)
+    gemvs = sum(run.count * run.gemvs for run in runs)
     timing = config.timing
     return Counter(
-        GWRITE=len(items) - len(tiles),
-        G_ACT=len(tiles) * timing.ranks * timing.groups,
-        COMP=int((tiles[:, closed_form.GEMVS] * tiles[:, closed_form.COMPS]).sum()),
+        GWRITE=sum(not run.gemvs for run in runs),
+        G_ACT=tiles * timing.ranks * timing.groups,
+        COMP=sum(run.count * run.gemvs * run.comps for run in runs),
         READRES=gemvs,
         GEMV=gemvs if config.dual else 0,
-        PPRE=len(tiles) * timing.banks_total if config.dual else 0,
-        PRE=0 if config.dual else len(tiles) * timing.banks_total,
+        PPRE=tiles * timing.banks_total if config.dual else 0,
+        PRE=0 if config.dual else tiles * timing.banks_total,
     )
 
 

@@ -122,6 +122,18 @@ def simulate(config: Config, plan: Plan) -> Report:
             "pim_utilisation": outcome.pim_busy / cycles,
             "bandwidth_utilisation": _bandwidth(config, outcome.commands, cycles),
         },
+        notes=(_covers(config, plan),),
+    )
+
+
+def _covers(config: Config, plan: Plan) -> str:
+    """Say what time, traffic and energy of a report stand for."""
+    layers = "two decoder layers of interleaved sub-batches" if plan.split else "one decoder layer"
+    output = " and the output layer" if config.output_layer else ""
+    return (
+        f"time, traffic and energy are those of {layers}{output} on one of "
+        f"{config.tensor_parallel} tensor-parallel devices; tokens per s count all "
+        f"{config.decoder.layers} layers at the cycles per layer"
     )
 
 
