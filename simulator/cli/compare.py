@@ -80,23 +80,23 @@ def compare(
 
 
 def _listed(methods: str | None) -> list[str]:
-    """Return the methods of a comma-separated list, each of which may stand there once."""
-    chosen = [_completed(text) for text in methods.split(",")] if methods is not None else []
-    for text in chosen:
-        if chosen.count(text) > 1:
-            raise InputError(f"method {text} is named twice; name it once")
-    return chosen
+    """Return the methods of a comma-separated list, each of which may stand there once.
 
-
-def _completed(text: str) -> str:
-    """Give an N:M method without its N:M the 2:8 of SAT, and say so."""
+    An N:M method without its N:M gets the 2:8 of SAT, and a note says so.
+    """
     from simulator.cli import output
     from workloads.methods import names
 
-    if text == "dense" or text not in names():
-        return text
-    output.say(f"note: {text} is taken as {text}:2:8; write {text}:N:M for another")
-    return f"{text}:2:8"
+    given = [] if methods is None else methods.split(",")
+    short = {text for text in given if text in names() and text != "dense"}
+    chosen = [f"{text}:2:8" if text in short else text for text in given]
+    for text in chosen:
+        if chosen.count(text) > 1:
+            raise InputError(f"method {text} is named twice; name it once")
+    for text in given:
+        if text in short:
+            output.say(f"note: {text} is taken as {text}:2:8; write {text}:N:M for another")
+    return chosen
 
 
 def _add_runs(

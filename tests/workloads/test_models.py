@@ -36,7 +36,7 @@ def test_a_function_is_captured(tmp_path: Path) -> None:
     ("text", "options", "message"),
     [
         ("resnet5", {}, "called 'resnet5'; did you mean resnet50?"),
-        ("nothing-like-it", {}, "sparsight models and networks list them"),
+        ("nothing-like-it", {}, "give a file, MODULE:FUNCTION, or a name of"),
         ("a.py:step", {"batch": 4}, "a.py:step chooses its own inputs; leave --batch out"),
         ("resnet50", {"weights_only": True}, "resnet50 is no PyTorch checkpoint; leave --weights-"),
         ("digits-vit", {"tokens": 4}, "fixes its tokens; leave --tokens out"),
