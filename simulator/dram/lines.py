@@ -24,7 +24,6 @@ from simulator.dram.state import (
     SET_AT,
     SET_LARGEST,
     SET_LEAST,
-    SET_ROOM,
     SPAN_BYTES,
     Ints,
     kernel,
@@ -67,9 +66,18 @@ def line_hash(s: Ints, line: int) -> int:
 
 @kernel
 def collect(s: Ints, stream: Ints, index: int) -> None:
-    """Insert the lines of transfer `index` into its set, and note how the set orders them."""
-    stream[index, CAPACITY] = SET_LEAST
-    _clear(s, SET_LEAST)
+    """Insert the lines of transfer `index` into its set, and note how the set orders them.
+
+    The set has its last size from the start: doubling inserts anew, so what came before does not
+    show, but up to then no bit is dropped.
+    """
+    capacity = SET_LEAST
+    while capacity * 8 // 10 < _touched(s, stream, index):
+        capacity *= 2
+    stream[index, CAPACITY] = capacity
+    for slot in range(s[SET_AT], s[SET_AT] + capacity + SET_LARGEST):
+        s[slot] = 0
+    moved = capacity // 2 * 8 // 10 if capacity > SET_LEAST else 0
     count, unit, crowded = 0, UNIT, False
     left, address = stream[index, ELEMENTS], stream[index, FIRST]
     while left > 0:
@@ -77,20 +85,24 @@ def collect(s: Ints, stream: Ints, index: int) -> None:
         address = first + 2 * (run - 1)
         left -= run
         for line in range(first >> 6, (address >> 6) + 1):
-            if count >= stream[index, CAPACITY] * 8 // 10:
-                crowded = _double(s, stream, index)
-                unit = UNIT
-            if crowded and unit > 2:
+            if crowded and count >= moved and unit > 2:
                 unit >>= 1
                 _drop_bit(s, stream, index, count)
-            crowded = _insert(s, line_hash(s, line), stream[index, CAPACITY], unit)
+                crowded = False
+            crowded |= _insert(s, line_hash(s, line), capacity, unit)
             count += 1
 
 
 @kernel
-def _clear(s: Ints, capacity: int) -> None:
-    for slot in range(s[SET_AT], s[SET_AT] + capacity + SET_LARGEST):
-        s[slot] = 0
+def _touched(s: Ints, stream: Ints, index: int) -> int:
+    """Return the lines that a transfer touches."""
+    left, address, count = stream[index, ELEMENTS], stream[index, FIRST], 0
+    while left > 0:
+        first, run = run_length(address, left, s[SPAN_BYTES])
+        address = first + 2 * (run - 1)
+        left -= run
+        count += (address >> 6) - (first >> 6) + 1
+    return count
 
 
 @kernel
@@ -107,24 +119,6 @@ def _insert(s: Ints, h: int, capacity: int, unit: int) -> bool:
         s[slot], word = word, s[slot]
         word += unit if word else 0
         slot += 1
-    return crowded
-
-
-@kernel
-def _double(s: Ints, stream: Ints, index: int) -> bool:
-    """Move all lines to a set twice as large, in their order; say as `_insert` does."""
-    capacity = stream[index, CAPACITY]
-    copy, count = s[SET_AT] + s[SET_ROOM] // 2, 0
-    for slot in range(s[SET_AT], s[SET_AT] + capacity + SET_LARGEST):
-        if s[slot]:
-            s[copy + count] = s[slot] >> 8
-            count += 1
-    stream[index, CAPACITY] = 2 * capacity
-    stream[index, COARSER:STREAM_FIELDS] = 0
-    _clear(s, 2 * capacity)
-    crowded = False
-    for line in range(copy, copy + count):
-        crowded |= _insert(s, s[line], 2 * capacity, UNIT)
     return crowded
 
 

@@ -69,7 +69,6 @@ PARAMETERS = (
     "lines_at",
     "lines_room",
     "set_at",
-    "set_room",
 )
 (
     RANKS,
@@ -98,7 +97,6 @@ PARAMETERS = (
     LINES_AT,
     LINES_ROOM,
     SET_AT,
-    SET_ROOM,
 ) = range(len(PARAMETERS))
 
 GROUP_READY = 32
@@ -219,8 +217,8 @@ def device_state(
     room = -(-2 * elements_per_transfer // (timing.access_bytes * device_channels)) + 3
     stride = PENDING + lines + 2 * room
     set_at = FIRST_RECORD + stride * len(channels)
-    set_room = _set_room(-(-2 * elements_per_transfer // timing.access_bytes) + 2)
-    state = np.zeros(set_at + set_room, np.int64)
+    most = -(-2 * elements_per_transfer // timing.access_bytes) + 2
+    state = np.zeros(set_at + _set_slots(most), np.int64)
     values = {
         "interval": timing.refresh_interval if refresh else 0,
         "gwrite": timing.gwrite,
@@ -234,7 +232,6 @@ def device_state(
         "lines_at": PENDING + lines,
         "lines_room": room,
         "set_at": set_at,
-        "set_room": set_room,
         "channel_bits": _bits(device_channels, "channels"),
         "column_bits": _bits(timing.row_bytes // timing.access_bytes, "accesses in a row"),
         "bank_bits": _bits(timing.banks_total, "banks"),
@@ -279,12 +276,12 @@ def active_clocks(state: Ints, clock: int) -> tuple[float, float]:
     return total[0], total[1]
 
 
-def _set_room(lines: int) -> int:
-    """Return the words of a hash set for that many lines, and of a copy."""
+def _set_slots(lines: int) -> int:
+    """Return the slots of a hash set for that many lines, with those that overflow."""
     slots = SET_LEAST
     while slots * 8 // 10 < lines:
         slots *= 2
-    return 2 * (slots + SET_LARGEST)
+    return slots + SET_LARGEST
 
 
 def _reset(channel: Ints, timing: DramTiming, number: int, *, refresh: bool) -> None:
