@@ -135,7 +135,7 @@ def multiply_dense(
                 low = left if high == low else low
                 high = max(high, right)
         begin = n - found if down else n
-        ahead = -max(np.int64(found), WRITTEN_AHEAD) if down else WRITTEN_AHEAD
+        ahead: Any = min(-np.int64(found), -WRITTEN_AHEAD) if down else WRITTEN_AHEAD
         at = np.uint64(0)
         while wide and at + STEP <= found:
             take_lanes(total, total_bits, resting, fresh, at, columns, values, begin + at)
