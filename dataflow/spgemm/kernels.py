@@ -19,13 +19,16 @@ import numpy as np
 from numba import njit
 
 from dataflow.lanes import LANES, add_lanes, take_lanes
-from dataflow.prefetch import prefetch
+from dataflow.prefetch import ask_to_write, prefetch
 
 AHEAD = 8
 """Entries of A between asking for a row of B and using it; half as far again for its start."""
 
 LINE = 8
 """Values in a cache line: rows of B are asked for two lines deep."""
+
+WRITTEN_AHEAD = 256
+"""Entries of the result between asking for a line to write and writing it."""
 
 ONE = np.uint64(1)
 STEP, HALF = np.uint64(LANES), np.uint64(LANES // 2)
@@ -80,17 +83,19 @@ def count_rows(
 def multiply_dense(
     a_starts: Any, a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any,
     first: int, last: int, offset: int, columns: Any, values: Any, counts: Any,
-    total: Any, total_bits: Any, resting: Any, fresh: Any, wide: bool,
+    total: Any, total_bits: Any, resting: Any, fresh: Any, wide: bool, down: bool,
 ) -> Any:  # fmt: skip
     """Multiply rows by plus-times; `total` begins at -0.0, whose bits `resting` are.
 
-    Writes from `offset` on, and nothing behind what it returns: the entries written. `fresh` is
-    room for the columns of a row and `LANES` more. `wide` takes eight places at a time.
+    Writes rows from `offset` on, or from the last to the first before it (`down`), and nothing
+    beyond; returns the entries written. `fresh` is room for the columns of a row and `LANES` more.
+    `wide` takes eight places at a time.
     """
     n = np.uint64(offset)
     end = np.uint64(a_starts[last])
     zero = total[0] - total[0]
-    for i in range(first, last):
+    for row in range(last - first):
+        i = last - 1 - row if down else first + row
         found = np.uint64(0)
         low, high = np.uint64(0), np.uint64(0)
         for p in range(np.uint64(a_starts[i]), np.uint64(a_starts[i + 1])):
@@ -129,29 +134,38 @@ def multiply_dense(
             if dense_run and (high == low or (left >= low and left <= high)):
                 low = left if high == low else low
                 high = max(high, right)
+        begin = n - found if down else n
+        ahead: Any = min(-np.int64(found), -WRITTEN_AHEAD) if down else WRITTEN_AHEAD
         at = np.uint64(0)
         while wide and at + STEP <= found:
-            take_lanes(total, total_bits, resting, fresh, at, columns, values, n + at)
+            take_lanes(total, total_bits, resting, fresh, at, columns, values, begin + at)
             at += STEP
-        for t in range(at, found):
-            j = fresh[t]
-            columns[n + t] = j
-            values[n + t] = total[j]
-            total_bits[j] = resting
+        for block in range(at, found, np.uint64(2 * LINE)):
+            soon = np.int64(begin + block) + ahead
+            ask_to_write(columns, soon)
+            ask_to_write(values, soon)
+            ask_to_write(values, soon + LINE)
+            for t in range(block, min(block + np.uint64(2 * LINE), found)):
+                j = fresh[t]
+                columns[begin + t] = j
+                values[begin + t] = total[j]
+                total_bits[j] = resting
         counts[i] = found
-        n += found
-    return np.int64(n) - offset
+        n = begin if down else n + found
+    return abs(np.int64(n) - offset)
 
 
 @njit(cache=True, nogil=True)
 def multiply_semiring(
     a_starts: Any, a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any,
     first: int, last: int, offset: int, columns: Any, values: Any, counts: Any,
-    total: Any, mark: Any, min_plus: bool,
+    total: Any, mark: Any, min_plus: bool, down: bool,
 ) -> Any:  # fmt: skip
     """Multiply rows by min-plus, or else by or-and (1 wherever a product is not 0, else 0)."""
-    n = np.uint64(offset)
-    for i in range(first, last):
+    step = -1 if down else 1
+    n = offset - 1 if down else offset
+    for row in range(last - first):
+        i = last - 1 - row if down else first + row
         begin = n
         tag = np.int32(i + 1)
         for p in range(a_starts[i], a_starts[i + 1]):
@@ -166,30 +180,32 @@ def multiply_semiring(
                     mark[j] = tag
                     total[j] = term
                     columns[n] = j
-                    n += ONE
+                    n += step
                 elif min_plus:
                     total[j] = min(total[j], term)
                 else:
                     total[j] = max(total[j], term)
-        for t in range(begin, n):
+        for t in range(begin, n, step):
             values[t] = total[columns[t]]
-        counts[i] = n - begin
-    return np.int64(n) - offset
+        counts[i] = abs(n - begin)
+    return offset - 1 - n if down else n - offset
 
 
 @njit(cache=True, nogil=True)
 def multiply_hash(
     a_starts: Any, a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any,
     first: int, last: int, offset: int, columns: Any, values: Any, counts: Any,
-    keys: Any, total: Any, shift: Any,
+    keys: Any, total: Any, shift: Any, down: bool,
 ) -> Any:  # fmt: skip
     """Multiply rows by plus-times with a hash table of 2**(64 - shift) slots; keys begin at 0.
 
     A key is the column plus one. The table must have more slots than any row has columns.
     """
-    n = np.uint64(offset)
+    step = -1 if down else 1
+    n = offset - 1 if down else offset
     mask = np.uint64(len(keys) - 1)
-    for i in range(first, last):
+    for row in range(last - first):
+        i = last - 1 - row if down else first + row
         begin = n
         for p in range(a_starts[i], a_starts[i + 1]):
             k = np.uint64(a_columns[p])
@@ -205,14 +221,14 @@ def multiply_hash(
                     keys[slot] = key
                     total[slot] = scale * b_values[q]
                     columns[n] = slot
-                    n += ONE
-        for t in range(begin, n):
+                    n += step
+        for t in range(begin, n, step):
             slot = np.uint64(columns[t])
             columns[t] = keys[slot] - ONE
             values[t] = total[slot]
             keys[slot] = np.uint64(0)
-        counts[i] = n - begin
-    return np.int64(n) - offset
+        counts[i] = abs(n - begin)
+    return offset - 1 - n if down else n - offset
 
 
 @njit(cache=True, nogil=True)
@@ -227,13 +243,6 @@ def count_products(a_starts: Any, a_columns: Any, b_starts: Any, products: Any) 
         products[i] = row
         total += np.float64(row)
     return total
-
-
-@njit(cache=True, nogil=True)
-def move_down(array: Any, target: int, source: int, length: int) -> None:
-    """Copy a run to a lower place in the same array, lowest element first."""
-    for t in range(length):
-        array[target + t] = array[source + t]
 
 
 @njit(cache=True)

@@ -22,13 +22,6 @@ Semiring = Literal["plus-times", "min-plus", "or-and"]
 Accumulator = Literal["auto", "dense", "hash"]
 Result = TypeVar("Result")
 
-COUNTED_BELOW = 8.0
-"""Products for each entry of the result up to which it pays to count entries before two threads
-write them: counting takes a quarter of 0.5 ns a product, closing the gaps half of 2 ns an entry."""
-
-SAMPLED_SHARE = 64
-"""One row in this many is counted to learn how much merges, in four runs."""
-
 HUGE_PAGE_BYTES = 1 << 21
 """Of x86-64 and of most AArch64 systems; elsewhere nothing is gained or lost."""
 
@@ -83,10 +76,10 @@ def multiply(
     bound = np.minimum(products, right.shape[1])
     cuts = split_evenly(products, threads)
     arrays = (*short_arrays(left), *short_arrays(right))
-    offsets = _offsets(arrays, right.shape[1], products, bound, cuts)
+    ends = _ends(arrays, right.shape[1], bound, cuts)
     dtype = np.result_type(left.values, right.values)
-    columns = _room(int(offsets[-1]) + 1, np.dtype(np.uint32))
-    values = _room(int(offsets[-1]) + 1, dtype)
+    columns = _room(int(ends[-1]) + 1, np.dtype(np.uint32))
+    values = _room(int(ends[-1]) + 1, dtype)
     counts = np.zeros(left.shape[0], dtype=np.int64)
     hashed = accumulator == "hash" or (accumulator == "auto" and right.shape[1] > DENSE_COLUMNS)
     run = _rows_hash if hashed and semiring == "plus-times" else _rows_dense
@@ -94,16 +87,18 @@ def multiply(
 
     def part(index: int) -> int:
         first, last = int(cuts[index]), int(cuts[index + 1])
-        results = (first, last, int(offsets[index]), columns, values, counts)
-        return run(operands, right.shape[1], results, bound[first:last], semiring, dtype)
+        down = index == 0 and threads > 1
+        offset = int(ends[1] if down else ends[index])
+        place = (first, last, offset, columns, values, counts, down)
+        return run(operands, right.shape[1], place, bound[first:last], semiring, dtype)
 
     written = _in_threads(part, threads)
-    total = _close_gaps((columns, values), offsets[:-1].tolist(), written, threads)
+    begin = int(ends[1]) - written[0] if threads > 1 else 0
     return Product(
         shape=(left.shape[0], right.shape[1]),
         indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        indices=_trimmed(columns, total).view(np.int32),
-        values=_trimmed(values, total),
+        indices=_trimmed(columns, begin, sum(written)).view(np.int32),
+        values=_trimmed(values, begin, sum(written)),
     )
 
 
@@ -121,54 +116,47 @@ def _room(length: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return whole[first : first + length]
 
 
-def _trimmed(room: NDArray[Any], length: int) -> NDArray[Any]:
-    """Return the first `length` elements; the memory behind them goes back, `room` is void."""
+def _trimmed(room: NDArray[Any], begin: int, length: int) -> NDArray[Any]:
+    """Return `length` elements; the memory behind them goes back, `room` is void.
+
+    Places before `begin` were never written and hold no memory.
+    """
     whole = room if room.base is None else room.base
     assert isinstance(whole, np.ndarray)
-    first = (room.ctypes.data - whole.ctypes.data) // room.itemsize
+    first = (room.ctypes.data - whole.ctypes.data) // room.itemsize + begin
     whole.resize(first + length, refcheck=False)
     return whole[first:]
 
 
-def _offsets(
+def _ends(
     arrays: tuple[NDArray[Any], ...],
     width: int,
-    products: NDArray[np.int64],
     bound: NDArray[np.int64],
     cuts: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Return where each part of the rows is written, and how much room all need.
+    """Return the places between which each part of the rows is written, without gaps.
 
-    If little merges, every part but the last is counted before, in as many threads as there are
-    parts; else each has room for its bound, and the gaps are closed afterwards.
+    Of several parts the first grows downwards from its end and the last upwards, each with room for
+    its bound. Those between them are counted, by as many threads.
     """
-    rooms = np.array([int(bound[a:b].sum()) for a, b in itertools.pairwise(cuts)])
-    if len(rooms) > 1 and _merges_little(arrays, width, products):
-        edges = split_evenly(products[: cuts[-2]], len(rooms))
+    parts = len(cuts) - 1
+    sizes = np.array([int(bound[a:b].sum()) for a, b in itertools.pairwise(cuts)])
+    if parts > 2:
+        first, last = int(cuts[1]), int(cuts[-2])
+        edges = first + split_evenly(bound[first:last], parts)
 
         def part(index: int) -> NDArray[np.int64]:
             return count_range(arrays, width, int(edges[index]), int(edges[index + 1]))
 
-        counts = np.concatenate(_in_threads(part, len(rooms)))
-        rooms[:-1] = np.diff(np.concatenate([[0], np.cumsum(counts)])[cuts[:-1]])
-    return np.concatenate([[0], np.cumsum(rooms)])
-
-
-def _merges_little(
-    arrays: tuple[NDArray[Any], ...], width: int, products: NDArray[np.int64]
-) -> bool:
-    """Return whether a sample of rows has few products for each entry of the result."""
-    rows = len(products)
-    size = -(-rows // SAMPLED_SHARE)
-    runs = [(first, min(first + size, rows)) for first in range(0, rows, max(1, rows // 4))]
-    entries = sum(int(count_range(arrays, width, *run).sum()) for run in runs)
-    return sum(int(products[a:b].sum()) for a, b in runs) <= COUNTED_BELOW * entries
+        sums = np.concatenate([[0], np.cumsum(np.concatenate(_in_threads(part, parts)))])
+        sizes[1:-1] = np.diff(sums[cuts[1:-1] - first])
+    return np.concatenate([[0], np.cumsum(sizes)])
 
 
 def _rows_dense(
     operands: tuple[NDArray[Any], ...],
     columns: int,
-    results: tuple[Any, ...],
+    place: tuple[Any, ...],
     bound: NDArray[np.int64],
     semiring: Semiring,
     dtype: np.dtype[Any],
@@ -178,31 +166,35 @@ def _rows_dense(
 
     plus_times: Any = kernels.multiply_dense
     other: Any = kernels.multiply_semiring
+    *results, down = place
     if semiring != "plus-times":
         mark = np.zeros(columns + 1, dtype=np.int32)
         total = np.zeros(columns + 1, dtype=dtype)
-        return int(other(*operands, *results, total, mark, semiring == "min-plus"))
+        return int(other(*operands, *results, total, mark, semiring == "min-plus", down))
     total = np.full(columns + 1, -0.0, dtype=dtype)
     bits = total.view(np.uint64 if dtype.itemsize == 8 else np.uint32)
     fresh = np.empty(columns + LANES, dtype=np.uint32)
-    return int(plus_times(*operands, *results, total, bits, bits[-1], fresh, fast_here()))
+    wide = fast_here()
+    return int(plus_times(*operands, *results, total, bits, bits[-1], fresh, wide, down))
 
 
 def _rows_hash(
     operands: tuple[NDArray[Any], ...],
     columns: int,
-    results: tuple[Any, ...],
+    place: tuple[Any, ...],
     bound: NDArray[np.int64],
     semiring: Semiring,
     dtype: np.dtype[Any],
 ) -> int:
     from dataflow.spgemm import kernels
 
+    *results, down = place
     kernel: Any = kernels.multiply_hash
     bits = max(4, int(bound.max(initial=0) * 2).bit_length())
     keys = np.zeros(1 << bits, dtype=np.uint64)
     total = np.zeros(1 << bits, dtype=dtype)
-    return int(kernel(*operands, *results, keys, total, np.uint64(64 - bits)))
+    shift = np.uint64(64 - bits)
+    return int(kernel(*operands, *results, keys, total, shift, down))
 
 
 def _in_threads(part: Callable[[int], Result], threads: int) -> list[Result]:
@@ -210,31 +202,6 @@ def _in_threads(part: Callable[[int], Result], threads: int) -> list[Result]:
         return [part(0)]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(part, range(threads)))
-
-
-def _close_gaps(
-    arrays: tuple[NDArray[Any], ...], offsets: list[int], written: list[int], threads: int
-) -> int:
-    """Move each thread's part up to the end of the one before; returns the total."""
-    from dataflow.spgemm.kernels import move_down
-
-    total = written[0]
-    for offset, length in zip(offsets[1:], written[1:], strict=True):
-        if offset == total:
-            total += length
-            continue
-        pieces = threads if offset - total >= length else 1
-        edges = [length * piece // pieces for piece in range(pieces + 1)]
-
-        def move(piece: int, to: int = total, at: int = offset, edges: list[int] = edges) -> int:
-            for array in arrays:
-                first, last = edges[piece], edges[piece + 1]
-                move_down(array, to + first, at + first, last - first)
-            return last
-
-        _in_threads(move, pieces)
-        total += length
-    return total
 
 
 def _transpose(

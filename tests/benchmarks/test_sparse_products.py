@@ -43,8 +43,15 @@ OVER_MKL = dict.fromkeys(list(MATRICES)[:5], 2.0) | dict.fromkeys(list(MATRICES)
 OVER_SCIPY = dict.fromkeys(list(MATRICES)[:5], 3.0) | dict.fromkeys(list(MATRICES)[5:], 1.5)
 
 COUNTS_SLOWER = {
-    "mild rmat s14 e16": "0.75 to 0.85 ns a product: rows of 24 entries, each a new line",
-    "uniform 8": "0.75 to 0.9 ns a product: a new row of B every eight products",
+    "banded 17": "0.81 to 0.82 ns a product; what takes it was not isolated",
+    "mild rmat s14 e16": "0.94 to 0.96 ns a product: rows of 24 entries, each a new line",
+    "uniform 8": "1.17 to 1.2 ns a product: a new row of B every eight products",
+    "uniform 16": "0.85 to 0.93 ns a product; what takes it was not isolated",
+}
+SCIPY_CLOSER = {
+    "rmat s12 e16": "2.7 to 2.85: 1.3 ns a product, of which adding alone takes 0.63",
+    "mild rmat s14 e16": "2.6 to 2.7: of 3.6 ns a product 1.0 is the result's way to memory",
+    "email-Enron": "2.3 to 2.9: of 2.4 ns a product 0.6 are the system's clearing of pages",
 }
 """Where a bar is missed on the machine of the last measurement, and why."""
 
@@ -83,14 +90,23 @@ def libraries(matrix: Csr) -> dict[str, Callable[[], object]]:
 
 
 def best_times(
-    functions: dict[str, Callable[[], object]], clock=time.process_time, rounds: int = ROUNDS
+    functions: dict[str, Callable[[], object]],
+    clock=time.process_time,
+    rounds: int = ROUNDS,
+    room: int = 0,
 ) -> dict[str, float]:
-    """Return the best of several rounds in which all functions take turns."""
+    """Return the best of several rounds in which all functions take turns.
+
+    Before each, `room` bytes are written and freed. A hypervisor takes back memory that was free
+    for some seconds, and giving it again costs twenty times what the guest's own clearing does:
+    whoever came first after a slow one would pay for all (384 MiB: 0.036 s, or 0.68 s later).
+    """
     for function in functions.values():
         function()
     best = dict.fromkeys(functions, float("inf"))
     for _ in range(rounds):
         for name, function in functions.items():
+            np.empty(room, dtype=np.uint8)[::4096] = 1
             start = clock()
             function()
             best[name] = min(best[name], clock() - start)
@@ -99,22 +115,32 @@ def best_times(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", expected(SCIPY_CLOSER))
+def test_our_product_is_faster_than_scipy(name: str, figure) -> None:
+    ours_is_faster_than("scipy", name, OVER_SCIPY[name], figure)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", MATRICES)
-def test_our_product_is_faster_than_the_libraries(name: str, figure) -> None:
+def test_our_product_is_faster_than_mkl(name: str, figure) -> None:
+    pytest.importorskip("sparse_dot_mkl")
+    ours_is_faster_than("mkl", name, OVER_MKL[name], figure)
+
+
+def ours_is_faster_than(library: str, name: str, at_least: float, figure) -> None:
+    """Measure all libraries in turns, and hold ours against one."""
     matrix = MATRICES[name](np.random.default_rng(1))
     functions = {"ours": lambda: multiply(matrix, matrix)} | libraries(matrix)
     functions["counting"] = lambda: row_counts(matrix, matrix)
-    times = best_times(functions)
+    times = best_times(functions, room=12 * multiply(matrix, matrix).nnz)
     products = int(row_products(matrix, matrix).sum())
     rates = {key: round(2 * products / value / 1e9, 3) for key, value in times.items()}
     print(f"\n{name}: GFLOP/s {rates}, counting {times['counting'] / products * 1e9:.2f} ns")
     over = {key: times[key] / times["ours"] for key in ("scipy", "mkl") if key in times}
     print(f"{name}: faster by { {key: round(value, 2) for key, value in over.items()} }")
-    at_least = OVER_SCIPY[name]
-    figure(f"sparse square of {name} over SciPy", over["scipy"], "times", at_least=at_least)
-    if "mkl" in over:
-        at_least = OVER_MKL[name]
-        figure(f"sparse square of {name} over MKL", over["mkl"], "times", at_least=at_least)
+    label = {"scipy": "SciPy", "mkl": "MKL"}[library]
+    figure(f"sparse square of {name} over {label}", over[library], "times", at_least=at_least)
 
 
 @pytest.mark.slow
@@ -156,6 +182,7 @@ def test_two_threads_are_at_least_1_7_times_one(figure) -> None:
     Both are measured in turns, up to twenty times, until two idle cores were met.
     """
     matrix = MATRICES["rmat s14 e16"](np.random.default_rng(1))
+    entries = multiply(matrix, matrix).nnz
     best: list[tuple[float, float]] = []
     for _ in range(20):
         available = two_over_one()
@@ -166,6 +193,7 @@ def test_two_threads_are_at_least_1_7_times_one(figure) -> None:
             },
             clock=time.perf_counter,
             rounds=2,
+            room=12 * entries,
         )
         best.append((min(available, two_over_one()), times["one"] / times["two"]))
         if best[-1][0] > 1.9:

@@ -223,7 +223,19 @@ def test_interpreted_kernels_agree_with_compiled_ones() -> None:
     fresh = np.zeros(right.shape[1] + lanes.LANES, dtype=np.uint32)
     operands = (*index_arrays(left), left.values, *index_arrays(right), right.values)
     written = kernels.multiply_dense.py_func(
-        *operands, 0, left.shape[0], 0, columns, values, counts, total, bits, bits[-1], fresh, False
+        *operands,
+        0,
+        left.shape[0],
+        0,
+        columns,
+        values,
+        counts,
+        total,
+        bits,
+        bits[-1],
+        fresh,
+        False,
+        False,
     )
     product = multiply(left, right)
     assert written == product.nnz
@@ -248,7 +260,7 @@ def test_wide_kernels_equal_scalar_ones_to_the_bit(dtype, seed: int) -> None:
         bits = total.view(np.uint64 if dtype is np.float64 else np.uint32)
         fresh = np.zeros(40 + lanes.LANES, dtype=np.uint32)
         kernels.multiply_dense(
-            *operands, 0, 40, 0, columns, values, counts, total, bits, bits[-1], fresh, wide
+            *operands, 0, 40, 0, columns, values, counts, total, bits, bits[-1], fresh, wide, False
         )
         assert (bits == bits[-1]).all()
         results.append((columns, values, counts))
@@ -294,8 +306,8 @@ def test_threads_leave_each_others_rows_alone(semiring) -> None:
         (600, 300), np.repeat(np.arange(600), 2), np.tile([0, 1], 600), np.ones(1200)
     )
     right = Csr.from_coo((300, 9), [0, 1, 1], [4, 4, 5], [1.0, 2.0, 3.0])
-    alone = multiply(spread, right, semiring=semiring)
+    alone = multiply(spread, right, semiring=semiring).csr()
     for _ in range(20):
-        together = multiply(spread, right, semiring=semiring, threads=5)
+        together = multiply(spread, right, semiring=semiring, threads=5).csr()
         assert np.array_equal(alone.indices, together.indices)
         assert np.array_equal(alone.values, together.values)
