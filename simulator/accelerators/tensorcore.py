@@ -342,13 +342,12 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
     else:
         lane_operations = op.elements * op.lane_operations
         moved, kind = op.read_bytes + op.write_bytes, op.kind
-    fused = isinstance(op, VectorOp) and op.fused
-    lanes = config.sms * config.vector_lanes
+    busy_lanes = 0 if isinstance(op, VectorOp) and op.fused else lane_operations
     return _row(
         config,
         op,
         busy="vector lanes",
-        compute_cycles=0 if fused else -(-lane_operations // lanes),
+        compute_cycles=-(-busy_lanes // (config.sms * config.vector_lanes)),
         dram_bytes=moved,
         kind=kind,
         lane_operations=lane_operations,
