@@ -140,9 +140,12 @@ def _in_training(call: Call) -> bool:
 
 
 def _kind(call: Call, kind: str, pass_: Pass, tensor: torch.Tensor) -> list[VectorOp]:
-    """Return the lines of the cost table, their bytes in the tensor's type instead of fp16."""
-    ops = vector_work(call.layer, kind, pass_, tensor.numel())
-    size = tensor.element_size()
+    return known_work(call, kind, pass_, tensor.numel(), tensor.element_size())
+
+
+def known_work(call: Call, kind: str, pass_: Pass, elements: int, size: int) -> list[VectorOp]:
+    """Return the lines of the cost table for elements of `size` bytes instead of fp16."""
+    ops = vector_work(call.layer, kind, pass_, elements)
     return [
         replace(
             op,
