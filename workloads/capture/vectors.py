@@ -21,6 +21,8 @@ _KINDS = {
     "threshold_backward": "relu",
     "tanh": "tanh",
     "tanh_backward": "tanh",
+    "sigmoid": "tanh",
+    "sigmoid_backward": "tanh",
     "gelu": "gelu",
     "gelu_backward": "gelu",
     "_softmax": "softmax",
@@ -41,7 +43,7 @@ _KINDS = {
     "miopen_batch_norm": "batchnorm",
     "miopen_batch_norm_backward": "batchnorm",
 }
-"""The kind of work of an operation; group norm costs as much as layer norm."""
+"""The kind of work of an operation; group norm costs as much as layer norm, sigmoid as tanh."""
 
 _POOLS = {
     "max_pool2d_with_indices": "maxpool",

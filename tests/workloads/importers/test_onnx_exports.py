@@ -13,7 +13,7 @@ pytest.importorskip("onnx")
 
 from torch import nn  # noqa: E402
 
-from workloads import Workload  # noqa: E402
+from workloads import Pass, Workload  # noqa: E402
 from workloads.capture import capture_training_step  # noqa: E402
 from workloads.importers import read_model  # noqa: E402
 
@@ -71,3 +71,42 @@ def test_sizes_that_the_graph_computes_itself_are_fixed_sizes(tmp_path: Path, la
     ours, theirs = exported(module, inputs, tmp_path / "encoder.onnx"), captured(module, inputs)
     assert products(ours) == products(theirs)
     assert ours.macs == sum(op.macs for op in theirs.matmuls if "recompute" not in op.name)
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer of PyTorch, and a classifier of every step."""
+
+    def __init__(self, kind: type[nn.RNNBase], **options: bool) -> None:
+        super().__init__()
+        self.layer = kind(8, 16, num_layers=2, batch_first=True, **options)
+        self.head = nn.Linear(32 if self.layer.bidirectional else 16, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.layer(x)[0])
+
+
+def work(workload: Workload, size: int) -> Counter[tuple[object, ...]]:
+    """Count the work between the products, of elements of `size` bytes."""
+    return Counter(
+        (op.pass_, op.kind, op.elements, op.lane_operations, op.fused, *moved)
+        for op in workload.vector_ops
+        for moved in [(op.read_bytes // size, op.write_bytes // size)]
+        if op.pass_ is not Pass.UP
+    )
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("options", [{"bidirectional": True}, {"bias": False}], ids=str)
+def test_a_recurrent_layer_is_read_as_it_is_captured(
+    tmp_path: Path, kind: type[nn.RNNBase], options: dict[str, bool]
+) -> None:
+    module, inputs = Recurrent(kind, **options), torch.randn(2, 32, 8)
+    ours, theirs = exported(module, inputs, tmp_path / "layer.onnx"), captured(module, inputs)
+    assert products(ours) == products(theirs)
+    assert ours.macs == theirs.macs
+    assert work(ours, 2) == work(theirs, 4)  # fp16 as all that is read, fp32 as it ran
+    assert len({op.name for op in ours}) == len(ours)
+    updated = [
+        sum(op.elements for op in w.vector_ops if op.kind == "update") for w in (ours, theirs)
+    ]
+    assert updated[0] == updated[1] == sum(p.numel() for p in module.parameters())
