@@ -327,8 +327,8 @@ def _recurrent(builder: Builder, node: Any, name: str) -> list[Layer]:
     """The inputs of all steps by W, then the state by R and the cell, step after step."""
     x, w, r = (builder.shape(node, i) for i in range(3))
     cell = CELLS[node.op_type]
-    width = cell.gates * r[-1]
-    if len(x) != 3 or w != (w[0], width, x[2]) or r != (w[0], width, r[-1]):
+    width = cell.gates * (r[-1] if r else 0)
+    if len(x) != 3 or w[1:] != (width, x[2]) or r[:2] != (w[0], width) or len(r) != 3:
         raise InputError(f"{node.op_type} {name} of {builder.values.path} has shapes {x}, {w}, {r}")
     steps, batch = x[1::-1] if attribute(node, "layout", 0) else x[:2]
     if steps * w[0] > MOST_STEPS:

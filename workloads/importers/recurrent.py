@@ -107,7 +107,7 @@ class RecurrentInput:
             shape = (rows, self.in_features, self.out_features)
             products = lower_linear(self.name, *shape, pass_, position=position)
             bias = vector_work(self.name, "bias", pass_, rows * self.out_features)
-            made = (*products, *(bias if self.bias else ()))
+            made: tuple[MatMul | VectorOp, ...] = products + bias if self.bias else products
             found += _named(made, f"direction{direction}")
             if direction and pass_ is Pass.BP and products:
                 fork = vector_work(self.name, "split", pass_, rows * self.in_features)
