@@ -426,6 +426,59 @@ def test_grouped_queries_share_their_keys_and_values() -> None:
     assert rows == [("FF", "mix", 3 * 2, 2 * 5, 4, 5), ("FF", "mix", 3 * 2, 2 * 5, 5, 4)]
 
 
+def attention_work(fused: bool) -> Counter[tuple[object, ...]]:
+    """Count what one attention of unscaled scores does, all but the recomputed scores."""
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Linear(16, 48)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            q, k, v = self.qkv(x).view(3, 5, 3, 4, 4).permute(2, 0, 3, 1, 4)
+            if fused:
+                return nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)
+            return (q @ k.mT).softmax(-1) @ v
+
+    step = capture_training_step(Attention(), torch.randn(3, 5, 16), lambda out: out.sum())
+    rows: list[tuple[object, ...]] = [
+        (p, batch, k, *sorted((m, n)))  # a gradient may be run as the transposed product
+        for p, _, batch, m, k, n in rows_of(step)
+    ]
+    rows += [
+        (op.pass_, op.kind, op.elements, op.lane_operations, op.read_bytes, op.write_bytes)
+        for op in step.vector_ops
+        if op.pass_ is not Pass.UP and op.layer != "loss"
+    ]
+    return Counter(rows)
+
+
+def test_fused_attention_does_the_work_of_the_products_and_the_softmax_it_stands_for() -> None:
+    fused, spelled = attention_work(fused=True), attention_work(fused=False)
+    scores = 3 * 4 * 5 * 5
+    assert fused["FF", "softmax", scores, 5, 4 * scores, 4 * scores] == 1
+    assert fused["BP", "softmax", scores, 3, 8 * scores, 4 * scores] == 1
+    assert fused == spelled
+
+
+@pytest.mark.parametrize("layer", ["encoder", "attention"])
+def test_attention_layers_of_pytorch_have_their_softmax(layer: str) -> None:
+    class Attention(nn.MultiheadAttention):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            return super().forward(x, x, x, need_weights=False)[0]
+
+    batch, tokens, heads = 2, 6, 4
+    module = (
+        nn.TransformerEncoderLayer(16, heads, 24, batch_first=True)
+        if layer == "encoder"
+        else Attention(16, heads, batch_first=True)
+    )
+    step = capture_training_step(module, torch.randn(batch, tokens, 16), lambda out: out.sum())
+    found = [(op.pass_, op.elements) for op in step.vector_ops if op.kind == "softmax"]
+    scores = batch * heads * tokens * tokens
+    assert found == [(Pass.FF, scores), (Pass.BP, scores)]
+
+
 def test_a_compiled_part_keeps_the_names_of_the_plain_one() -> None:
     plain = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
     part = torch.compile(plain, backend="aot_eager")

@@ -8,9 +8,10 @@ run: each layer gets the update of stochastic gradient descent with momentum on 
 PyTorch is imported when a capture starts, not before.
 
 *Exact*: shapes, passes and data types of `mm`, `addmm`, `bmm`, `baddbmm`, convolutions and fused
-attention (expanded). *Approximate*: the gradient of a weight has the type of the weight;
-operand elements are those in memory, and a fused attention's probabilities count as stored.
-*Ignored*: moves, casts and random numbers; what is not known is named in the workload's notes.
+attention (expanded into products and softmax). *Approximate*: the gradient of a weight has the type
+of the weight; operand elements are those in memory, and a fused attention's probabilities count as
+stored. *Ignored*: moves, casts and random numbers; what is not known is named in the workload's
+notes.
 """
 
 from __future__ import annotations

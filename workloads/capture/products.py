@@ -1,4 +1,4 @@
-"""Turn the matrix products and the fused attention of ATen into products of the passes.
+"""Turn the matrix products and the fused attention of ATen into operations of the passes.
 
 Layers have the shapes and the orientation of `workloads.lowering`. Products of two activations keep
 the orientation in which PyTorch runs them, so a gradient may be the transpose of the one that
@@ -7,6 +7,7 @@ the orientation in which PyTorch runs them, so a gradient may be the transpose o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -16,9 +17,10 @@ from workloads.capture.convolutions import convolution, convolution_backward
 from workloads.capture.experts import grouped
 from workloads.capture.identity import Weight, storage_key
 from workloads.capture.values import dtype_name
+from workloads.capture.vectors import known_work
 from workloads.errors import InputError
 from workloads.lowering import lower_attention, lower_linear
-from workloads.operations import MatMul, Operand, Pass
+from workloads.operations import MatMul, Operand, Pass, VectorOp
 
 Tensor = torch.Tensor
 
@@ -28,8 +30,11 @@ def is_product(name: str) -> bool:
     return "mm" in name or "convolution" in name or "attention" in name
 
 
-def products_of(call: Call) -> list[MatMul] | None:
-    """Return the products of a call; None if it is no matrix product that is known here."""
+def products_of(call: Call) -> Sequence[MatMul | VectorOp] | None:
+    """Return the products of a call; None if it is no matrix product that is known here.
+
+    A fused attention has its softmax between them.
+    """
     if call.name in _MATRICES:
         left, right = call.args[_MATRICES[call.name] :][:2]
         forward = call.pass_ is Pass.FF
@@ -149,18 +154,22 @@ def _stored(tensor: Tensor) -> int:
     return count
 
 
-def _attention_forward(call: Call) -> list[MatMul]:
+def _attention_forward(call: Call) -> list[MatMul | VectorOp]:
     query, key, value = call.args[:3]
     absent = Side(None)
     sides = {
         "scores": (Side(query, -1), Side(key, -1), absent),
         "context": (absent, Side(value, -2), Side(call.outs[0])),
     }
-    return _expanded(call, Pass.FF, query, key, value, sides)
+    scores, context = _expanded(call, Pass.FF, query, key, value, sides)
+    return [scores, *_softmax(call, Pass.FF, query, key), context]
 
 
-def _attention_backward(call: Call) -> list[MatMul]:
-    """Expand the backward kernel: it computes the scores again, then the four gradients."""
+def _attention_backward(call: Call) -> list[MatMul | VectorOp]:
+    """Expand the backward kernel: it computes the scores again, then the four gradients.
+
+    The probabilities that it makes from them once more are not counted a second time.
+    """
     gradient, query, key, value = call.args[:4]
     absent = Side(None)
     again = _expanded(
@@ -178,7 +187,14 @@ def _attention_backward(call: Call) -> list[MatMul]:
         "dQ": (absent, Side(key, -2), d_query),
         "dK": (absent, Side(query, -2), d_key),
     }
-    return again + _expanded(call, Pass.BP, query, key, value, sides)
+    of_p, of_v, of_q, of_k = _expanded(call, Pass.BP, query, key, value, sides)
+    return [*again, of_p, of_v, *_softmax(call, Pass.BP, query, key), of_q, of_k]
+
+
+def _softmax(call: Call, pass_: Pass, query: Tensor, key: Tensor) -> list[VectorOp]:
+    """Return the softmax of a fused attention, over the scores of every query head."""
+    scores = query.shape[:-1].numel() * key.shape[-2]
+    return known_work(call, "softmax", pass_, scores, query.element_size())
 
 
 def _expanded(

@@ -21,6 +21,8 @@ _KINDS = {
     "threshold_backward": "relu",
     "tanh": "tanh",
     "tanh_backward": "tanh",
+    "sigmoid": "tanh",
+    "sigmoid_backward": "tanh",
     "gelu": "gelu",
     "gelu_backward": "gelu",
     "_softmax": "softmax",
@@ -41,7 +43,7 @@ _KINDS = {
     "miopen_batch_norm": "batchnorm",
     "miopen_batch_norm_backward": "batchnorm",
 }
-"""The kind of work of an operation; group norm costs as much as layer norm."""
+"""The kind of work of an operation; group norm costs as much as layer norm, sigmoid as tanh."""
 
 _POOLS = {
     "max_pool2d_with_indices": "maxpool",
@@ -140,9 +142,12 @@ def _in_training(call: Call) -> bool:
 
 
 def _kind(call: Call, kind: str, pass_: Pass, tensor: torch.Tensor) -> list[VectorOp]:
-    """Return the lines of the cost table, their bytes in the tensor's type instead of fp16."""
-    ops = vector_work(call.layer, kind, pass_, tensor.numel())
-    size = tensor.element_size()
+    return known_work(call, kind, pass_, tensor.numel(), tensor.element_size())
+
+
+def known_work(call: Call, kind: str, pass_: Pass, elements: int, size: int) -> list[VectorOp]:
+    """Return the lines of the cost table for elements of `size` bytes instead of fp16."""
+    ops = vector_work(call.layer, kind, pass_, elements)
     return [
         replace(
             op,

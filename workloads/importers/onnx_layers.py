@@ -1,8 +1,9 @@
 """From the nodes of an ONNX graph to layers, one function per kind of node.
 
 *Exact*: convolutions (1-D and 2-D, any stride, dilation and groups), Gemm, MatMul, and recurrent
-layers as the products of all their steps. *Approximate*: padding that differs between two sides is
-counted as extra input; a transposed convolution is its products before the scattered addition.
+layers as the products and the cells of all their steps. *Approximate*: padding that differs between
+two sides is counted as extra input; a transposed convolution is its products before the scattered
+addition; a GRU resets after its product, and every activation of a cell is one look-up.
 *Ignored*: moves (named in the notes). Other contractions are refused, not left out.
 """
 
@@ -21,6 +22,7 @@ from workloads.importers.layers import (
     Window,
 )
 from workloads.importers.onnx_values import Values
+from workloads.importers.recurrent import CELLS, MOST_STEPS, RecurrentInput, RecurrentState
 from workloads.layers import Embedding, Layer, Linear, Vector
 from workloads.operations import Conv2d
 
@@ -322,21 +324,29 @@ def _matmul(builder: Builder, node: Any, name: str) -> list[Layer]:
 
 
 def _recurrent(builder: Builder, node: Any, name: str) -> list[Layer]:
-    """The products of all steps: inputs by W, and the state by R (step after step)."""
+    """The inputs of all steps by W, then the state by R and the cell, step after step."""
     x, w, r = (builder.shape(node, i) for i in range(3))
-    if len(x) != 3 or len(w) != 3 or len(r) != 3 or w[0] != r[0] or x[2] != w[2]:
+    cell = CELLS[node.op_type]
+    width = cell.gates * (r[-1] if r else 0)
+    if len(x) != 3 or w[1:] != (width, x[2]) or r[:2] != (w[0], width) or len(r) != 3:
         raise InputError(f"{node.op_type} {name} of {builder.values.path} has shapes {x}, {w}, {r}")
-    rows = builder.item(x[0] * x[1])
-    return [
-        BatchedLinear(
-            name=f"{name}.{part}",
-            count=weight[0],
-            rows=rows,
-            in_features=weight[2],
-            out_features=weight[1],
+    steps, batch = x[1::-1] if attribute(node, "layout", 0) else x[:2]
+    if steps * w[0] > MOST_STEPS:
+        raise InputError(
+            f"{node.op_type} {name} of {builder.values.path} must have at most {MOST_STEPS} steps "
+            f"in all directions, not {steps * w[0]}"
         )
-        for part, weight in (("input", w), ("state", r))
-    ]
+    rows, bias = builder.item(batch), len(node.input) > 3 and bool(node.input[3])
+    inputs = RecurrentInput(
+        name=f"{name}.input",
+        directions=w[0],
+        rows=steps * rows,
+        in_features=x[2],
+        out_features=width,
+        bias=bias,
+    )
+    shape = {"directions": w[0], "steps": steps, "rows": rows, "features": r[2]}
+    return [inputs, RecurrentState(name=f"{name}.state", cell=cell, bias=bias, **shape)]
 
 
 _PRODUCTS: dict[str, Callable[[Builder, Any, str], list[Layer]]] = {

@@ -13,6 +13,7 @@ from typing import Any
 
 from workloads.errors import InputError, first_line
 from workloads.importers.bounded import limited_memory
+from workloads.importers.onnx_folding import completed_types
 
 Shape = tuple[int, ...]
 
@@ -171,18 +172,20 @@ def _inferred(path: Path, model: Any, weights: Mapping[str, Shape]) -> dict[str,
     try:
         with limited_memory():
             done = onnx.shape_inference.infer_shapes(small, strict_mode=False, data_prop=True)
+            graph = done.graph
+            types = {v.name: v.type for v in (*graph.value_info, *graph.input, *graph.output)}
+            types = completed_types(small, types, SMALL)
     except MemoryError as error:
         raise InputError(f"the shapes of {path} cannot be inferred in bounded memory") from error
     except Exception as error:  # the library raises many types, all about the model
         raise InputError(
             f"the shapes of {path} do not fit together: {first_line(error)}"
         ) from error
-    graph = done.graph
     shapes = {}
-    for value in (*graph.value_info, *graph.input, *graph.output):
-        dims = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
-            shapes[value.name] = tuple(int(d.dim_value) for d in dims)
+    for name, kind in types.items():
+        dims = kind.tensor_type.shape.dim
+        if kind.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
+            shapes[name] = tuple(int(d.dim_value) for d in dims)
     for name, shape in shapes.items():
         _dims(path, name, [max(size, 1) if size == 0 else size for size in shape])
     return shapes
