@@ -142,7 +142,8 @@ def synth(
     if as_json:
         print(json.dumps({**row, "energy_per_op_j": float(row["energy_per_op_pj"]) * 1e-12}))
     else:
-        print("\n".join(f"{key:18} {value}" for key, value in row.items()))
+        shown = row | {"area": f"{row['area']} um2"}
+        print("\n".join(f"{key:18} {value}" for key, value in shown.items()))
 
 
 def measure_design(design: Design, settings: dict[str, str]) -> dict[str, Any]:

@@ -88,6 +88,7 @@ def _update(p: Parameters, rng: np.random.Generator) -> Job:
     write_settings(job, rate=RATE, momentum=MOMENTUM, decay=DECAY)
     job.write(Space.PLAN, 0, 0, encode({**update.instruction, **bases}, p))
     job.write(Space.START, 0, 0, 1)
+    job.write(Space.START, 0, 0, 0)  # a second start waits for the end of the first plan
     for space in (Space.WEIGHT, Space.MOMENTUM):
         read_state(job, space, update, bases["weight_base"], lanes=shape[1])
     read_compact(job, update, bases["forward_base"], bases["backward_base"])
