@@ -36,6 +36,14 @@ def test_a_bench_passes_on_its_design_and_fails_on_a_changed_one(
     assert "PASS=0 FAIL=1" in make(tmp_path).stdout
 
 
+def test_outputs_that_never_change_are_named(tmp_path: Path) -> None:
+    arguments = ["bench", "hash_accumulate", "-o", str(tmp_path)]
+    said = CliRunner().invoke(app, [*arguments, "--cycles", "20"], catch_exceptions=False).stderr
+    assert said.startswith("never changed, so that no fault shows in it: entry__payload, ")
+    assert said.count("\n") == 1
+    assert not CliRunner().invoke(app, ["bench", "pim_gate", "-o", str(tmp_path)]).stderr
+
+
 def test_the_vectors_depend_on_the_seed_only(tmp_path: Path) -> None:
     texts = []
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
