@@ -148,22 +148,27 @@ class Rows:
     normal: list[int | None]
     pim: list[int | None]
 
+    def follow(self, timing: DramTiming, done: Issued) -> None:
+        """Open or close the rows that a command opens or closes."""
+        for bank in banks_of(timing, done.command, done.bank):
+            if done.command == ACT:
+                self.normal[bank] = done.row
+            elif done.command == PRE:
+                self.normal[bank] = None
+            elif done.command == G_ACT:
+                self.pim[bank] = done.row
+            elif done.command == PPRE:
+                self.pim[bank] = None
+
 
 def rows_after(timing: DramTiming, history: Sequence[Issued], *, dual: bool) -> Rows:
     """Return the rows that `history` leaves open."""
     normal: list[int | None] = [None] * timing.banks_total
     pim: list[int | None] = [None] * timing.banks_total if dual else normal
+    rows = Rows(normal, pim)
     for done in history:
-        for bank in banks_of(timing, done.command, done.bank):
-            if done.command == ACT:
-                normal[bank] = done.row
-            elif done.command == PRE:
-                normal[bank] = None
-            elif done.command == G_ACT:
-                pim[bank] = done.row
-            elif done.command == PPRE:
-                pim[bank] = None
-    return Rows(normal, pim)
+        rows.follow(timing, done)
+    return rows
 
 
 def refusal(

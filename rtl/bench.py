@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amaranth.hdl import Value
-from amaranth.lib import wiring
-
 from rtl.designs import Design
 from rtl.export import verilog_text
+from rtl.stimulus import ports, random_bits
 from workloads.errors import InputError
 from workloads.files import write_whole
 
@@ -59,20 +59,35 @@ include $(shell cocotb-config --makefiles)/Makefile.sim
 """
 
 
-def write_bench(design: Design, parameters: Any, *, directory: Path, cycles: int, seed: int) -> str:
-    """Write the bench of a design to `directory`; return the name of the module.
+MOST_CYCLES = 1_000_000
 
-    Inputs are random bits; those of one bit change seldom, so that streams wait and flow. Raises
-    `InputError` for a design without clock, for less than one cycle, or if writing fails.
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What was written: the module, the cycles, and the outputs that were the same in all."""
+
+    module: str
+    cycles: int
+    still: tuple[str, ...]
+
+
+def write_bench(
+    design: Design, parameters: Any, *, directory: Path, cycles: int | None, seed: int
+) -> Bench:
+    """Write the bench of a design to `directory`.
+
+    Inputs are those of the design's stimulus, once from beginning to end or, with `cycles`, as
+    often as these allow; of a design without one, random bits. Raises `InputError` for a design
+    without clock, for less than one cycle or more than `MOST_CYCLES`, or if writing fails.
     """
-    if cycles < 1:
-        raise InputError(f"cycles must be at least 1, not {cycles}")
+    if cycles is not None and not 1 <= cycles <= MOST_CYCLES:
+        raise InputError(f"cycles must lie in 1 to {MOST_CYCLES}, not {cycles}")
     module = design.name.replace("-", "_")
     verilog = verilog_text(design.make(parameters), name=module)
     header = re.search(rf"^module {module}\((.*?)\);", verilog, re.MULTILINE | re.DOTALL)
     if header is None or "clk" not in header[1]:
         raise InputError(f"design {design.name} has no clock at these parameters: no bench for it")
-    vectors = record(design.make(parameters), cycles=cycles, rng=random.Random(seed))
+    vectors = record(design, parameters, cycles=cycles, rng=random.Random(seed))
     files = {
         f"{module}.v": verilog,
         "vectors.json": json.dumps(vectors),
@@ -84,47 +99,51 @@ def write_bench(design: Design, parameters: Any, *, directory: Path, cycles: int
     except OSError as error:
         raise InputError(f"cannot make {directory}: {error.strerror}") from None
     write_whole({directory / name: text.encode() for name, text in files.items()})
-    return module
+    return Bench(module, len(vectors["cycles"]), still_outputs(vectors))
 
 
-def record(component: wiring.Component, *, cycles: int, rng: random.Random) -> dict[str, Any]:
-    """Drive random inputs in Amaranth's simulator; return names, and values cycle by cycle."""
+def still_outputs(vectors: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the outputs that never change: the bench sees no fault in what leads to them only."""
+    columns = zip(*(outputs for _, outputs in vectors["cycles"]), strict=True)
+    return tuple(
+        name
+        for name, values in zip(vectors["outputs"], columns, strict=True)
+        if len(set(values)) == 1
+    )
+
+
+def record(
+    design: Design, parameters: Any, *, cycles: int | None, rng: random.Random
+) -> dict[str, Any]:
+    """Drive a design in Amaranth's simulator; return names, and values cycle by cycle."""
     from amaranth.sim import Simulator
 
-    ports = [
-        ("__".join(map(str, path)), member.flow == wiring.In, Value.cast(value))
-        for path, member, value in component.signature.flatten(component)
-    ]
-    inputs = [(name, value) for name, is_input, value in ports if is_input]
-    outputs = [(name, value) for name, is_input, value in ports if not is_input]
+    component = design.make(parameters)
+    inputs, outputs = ports(component)
+    make = design.stimulus or random_bits
+    most = MOST_CYCLES if cycles is None else cycles
     rows: list[tuple[list[int], list[int]]] = []
 
     async def bench(ctx: Any) -> None:
-        held = [0] * len(inputs)
-        for _ in range(cycles):
-            for i, (_, value) in enumerate(inputs):
-                if len(value) > 1 or rng.random() < SWITCHES:
-                    held[i] = rng.getrandbits(len(value))
-                ctx.set(value, held[i] if not value.shape().signed else _signed(held[i], value))
-            seen = [ctx.get(value) & (1 << len(value)) - 1 for _, value in outputs]
-            rows.append((held.copy(), seen))
+        stimulus = make(component, rng)
+        driven = next(stimulus)
+        while len(rows) < most:
+            values = dict.fromkeys(inputs, 0) | driven
+            for name, bits in values.items():
+                ctx.set(inputs[name], bits)
+            seen = {name: ctx.get(port) & (1 << len(port)) - 1 for name, port in outputs.items()}
+            rows.append((list(values.values()), list(seen.values())))
             await ctx.tick()
+            try:
+                driven = stimulus.send(seen)
+            except StopIteration:
+                if cycles is None:
+                    return
+                stimulus = make(component, rng)
+                driven = next(stimulus)
 
     simulator = Simulator(component)
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    return {
-        "inputs": [name for name, _ in inputs],
-        "outputs": [name for name, _ in outputs],
-        "cycles": rows,
-    }
-
-
-SWITCHES = 0.3
-"""Chance that an input of one bit is drawn anew in a cycle."""
-
-
-def _signed(bits: int, value: Value) -> int:
-    top = 1 << len(value) - 1
-    return (bits ^ top) - top
+    return {"inputs": list(inputs), "outputs": list(outputs), "cycles": rows}

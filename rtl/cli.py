@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,16 +97,23 @@ def bench(
     name: DesignName,
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory to write to.")],
     settings: Setting = None,
-    cycles: Annotated[int, typer.Option(help="Cycles of random inputs.")] = 200,
-    seed: Annotated[int, typer.Option(help="Seed of the random inputs.")] = 1,
+    cycles: Annotated[
+        int | None,
+        typer.Option(help="Cycles to record; by default a whole program, or 200 of random inputs."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all that is drawn.")] = 1,
 ) -> None:
     """Write Verilog, vectors and a cocotb test that replays them: `make` runs it with Icarus."""
     from rtl.bench import write_bench
 
     design = find(name)
     parameters = with_settings(design, split(settings or ()))
-    module = write_bench(design, parameters, directory=output, cycles=cycles, seed=seed)
-    print(f"{output}: {module}.v, vectors.json, test_{module}.py, Makefile")
+    made = write_bench(design, parameters, directory=output, cycles=cycles, seed=seed)
+    module = made.module
+    print(f"{output}: {module}.v, vectors.json ({made.cycles} cycles), test_{module}.py, Makefile")
+    if made.still:
+        names = ", ".join(made.still)
+        print(f"never changed, so that no fault shows in it: {names}", file=sys.stderr)
 
 
 @app.command()
@@ -134,7 +142,8 @@ def synth(
     if as_json:
         print(json.dumps({**row, "energy_per_op_j": float(row["energy_per_op_pj"]) * 1e-12}))
     else:
-        print("\n".join(f"{key:18} {value}" for key, value in row.items()))
+        shown = row | {"area": f"{row['area']} um2"}
+        print("\n".join(f"{key:18} {value}" for key, value in shown.items()))
 
 
 def measure_design(design: Design, settings: dict[str, str]) -> dict[str, Any]:

@@ -14,18 +14,23 @@ from amaranth.lib import wiring
 
 from dataflow.hash_unit import HashUnit
 from rtl import settings
+from rtl.bitweight.tiles import multiply_tiles
 from rtl.float import Float16Multiply, Float32Add, Float32Multiply
 from rtl.float.parts import check_latency
 from rtl.hash import HashAccumulate
+from rtl.hash.stimulus import updates_and_drains
 from rtl.pim import BankController, Channel, CommandGate, PimUnit
 from rtl.pim.parameters import ChannelParameters
 from rtl.pim.parameters import UnitParameters as PimUnitParameters
+from rtl.pim.stimulus import multiply_rows, offer_commands
 from rtl.sat.parameters import Parameters
 from rtl.sat.sore import Sore, check_selection
 from rtl.sat.stce import Stce
+from rtl.sat.stimulus import train
 from rtl.sat.top import Sat
 from rtl.sat.uspe import Uspe
 from rtl.sat.wuve import Wuve, check_lanes
+from rtl.stimulus import MakeStimulus
 from rtl.synthesis.designs import DESIGNS as MAPPABLE
 
 MEASURED = Path(__file__).with_name("blocks.csv")
@@ -68,7 +73,8 @@ class Design:
     """A component that can be generated.
 
     `timing` states latency and throughput. `parameters` are the defaults of a dataclass whose
-    fields can be set, `make` builds the component from it.
+    fields can be set, `make` builds the component from it. `stimulus` drives the component through
+    its work where random bits would do none.
     """
 
     name: str
@@ -76,6 +82,7 @@ class Design:
     timing: str
     parameters: Any
     make: Callable[[Any], wiring.Component]
+    stimulus: MakeStimulus | None = None
 
 
 def _from_fields(kind: Callable[..., wiring.Component]) -> Callable[[Any], wiring.Component]:
@@ -105,7 +112,8 @@ def _bitweight() -> Iterator[Design]:
         fields = [(name, int, default) for name, default in design.parameters.items()]
         parameters = dataclasses.make_dataclass(f"{design.name}_parameters", fields, frozen=True)
         make = _from_fields(design.component)
-        yield Design(design.name, design.summary, design.timing, parameters(), make)
+        stimulus = multiply_tiles if design.memories else None
+        yield Design(design.name, design.summary, design.timing, parameters(), make, stimulus)
 
 
 DESIGNS = (
@@ -115,6 +123,7 @@ DESIGNS = (
         "3 cycles an instruction; products as `simulate` says",
         Parameters(),
         Sat,
+        train,
     ),
     Design(
         "stce",
@@ -151,6 +160,7 @@ DESIGNS = (
         "an update in 3 cycles; a probe of each bank in 2",
         HashUnit(),
         HashAccumulate,
+        updates_and_drains,
     ),
     Design(
         "pim_unit",
@@ -172,6 +182,7 @@ DESIGNS = (
         "a command is accepted in the cycle in which it may issue; 1 a cycle",
         ChannelParameters(),
         _of_a_table(CommandGate),
+        offer_commands,
     ),
     Design(
         "pim_channel",
@@ -179,6 +190,7 @@ DESIGNS = (
         "clocks of the simulator's controller; sums read_delay after READRES",
         ChannelParameters(),
         Channel,
+        multiply_rows,
     ),
     *_bitweight(),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rtl.settings import whole_number
-from rtl.synthesis.designs import find
+from rtl.synthesis.designs import DESIGNS, find
 from workloads.errors import InputError
 
 
@@ -19,6 +19,7 @@ def synth(design: str, settings: Mapping[str, str], liberty: Path | None) -> dic
     """
     from rtl.synthesis import flow, table
 
+    _check_mappable(design)
     known = find(design)
     known.check(settings)
     changes = {name: whole_number(name, text) for name, text in settings.items()}
@@ -26,3 +27,14 @@ def synth(design: str, settings: Mapping[str, str], liberty: Path | None) -> dic
     if sentence:
         raise InputError(sentence)
     return table.measure(known, library=liberty, **changes).as_dict()
+
+
+def _check_mappable(name: str) -> None:
+    """Raise `InputError` for a design that can be generated but not mapped to cells."""
+    from rtl import designs
+    from rtl.synthesis.units import UNITS
+
+    mapped = [known.name for known in (DESIGNS | UNITS).values() if not known.memories]
+    every = {known.name for known in designs.DESIGNS} - DESIGNS.keys()
+    if name in every and name not in mapped:
+        raise InputError(f"rtl synth does not map design {name}, but {', '.join(mapped)}")

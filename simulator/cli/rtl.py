@@ -16,8 +16,22 @@ def rtl(context: typer.Context) -> Any:
     try:
         from rtl.cli import app
 
+        _forget_unused()
         return app(context.args or ["--help"], prog_name="sparsight rtl", standalone_mode=False)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "amaranth":
             raise
         raise InputError("sparsight rtl needs Amaranth: pip install 'sparsight[rtl]'") from None
+
+
+def _forget_unused() -> None:
+    """Take Amaranth's warning of unused components away, which is a destructor of each of them.
+
+    An interrupted command leaves components behind that are not worth a warning, and Python drops
+    an interrupt that falls into a destructor.
+    """
+    from amaranth.hdl import Elaboratable
+
+    for kind in Elaboratable.__mro__:
+        if "__del__" in vars(kind):
+            del kind.__del__  # type: ignore[attr-defined]

@@ -14,19 +14,12 @@ import numpy as np
 from dataflow import nm
 from rtl.sat import host
 from rtl.sat.instructions import encode
+from rtl.sat.job import read_compact, read_state, write_settings, write_state
 from rtl.sat.parameters import Parameters
 from rtl.sat.top import Space
 from tests.cosim.bench_sat import begin, finish, run_case
 from tests.cosim.sat_model import Case, gather, plan_product, product_case
-from tests.cosim.sat_update import (
-    Sgd,
-    read_compact,
-    read_state,
-    take_compact,
-    take_state,
-    write_settings,
-    write_state,
-)
+from tests.cosim.sat_update import Sgd, settings, take_compact, take_state
 from tests.cosim.training import DENSE, NETWORKS, LayerShape, initial, train, transposed_compact
 from workloads import NM
 
@@ -51,7 +44,7 @@ class HardwareEngine:
     async def start(self, weights: dict[str, np.ndarray], shapes: dict[str, LayerShape]) -> None:
         """Load master weights, zero momentum, and make the compact copies of the first step."""
         case = Case(name="weights")
-        write_settings(case, self.sgd)
+        write_settings(case, **settings(self.sgd))
         for name, weight in weights.items():
             self.layers.append(name)
             update = self._update(shapes[name])

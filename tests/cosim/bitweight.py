@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from dataflow.digits import value_range
 from rtl.bitweight.columns import ColumnArray
-from rtl.elaboration import owned, pack
-from simulator.accelerators.bitweight import Config, columns
+from rtl.bitweight.tiles import Tile, constants, writes
+from rtl.elaboration import owned
+from simulator.accelerators.bitweight import Config
 from tests.cosim.simulators import build_icarus, emit, run_cocotb
 from tests.rtl.bitweight_words import fields, signed
 
@@ -26,14 +27,6 @@ NAMES = {
     ("opt4", 4, True): "opt4e_seg",
 }
 """The simulator's name of an engine, from the array's engine, lanes and `segmented`."""
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One tile: rows of A (at most the columns), and B (at most the elements of a column)."""
-
-    a: NDArray[np.int64]
-    b: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -100,56 +93,6 @@ def answer(dut: ColumnArray, tile: Tile, told: dict[str, int], wait: int) -> Ans
         start=told["start"],
         final=told["ready"] + wait,
     )
-
-
-def shape(dut: ColumnArray, tile: Tile) -> tuple[int, int, int]:
-    """Return groups of a lane, and how many of them lie in a bank, and the banks in use."""
-    per_lane = columns.groups(tile.a.shape[1], dut.lanes) // dut.lanes
-    chunk = -(-per_lane // dut.banks)
-    used = min(dut.banks, per_lane) if dut.interleaved else -(-per_lane // chunk)
-    return per_lane, chunk, used
-
-
-def constants(dut: ColumnArray, tile: Tile) -> dict[str, int]:
-    per_lane, chunk, used = shape(dut, tile)
-    return {
-        "groups": per_lane - 1,
-        "chunk": chunk - 1,
-        "last_bank": used - 1,
-        "last_column": len(tile.a) - 1,
-    }
-
-
-def writes(dut: ColumnArray, tile: Tile) -> Iterator[dict[str, int]]:
-    """Yield the writes of A, then of B; where both have one they share a cycle."""
-    per_lane, chunk, used = shape(dut, tile)
-    padded = 4 * per_lane * dut.lanes - tile.a.shape[1]
-    a = np.pad(tile.a, ((0, 0), (0, padded)))
-    b = np.pad(tile.b, ((0, padded), (0, dut.elements - tile.b.shape[1])))
-    of_a = [
-        {
-            "load_a": 1,
-            "load_column": row * dut.lanes + g % dut.lanes,
-            "load_address": g // dut.lanes,
-            "load_value": pack(a[row, 4 * g : 4 * g + 4], dut.width),
-        }
-        for row in range(len(a))
-        for g in range(per_lane * dut.lanes)
-    ]
-    for g in range(max(len(of_a), per_lane * dut.lanes)):
-        both = dict(of_a[g]) if g < len(of_a) else {}
-        if g < per_lane * dut.lanes:
-            address, lane = divmod(g, dut.lanes)
-            bank, row = divmod(address, chunk)
-            if dut.interleaved:
-                row, bank = divmod(address, used)
-            both |= {
-                "load_b": 1,
-                "load_bank": bank * dut.lanes + lane,
-                "load_row": row,
-                "load_group": pack(b[4 * g : 4 * g + 4].ravel(), dut.width),
-            }
-        yield both
 
 
 def random_tiles(dut: ColumnArray, count: int, seed: int) -> list[Tile]:

@@ -9,7 +9,6 @@ import numpy as np
 from dataflow.dram_rules import Issued
 from dataflow.dram_timing import (
     ACT,
-    G_ACT,
     GEMV,
     PRE,
     RD,
@@ -20,7 +19,8 @@ from dataflow.dram_timing import (
 from dataflow.kv_layout import KvLayout
 from dataflow.pim_arithmetic import gemv
 from rtl.pim.channel import Channel
-from rtl.pim.parameters import ChannelParameters, command_layout, instruction_layout
+from rtl.pim.parameters import ChannelParameters, instruction_layout
+from rtl.pim.stimulus import command_word, issued_command
 from simulator.accelerators.neupims import attention
 from simulator.dram import pim
 from tests.cosim.pim_model import Legality, run_program
@@ -54,26 +54,6 @@ def instruction_word(parameters: ChannelParameters, row: np.ndarray) -> int:
     return sum(int(value) << layout[name].offset for name, value in fields.items())
 
 
-def command_word(parameters: ChannelParameters, done: Issued, access: int = 0) -> int:
-    layout = command_layout(parameters.dram)
-    fields = {"kind": done.command, "bank": done.bank, "row": done.row, "access": access}
-    return sum(value << layout[name].offset for name, value in fields.items())
-
-
-def seen(parameters: ChannelParameters, clock: int, word: int) -> Issued | None:
-    """Return the command that the `issued` port shows."""
-    if not word & 1:
-        return None
-    layout = command_layout(parameters.dram)
-    fields = {}
-    for name in ("kind", "bank", "row", "comps"):
-        field = layout[name]
-        fields[name] = word >> 1 + field.offset & (1 << field.width) - 1
-    command = fields["kind"]
-    row = fields["row"] if command in (ACT, G_ACT) else 0
-    return Issued(clock, command, fields["bank"], row, fields["comps"] if command == GEMV else 0)
-
-
 def channel(parameters: ChannelParameters, *, level: str, directory, variant: str = "") -> Unit:
     return Unit(
         make=lambda: Channel(parameters),
@@ -103,7 +83,9 @@ def check_timing(
     stimulus = [*offered(parameters, program, left, 0), {"program__valid": 0}]
     unit = channel(parameters, level=level, directory=directory, variant=variant)
     got = unit.drive(stimulus, ["issued", "program__ready", "torn"])
-    issued = [seen(parameters, clock, out["issued"]) for clock, out in enumerate(got)]
+    issued = [
+        issued_command(parameters.dram, out["issued"], clock) for clock, out in enumerate(got)
+    ]
     found = [done for done in issued if done]
     for ours, theirs in zip(found, expected, strict=False):
         assert ours == theirs, f"commands differ: {ours}, not {theirs}"
@@ -210,14 +192,14 @@ def check_values(parameters: ChannelParameters, case, *, directory, variant: str
     for at, (done, access, word) in {**plan, **reads}.items():
         stimulus[at] |= {
             "host__valid": 1,
-            "host__payload": command_word(parameters, done, access),
+            "host__payload": command_word(timing, done, access),
             "written": word,
         }
         stimulus[at + 1].setdefault("host__valid", 0)
     unit = channel(parameters, level="icarus", directory=directory, variant=variant)
     watch = ["issued", "host__ready", "torn", "sums_valid", "sums", "data_valid", "data"]
     got = unit.drive(stimulus, watch)
-    issued = [seen(parameters, c, out["issued"]) for c, out in enumerate(got)]
+    issued = [issued_command(timing, out["issued"], c) for c, out in enumerate(got)]
     found = [replace(done, clock=done.clock - start) for done in issued[start:] if done]
     assert found == commands, "commands differ"
     assert all(got[at]["host__ready"] for at in plan), "an access is refused"

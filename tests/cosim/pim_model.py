@@ -113,16 +113,7 @@ class Legality:
         if done.command == READRES:
             self.filling = False
         self.history.append(done)
-        opened = rows_after(self.timing, [done], dual=self.dual)
-        for bank in banks_of(self.timing, done.command, done.bank):
-            self._follow(done, bank, opened)
-
-    def _follow(self, done: Issued, bank: int, opened: Rows) -> None:
-        name = COMMANDS[done.command]
-        if name in ("ACT", "PRE"):
-            self.rows.normal[bank] = opened.normal[bank]
-        elif name in ("G_ACT", "PPRE"):
-            self.rows.pim[bank] = opened.pim[bank]
+        self.rows.follow(self.timing, done)
 
 
 def run_program(

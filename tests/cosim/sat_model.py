@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from dataflow import nm
 from dataflow.rounding import ceil_div
 from rtl.sat import host
-from rtl.sat.instructions import encode
-from rtl.sat.parameters import ADDRESS_BITS, BANK_BITS, Parameters
+from rtl.sat.job import Job, read_results, write_product
+from rtl.sat.parameters import Parameters
 from rtl.sat.top import Sat, Space
 from simulator.accelerators.sat import timing
 from tests.cosim.simulators import Model, build_icarus, build_verilator, emit, run_cocotb
@@ -27,20 +27,12 @@ RECORD_WAVES = "SPARSIGHT_RTL_WAVES"
 
 
 @dataclass(kw_only=True)
-class Case:
+class Case(Job):
     """Words to load, instructions to run, addresses to fetch; streams stall at random."""
 
     name: str
-    load: list[int] = field(default_factory=list)
-    fetch: list[int] = field(default_factory=list)
     stall: float = 0.0
     seed: int = 0
-
-    def write(self, space: Space, bank: int, address: int, value: int) -> None:
-        self.load.append(word(space, bank, address) | value << (4 + BANK_BITS + ADDRESS_BITS))
-
-    def read(self, space: Space, bank: int, address: int) -> None:
-        self.fetch.append(word(space, bank, address))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +42,6 @@ class Answer:
     total: int
     elapsed: int
     words: NDArray[np.uint32]
-
-
-def word(space: Space, bank: int, address: int) -> int:
-    return space | bank << 4 | address << (4 + BANK_BITS)
 
 
 def build(parameters: Parameters, simulator: str, *, variant: str = "") -> Model:
@@ -121,36 +109,6 @@ def product_case(
     case.write(Space.START, 0, 0, 1)
     read_results(case, product)
     return case
-
-
-def write_product(
-    case: Case,
-    product: host.Product,
-    parameters: Parameters,
-    *,
-    slot: int,
-    bases: dict[str, int] | None = None,
-) -> None:
-    """Load operands and the instruction; `bases` are the bank addresses to use."""
-    bases = bases or {}
-    bits = parameters.operand_bits
-    for bank, windows in enumerate(product.west):
-        for address, value in enumerate(host.pack(windows, bits)):
-            case.write(Space.WEST, bank, bases.get("west_base", 0) + address, value)
-    for bank, (values, indices) in enumerate(
-        zip(product.north_values, product.north_indices, strict=True)
-    ):
-        raw = values.view(f"u{bits // 8}")
-        for address, (value, index) in enumerate(zip(raw.tolist(), indices.tolist(), strict=True)):
-            north = bases.get("north_base", 0) + address
-            case.write(Space.NORTH, bank, north, value | index << bits)
-    case.write(Space.PLAN, 0, slot, encode({**product.instruction, **bases}, parameters))
-
-
-def read_results(case: Case, product: host.Product, base: int = 0) -> None:
-    for bank in range(product.row.shape[0]):
-        for address in range(product.row.shape[1]):
-            case.read(Space.RESULT, bank, base + address)
 
 
 def gather(product: host.Product, words: NDArray[np.uint32], dtype: str) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Puts weight updates into cases and takes weights and compact copies out of the answers."""
+"""What an update computes, and weights and compact copies as they stand in the answers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from dataflow import nm
 from rtl.sat import host
-from rtl.sat.top import Space
-from tests.cosim.sat_model import Case
 
 Float32 = NDArray[np.float32]
 RATE, MOMENTUM, NO_DECAY = np.float32(0.1), np.float32(0.9), np.float32(0)
@@ -42,34 +40,8 @@ class Sgd:
         return weight - self.rate * momentum, momentum
 
 
-def write_settings(case: Case, sgd: Sgd) -> None:
-    for address, value in enumerate((sgd.rate, sgd.momentum, sgd.decay)):
-        case.write(Space.SETTING, 0, address, int(value.view(np.uint32)))
-    case.write(Space.SETTING, 0, 3, int(sgd.decays))
-
-
-def write_state(case: Case, space: Space, update: host.Update, matrix: Float32, base: int) -> None:
-    for lane, words in enumerate(update.scatter(matrix).view(np.uint32).tolist()):
-        for address, value in enumerate(words):
-            case.write(space, lane, base + address, value)
-
-
-def read_state(case: Case, space: Space, update: host.Update, base: int) -> None:
-    for lane in range(update.parameters.lanes):
-        for address in range(update.rows * update.blocks):
-            case.read(space, lane, base + address)
-
-
-def read_compact(case: Case, update: host.Update, forward_base: int, backward_base: int) -> None:
-    p = update.parameters
-    for space, banks, words, base in (
-        (Space.FORWARD, p.lanes, update.forward_words, forward_base),
-        (Space.BACKWARD, p.flights * p.slices, update.backward_words, backward_base),
-    ):
-        for bank in range(banks):
-            for entry in range(update.pattern.n):
-                for address in range(words):
-                    case.read(space, bank * p.n + entry, base + address)
+def settings(sgd: Sgd) -> dict[str, float]:
+    return {"rate": sgd.rate, "momentum": sgd.momentum, "decay": sgd.decay}
 
 
 def take_state(words: NDArray[np.uint32], update: host.Update) -> tuple[Float32, NDArray]:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from rtl.bitweight.columns import ColumnArray
+from rtl.bitweight.tiles import Tile
 from simulator.accelerators import bitweight
 from simulator.accelerators.bitweight import Operands, columns
-from tests.cosim.bitweight import Tile, config, random_tiles, run
+from tests.cosim.bitweight import config, random_tiles, run
 from workloads import InputError
 
 ARRAYS = {

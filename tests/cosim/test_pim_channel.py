@@ -27,6 +27,7 @@ from dataflow.kv_layout import KvLayout
 from rtl.pim.channel import Channel
 from rtl.pim.estimate import Estimate
 from rtl.pim.parameters import ChannelParameters
+from rtl.pim.stimulus import issued_command
 from simulator.dram import pim
 from simulator.dram.state import FIRST_RECORD, OPEN_ROW, PIM_ROW
 from tests.cosim.pim_channel import (
@@ -41,7 +42,6 @@ from tests.cosim.pim_channel import (
     command_word,
     instruction_word,
     logit_case,
-    seen,
     tiles,
 )
 from tests.cosim.pim_model import bank_fields, idle_state
@@ -190,7 +190,7 @@ def with_traffic(parameters: ChannelParameters, program: np.ndarray, seed: int) 
             ctx.set(Value.cast(ports.host.payload), command_word(parameters, done))
             ctx.set(Value.cast(ports.program.valid), 1)
             ctx.set(Value.cast(ports.program.payload), words[0])
-            found = seen(parameters, clock, ctx.get(Value.cast(ports.issued)))
+            found = issued_command(parameters.dram, ctx.get(Value.cast(ports.issued)), clock)
             issued.extend([found] if found else [])
             if ctx.get(ports.program.ready):
                 words.pop(0)

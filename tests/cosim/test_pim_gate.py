@@ -26,14 +26,13 @@ from dataflow.dram_timing import (
     RANK,
     RD,
     READRES,
-    REF,
     WR,
     DramTiming,
     delay_table,
     gemv_clocks,
 )
 from rtl.pim.gate import CommandGate
-from rtl.pim.parameters import command_layout
+from rtl.pim.stimulus import command_word, random_commands
 from tests.cosim.pim_model import SMALL, UNLIKE, Legality
 from tests.cosim.units import Unit
 
@@ -55,18 +54,13 @@ def gate(timing: DramTiming, *, dual: bool, level: str, directory, variant: str 
     )
 
 
-def word(timing: DramTiming, done: Issued) -> int:
-    """Return a command as the bits of the port."""
-    fields = {"kind": done.command, "bank": done.bank, "row": done.row, "comps": done.comps}
-    layout = command_layout(timing)
-    return sum(value << layout[name].offset for name, value in fields.items())
-
-
 def cycles_of(timing: DramTiming, wanted: dict[int, Issued], cycles: int) -> list[dict[str, int]]:
     """Return the stimulus that offers each command in its one cycle."""
     idle = {"command__valid": 0}
     return [
-        {"command__valid": 1, "command__payload": word(timing, wanted[c])} if c in wanted else idle
+        {"command__valid": 1, "command__payload": command_word(timing, wanted[c])}
+        if c in wanted
+        else idle
         for c in range(cycles)
     ]
 
@@ -217,70 +211,20 @@ def random_run(
     timing: DramTiming, *, dual: bool, seed: int, cycles: int
 ) -> tuple[dict[int, Issued], list[bool], Legality]:
     """Offer commands at random, most of them until they are accepted; ask the simulator."""
-    rng, model = random.Random(seed), Legality(timing, dual)
+    model = Legality(timing, dual)
+    commands = random_commands(timing, random.Random(seed), dual=dual)
     offered: dict[int, Issued] = {}
     accepted: list[bool] = []
-    now: Issued | None = None
-    goal = "rows"
+    now = next(commands)
     for clock in range(cycles):
-        if rng.random() < 1 / 150:
-            goal = rng.choice(["rows", "sums", "sums", "refresh"])
-        if rng.random() < 0.03:
-            now = None
-        if now is None and rng.random() < 0.9:
-            now = choose(rng, model, goal)
-        if now is None:
-            accepted.append(False)
-            continue
-        offered[clock] = replace(now, clock=clock)
-        accepted.append(model.allows(now.command, now.bank, now.row, clock))
-        if accepted[-1]:
+        legal = now is not None and model.allows(now.command, now.bank, now.row, clock)
+        if now is not None:
+            offered[clock] = replace(now, clock=clock)
+        if legal:
             model.issue(offered[clock])
-            goal, now = "sums" if now.command == REF else goal, None
+        accepted.append(legal)
+        now = commands.send(legal)
     return offered, accepted, model
-
-
-def choose(rng: random.Random, model: Legality, goal: str) -> Issued:
-    """Return a command towards the goal, or in between any, or with two buffers an access."""
-    banks, free = model.timing.banks_total, rng.random()
-    if free < 1 / 16:
-        return Issued(0, rng.randrange(COUNT + 1), rng.randrange(banks), rng.randrange(2))
-    if goal == "refresh":
-        return lead_to_refresh(rng, model)
-    if goal == "sums" and not (model.dual and free < 5 / 8):
-        return lead_to_sums(rng, model)
-    while True:
-        command = rng.choice([RD, RD, WR, WR, ACT, ACT, GWRITE, PRE, G_ACT])
-        done = Issued(0, command, rng.randrange(banks), rng.randrange(2))
-        if not refusal(model.timing, model.rows, command, done.bank, done.row, dual=model.dual):
-            return done
-
-
-def lead_to_sums(rng: random.Random, model: Legality) -> Issued:
-    """Return the next of the commands that open all banks for multiplication, or multiply."""
-    timing, held = model.timing, model.rows.pim
-    for first in range(0, timing.banks_total, timing.banks):
-        open_banks = [b for b in banks_of(timing, G_ACT, first) if held[b] is not None]
-        if len(open_banks) == timing.banks:
-            continue
-        if open_banks:
-            return Issued(0, PPRE if model.dual else PRE, open_banks[0])
-        return Issued(0, G_ACT, first, rng.randrange(2))
-    command = rng.choice([COMP, COMP, GEMV, GEMV, READRES, READRES, PPRE if model.dual else PRE])
-    return Issued(0, command, rng.randrange(timing.banks_total), 0, rng.randrange(9))
-
-
-def lead_to_refresh(rng: random.Random, model: Legality) -> Issued:
-    """Return the next of the commands that close the rows of the last rank, or REF."""
-    timing = model.timing
-    banks = list(banks_of(timing, REF, timing.banks_total - 1))
-    rng.shuffle(banks)
-    for bank in banks:
-        if model.rows.normal[bank] is not None:
-            return Issued(0, PRE, bank)
-        if model.rows.pim[bank] is not None:
-            return Issued(0, PPRE, bank)
-    return Issued(0, REF, banks[0])
 
 
 @pytest.mark.parametrize("dual", [True, False], ids=["two buffers", "one buffer"])

@@ -10,6 +10,7 @@ import numpy as np
 
 from dataflow import nm
 from rtl.sat.controller import OVERHEAD_CYCLES
+from rtl.sat.job import read_results, write_product
 from rtl.sat.parameters import Parameters
 from rtl.sat.top import Space
 from tests.cosim.sat_model import (
@@ -19,9 +20,7 @@ from tests.cosim.sat_model import (
     plan_product,
     product_case,
     random_operands,
-    read_results,
     run,
-    write_product,
 )
 from tests.cosim.test_mutations import TINY
 from tests.cosim.test_products import SMALL, Point, laid_out, naive, stepped_product

@@ -6,19 +6,12 @@ from dataflow import nm
 from rtl.sat import host
 from rtl.sat.controller import OVERHEAD_CYCLES
 from rtl.sat.instructions import encode
+from rtl.sat.job import read_compact, read_state, write_settings, write_state
 from rtl.sat.parameters import Parameters
 from rtl.sat.top import Space
 from rtl.sat.vector import tail_cycles
 from tests.cosim.sat_model import Case, build, run
-from tests.cosim.sat_update import (
-    Sgd,
-    read_compact,
-    read_state,
-    take_compact,
-    take_state,
-    write_settings,
-    write_state,
-)
+from tests.cosim.sat_update import Sgd, settings, take_compact, take_state
 from tests.cosim.test_mutations import TINY
 from tests.cosim.test_products import SMALL
 from workloads import NM
@@ -30,7 +23,7 @@ def update_case(number: int, update: host.Update, sgd: Sgd, state) -> Case:
     case = Case(name=f"update {number}", stall=0.3 * (number % 2), seed=number)
     for space, matrix in zip((Space.WEIGHT, Space.MOMENTUM, Space.GRADIENT), state, strict=True):
         write_state(case, space, update, matrix, base=0)
-    write_settings(case, sgd)
+    write_settings(case, **settings(sgd))
     case.write(Space.PLAN, 0, 0, encode(update.instruction, update.parameters))
     case.write(Space.START, 0, 0, 1)
     read_state(case, Space.WEIGHT, update, base=0)
@@ -91,7 +84,7 @@ def test_weights_that_are_loaded_during_an_update_are_kept(icarus, runs) -> None
     first, second = ([rng_normal(rng, update.shape) for _ in range(3)] for _ in range(2))
     spaces = (Space.WEIGHT, Space.MOMENTUM, Space.GRADIENT)
     case = Case(name="two layers")
-    write_settings(case, Sgd())
+    write_settings(case, **settings(Sgd()))
     for space, matrix in zip(spaces, first, strict=True):
         write_state(case, space, update, matrix, base=0)
     case.write(Space.PLAN, 0, 0, encode(update.instruction, TINY))
