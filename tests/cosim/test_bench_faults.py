@@ -15,10 +15,10 @@ from tests.rtl.benches import make
 FAULTS, LEAST_SEEN = 10, 8
 
 HIDDEN = {
-    "hash_accumulate": "7 of 10: one requester is stuck at a time, so the others' misses stay hidden",
-    "sat": "7 of 10: special operands, a third strip of columns and most backward words are not met",
+    "hash_accumulate": "not seen: misses of two requesters, $signal$1",
+    "sat": "not seen: special_value_at3_0, strip, backward_0_address",
 }
-"""Designs whose bench sees too little, and what it does not reach."""
+"""Designs whose bench sees seven faults of ten, and the registers whose faults it does not see."""
 
 QUICK = [("array_opt4c", {}), ("pim_gate", {})]
 LONG = [
