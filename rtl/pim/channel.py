@@ -7,9 +7,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflow.dram_timing import GWRITE, RD, WR
-from rtl.elaboration import delayed
+from rtl.elaboration import delayed, validated
 from rtl.export import shared
 from rtl.pim.cells import BankCells, VectorBuffer
+from rtl.pim.estimate import check_tiles
 from rtl.pim.gate import CommandGate
 from rtl.pim.parameters import VALUE_BITS, ChannelParameters, command_layout, instruction_layout
 from rtl.pim.sequencer import Sequencer
@@ -32,7 +33,9 @@ class Channel(wiring.Component):
     With `compute` = 0 there are neither cells nor data: commands and their cycles only.
     """
 
+    @validated
     def __init__(self, parameters: ChannelParameters) -> None:
+        check_tiles(parameters.dram)
         self.parameters, self.timing = parameters, parameters.dram
         self.access_bits = 8 * self.timing.access_bytes
         command = command_layout(self.timing)

@@ -21,6 +21,17 @@ def longest_tile(count: int, timing: DramTiming) -> int:
     return timing.banks_total * timing.rtp + count * (timing.comp_step + read_step) + opens
 
 
+def check_tiles(timing: DramTiming) -> None:
+    """Raise `InputError` for rows so long that the estimate of a tile overflows."""
+    count = instruction_layout(timing)["comps"].shape
+    longest = longest_tile((1 << count) - 1, timing)
+    if longest >= 1 << ESTIMATE_BITS - 1:
+        raise InputError(
+            f"a tile of all columns may take {longest} clocks, more than an estimate can say: "
+            "its rows must be shorter"
+        )
+
+
 class Estimate(wiring.Component):
     """Estimate clocks as `simulator.dram.pim` does. Combinational.
 
@@ -36,12 +47,7 @@ class Estimate(wiring.Component):
     def __init__(self, *, timing: DramTiming) -> None:
         self.timing = timing
         count = instruction_layout(timing)["comps"].shape
-        longest = longest_tile((1 << count) - 1, timing)
-        if longest >= 1 << ESTIMATE_BITS - 1:
-            raise InputError(
-                f"a tile of all columns may take {longest} clocks, more than an estimate can say: "
-                "its rows must be shorter"
-            )
+        check_tiles(timing)
         super().__init__(
             {
                 "holds": In(timing.banks_total),

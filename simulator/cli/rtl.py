@@ -30,8 +30,8 @@ def _forget_unused() -> None:
     An interrupted command leaves components behind that are not worth a warning, and Python drops
     an interrupt that falls into a destructor.
     """
-    from amaranth.hdl import Elaboratable
+    from amaranth.hdl import Elaboratable  # type: ignore[import-untyped]
 
     for kind in Elaboratable.__mro__:
         if "__del__" in vars(kind):
-            del kind.__del__  # type: ignore[attr-defined]
+            del kind.__del__
