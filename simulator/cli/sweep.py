@@ -48,6 +48,8 @@ def sweep(
 ) -> None:
     """Run a study of many designs; show those that no other design beats.
 
+    docs/study.md describes study files, examples/area_budget.toml is one.
+
     Finished points are kept in the store: the same command goes on where it stopped, and several of
     them share the work. Ctrl-C finishes with what is there.
     """
