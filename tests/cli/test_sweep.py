@@ -118,6 +118,8 @@ def test_what_is_wrong_is_said_in_one_sentence_and_nothing_is_changed(
     assert "no Dask scheduler answers at 'tcp://127.0.0.1:9'" in refused(
         "sweep", study, "--cluster", "tcp://127.0.0.1:9"
     )
+    said = refused("sweep", study, "--cluster", "foo")
+    assert "such as tcp://host:8786, not 'foo'" in said
     assert "--workers and --cluster cannot be combined" in refused(
         "sweep", study, "--cluster", "tcp://127.0.0.1:9", "--workers", 2
     )
@@ -127,6 +129,17 @@ def test_what_is_wrong_is_said_in_one_sentence_and_nothing_is_changed(
     assert "workers must be at least 1, not 0" in refused("sweep", study, "--workers", 0)
     for old, new, sentence in (
         ("rows = [8", "row = [8", "space.row: sat has no field 'row'; did you mean rows?"),
+        ("[space]", 'constraints = ["pes < 9"]\n[space]', "the smallest pes of those tried is 64"),
+        ("[space]", 'constraints = ["rows/0 < 1"]\n[space]', "'rows / 0' is no finite number"),
+        ("[space]", 'constraints = ["interleave/0 < 1"]\n[space]', "divides by zero"),
+        (
+            "[space]",
+            """[search]
+kind = "random"
+points = 99999999999
+[space]""",
+            "has 99,999,999,999 points",
+        ),
         ("version = 1", "version = 2", "version is 2, from a newer sparsight"),
         ("[space]", 'constraints = ["rows > 64"]\n[space]', "excludes every design of sat"),
         ("rows = [8, 16, 32]", "rows = []", "space.rows must list at least one value"),
