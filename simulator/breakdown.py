@@ -38,7 +38,7 @@ class LayerTime:
     def pattern(self) -> str:
         """The sparse patterns, else dense, else a dash if the layer has no product."""
         sparse = [pattern for pattern in self.patterns if pattern != "dense"]
-        return ", ".join(sparse or self.patterns) or "-"
+        return quantities.short(", ".join(sparse or self.patterns)) or "-"
 
     @property
     def cycles(self) -> int:

@@ -136,6 +136,12 @@ def name_columns(rows: Sequence[Mapping[str, Any]]) -> breakdown.Columns:
     return {name: [str(row[name]) for row in rows] for name in ("accelerator", "method")}
 
 
+def published_column(rows: Sequence[Mapping[str, Any]]) -> breakdown.Columns:
+    """Return what the authors of the methods report, as a column; none if nothing is known."""
+    found = [str(row["published"]) for row in rows]
+    return {"published": found} if set(found) != {"-"} else {}
+
+
 def _row(report: Report, first: Report, own: Report) -> dict[str, Any]:
     by_pass = breakdown.cycles_by(report, "pass")
     energy, first_energy = report.energy_j, first.energy_j

@@ -72,7 +72,7 @@ def _summary(reports: Sequence[Report]) -> TextTable:
     columns = comparison.name_columns(rows) | comparison.total_columns(rows)
     if "weight_bytes" in rows[0]:
         columns[">weights"] = [quantities.size(row["weight_bytes"]) for row in rows]
-        columns["published"] = [row["published"] for row in rows]
+        columns |= comparison.published_column(rows)
     return _table(columns)
 
 

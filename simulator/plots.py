@@ -7,7 +7,8 @@ them together. Nothing here uses pyplot, so no window system and no global state
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,13 @@ Floats = NDArray[np.float64]
 PASS_COLOURS = {"FF": "#0072B2", "BP": "#56B4E9", "WU": "#E69F00", "UP": "#999999"}
 """Distinguishable with every common colour blindness (Okabe and Ito)."""
 
-COMPONENT_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
+COMPONENT_COLOURS = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#F0E442",
+    "#332288", "#882255", "#44AA99", "#000000", "#DDCC77", "#117733", "#AA4499", "#BBBBBB",
+    "#661100", "#88CCEE", "#999933", "#CC6677",
+)  # fmt: skip
+"""No two alike: those of Okabe and Ito first, then those of Tol. The smallest components share
+the last one if there are more."""
 
 STYLE: Any = {
     "font.size": 9,
@@ -44,57 +51,103 @@ SHOWN_LAYERS = 14
 LEAST_SHOWN = 1e-3
 """Share of the largest bar below which a component would not be visible."""
 
+LINEAR_SPAN = 20.0
+"""How many times the smallest total the largest may be for both to be read on one linear axis."""
+
+ROW_INCHES = 0.32
+"""Height of a row of a bar chart, so that the names of two do not touch."""
+
 
 def draw_layers(axes: Axes, report: Report) -> None:
-    """Draw the time of each layer, stacked by pass; the smaller layers as one bar."""
+    """Draw the time of each layer, stacked by pass; that of the smaller layers as a text."""
     layers = breakdown.largest_layers(report, SHOWN_LAYERS)
+    rest = layers.pop() if len(breakdown.by_layer(report)) > len(layers) else None
     left = np.zeros(len(layers))
     for name in _passes([report]):
         width = np.array([layer.cycles_by_pass.get(name, 0) for layer in layers]) / report.clock_hz
         axes.barh(range(len(layers)), width, left=left, color=_colour(name), label=name)
         left += width
-    axes.set_yticks(range(len(layers)), [_shortened(layer.layer) for layer in layers])
+    names = [_shortened(layer.layer) for layer in layers]
+    if rest is not None:
+        whole = sum(layer.cycles for layer in (*layers, rest))
+        share = quantities.percent(rest.cycles, whole)
+        text = f" {breakdown.time_text(report, rest.cycles)} together, {share} of all; not drawn"
+        axes.text(0, len(layers), text, va="center", style="italic")
+        names.append(rest.layer)
+    axes.set_yticks(range(len(names)), names)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.seconds(value)))
     axes.set_title(f"Time by layer: {_title(report)}")
     _legend_below(axes)
 
 
 def draw_comparison(axes: Axes, reports: Sequence[Report]) -> None:
-    """Draw the time of each report, stacked by pass, with its speedup over the first."""
-    left = np.zeros(len(reports))
-    for name in _passes(reports):
-        width = np.array(
-            [breakdown.cycles_by(r, "pass").get(name, 0) / r.clock_hz for r in reports]
+    """Draw the time of each report by pass, with its speedup over the first."""
+    by_pass = [breakdown.cycles_by(report, "pass") for report in reports]
+    parts = {
+        name: np.array(
+            [each.get(name, 0) / r.clock_hz for each, r in zip(by_pass, reports, strict=True)]
         )
-        axes.barh(range(len(reports)), width, left=left, color=_colour(name), label=name)
-        left += width
-    for row, (report, end) in enumerate(zip(reports, left, strict=True)):
-        text = f" {quantities.seconds(report.seconds)}"
-        if row:
-            text += f", {reports[0].seconds / report.seconds:.2f}x"
-        axes.text(end, row, text, va="center")
-    axes.set_yticks(range(len(reports)), _labels(reports))
-    axes.set_xlim(0, left.max() * 1.25)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.seconds(value)))
+        for name in _passes(reports)
+    }
+    texts = [quantities.seconds(report.seconds) for report in reports]
+    for row, report in enumerate(reports[1:], 1):
+        texts[row] += f", {reports[0].seconds / report.seconds:.2f}x"
     axes.set_title(f"Time and speedup: {reports[0].workload}")
-    _legend_below(axes)
+    colours = {name: _colour(name) for name in parts}
+    _draw_totals(axes, reports, parts, colours, texts)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.seconds(value)))
 
 
 def draw_energy(axes: Axes, reports: Sequence[Report]) -> None:
-    """Draw the energy of each report, stacked by component."""
-    components = list(dict.fromkeys(name for r in reports for name in r.energy_pj))
-    left = np.zeros(len(reports))
-    for component, colour in zip(components, COMPONENT_COLOURS * 3, strict=False):
-        width = np.array([r.energy_pj.get(component, 0.0) for r in reports]) * 1e-12
-        if width.max() > LEAST_SHOWN * max(r.energy_j or 0.0 for r in reports):
-            axes.barh(range(len(reports)), width, left=left, color=colour, label=component)
-            left += width
-    for row, end in enumerate(left):
-        axes.text(end, row, f" {quantities.joules(end)}", va="center")
-    axes.set_yticks(range(len(reports)), _labels(reports))
-    axes.set_xlim(0, left.max() * 1.2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.joules(value)))
+    """Draw the energy of each report by component; the number beside it is that of the tables."""
+    names = dict.fromkeys(name for r in reports for name in r.energy_pj)
+    joules = {
+        name: np.array([r.energy_pj.get(name, 0.0) for r in reports]) * 1e-12 for name in names
+    }
+    least = LEAST_SHOWN * max(report.energy_j or 0.0 for report in reports)
+    shown = [name for name in joules if joules[name].max() > least]
+    colours = dict(itertools.zip_longest(shown, COMPONENT_COLOURS[: len(shown)]))
+    colours = {name: colour or COMPONENT_COLOURS[-1] for name, colour in colours.items()}
     axes.set_title(f"Energy: {reports[0].workload}")
+    texts = [quantities.joules(report.energy_j) for report in reports]
+    _draw_totals(axes, reports, {name: joules[name] for name in shown}, colours, texts)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.joules(value)))
+
+
+def _draw_totals(
+    axes: Axes,
+    reports: Sequence[Report],
+    parts: Mapping[str, Floats],
+    colours: Mapping[str, str],
+    texts: Sequence[str],
+) -> None:
+    """Draw a row a report, its parts stacked, or as points where the totals lie decades apart.
+
+    `parts` holds one value a report; `texts` stand at the end of each row.
+    """
+    rows, ends = np.arange(len(reports)), np.sum(list(parts.values()), axis=0)
+    begin = 0.0
+    if ends.max() > LINEAR_SPAN * ends[ends > 0].min(initial=np.inf):
+        seen = {name: values > LEAST_SHOWN * ends for name, values in parts.items()}
+        begin = min(parts[name][seen[name]].min(initial=np.inf) for name in parts) / 1.5
+        for name, values in parts.items():
+            points = values[seen[name]], rows[seen[name]]
+            axes.scatter(*points, color=colours[name], label=name, zorder=2)
+        axes.scatter(ends, rows, marker="|", s=120, color="black", label="all", zorder=3)
+        axes.set_xscale("log")
+        axes.set_xlim(begin, ends.max() * (ends.max() / begin) ** 0.3)
+        axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+        axes.set_title(f"{axes.get_title(loc='left')} (logarithmic)")
+    else:
+        left = np.zeros(len(reports))
+        for name, width in parts.items():
+            axes.barh(rows, width, left=left, color=colours[name], label=name)
+            left += width
+        axes.set_xlim(0, ends.max() * 1.25 or 1.0)
+    for row, (end, text) in enumerate(zip(ends, texts, strict=True)):
+        place = max(end, begin), row
+        axes.annotate(text, place, (6, 0), textcoords="offset points", va="center")
+    axes.set_yticks(rows, [_shortened(label) for label in _labels(reports)])
     _legend_below(axes)
 
 
@@ -156,30 +209,44 @@ def _bandwidth_bytes_per_s(report: Report) -> float:
 
 def figures(reports: Sequence[Report], closest: Report) -> dict[str, Figure]:
     """Return one figure per plot, by name; the first report is the baseline of the others."""
-    drawn: dict[str, tuple[Callable[[Axes], None], tuple[float, float]]] = {
-        "layers": (lambda axes: draw_layers(axes, closest), (8, 4.6))
-    }
-    if np.any(np.asarray(closest.columns["useful_macs"])):
-        drawn["roofline"] = (lambda axes: draw_roofline(axes, closest), (8, 4.6))
-    bars = (8, 1.3 + 0.5 * len(reports))
-    if len(reports) > 1:
-        drawn["comparison"] = (lambda axes: draw_comparison(axes, reports), bars)
-    if closest.energy_pj:
-        drawn["energy"] = (lambda axes: draw_energy(axes, reports), bars)
+    bars = _bars_inches(reports)
+    heights = {"layers": 4.6, "roofline": 4.6, "comparison": bars, "energy": bars}
+    drawn = _plots(reports, closest)
+    if len(reports) == 1:
+        del drawn["comparison"]
     with mpl.rc_context(STYLE):
-        return {name: _figure(draw, size) for name, (draw, size) in drawn.items()}
+        return {name: _figure(draw, (8, heights[name])) for name, draw in drawn.items()}
 
 
 def overview(reports: Sequence[Report], closest: Report) -> Figure:
     """Return all plots on one page."""
+    drawn = _plots(reports, closest)
+    heights = (5.4, _bars_inches(reports))
     with mpl.rc_context(STYLE):
-        page = Figure(figsize=(14, 8), layout="constrained")
-        ((layers, roofline), (time, energy)) = page.subplots(2, 2, height_ratios=(2.2, 1))
-        draw_layers(layers, closest)
-        draw_roofline(roofline, closest)
-        draw_comparison(time, reports)
-        draw_energy(energy, reports)
+        page = Figure(figsize=(14, sum(heights)), layout="constrained")
+        places = page.subplots(2, 2, height_ratios=heights).ravel()
+        for axes, name in zip(places, ("layers", "roofline", "comparison", "energy"), strict=True):
+            if name in drawn:
+                drawn[name](axes)
+            else:
+                axes.set_axis_off()
     return page
+
+
+def _plots(reports: Sequence[Report], closest: Report) -> dict[str, Callable[[Axes], None]]:
+    """Return what draws each plot that the reports have numbers for, by its name."""
+    drawn: dict[str, Callable[[Axes], None]] = {"layers": lambda axes: draw_layers(axes, closest)}
+    if np.any(np.asarray(closest.columns["useful_macs"])):
+        drawn["roofline"] = lambda axes: draw_roofline(axes, closest)
+    drawn["comparison"] = lambda axes: draw_comparison(axes, reports)
+    if closest.energy_j:
+        drawn["energy"] = lambda axes: draw_energy(axes, reports)
+    return drawn
+
+
+def _bars_inches(reports: Sequence[Report]) -> float:
+    """Return the height of a chart with a row a report, its title and its legend."""
+    return 1.8 + ROW_INCHES * len(reports)
 
 
 def encode(figure: Figure, form: str) -> bytes:

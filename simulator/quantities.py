@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _SMALL_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
 
@@ -70,6 +72,15 @@ def percent(part: float, whole: float) -> str:
     ('12.5 %', '-')
     """
     return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def short(text: str) -> str:
+    """Return a text whose fractions have three significant digits, for people only.
+
+    >>> short("unstructured:0.0002730901120626302:32")
+    'unstructured:0.000273:32'
+    """
+    return re.sub(r"\d+\.\d{4,}(e-?\d+)?", lambda found: f"{float(found[0]):.3g}", text)
 
 
 def _scaled(value: float, unit: str, prefixes: tuple[tuple[float, str], ...]) -> str:

@@ -3,10 +3,12 @@
 import itertools
 import re
 
+import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 import simulator
-from simulator import breakdown, html_report, plots
+from simulator import breakdown, comparison, html_report, plots, quantities
 from simulator.report import Report
 from workloads import gemm, methods, networks
 
@@ -36,22 +38,76 @@ def test_the_layers_shown_are_the_largest(reports: list[Report]) -> None:
     assert rest.layer == f"{len(others)} other layers"
 
 
-def test_no_text_of_a_plot_lies_on_another(reports: list[Report]) -> None:
-    for name, figure in plots.figures(reports, reports[1]).items():
+@pytest.fixture(scope="module")
+def many() -> list[Report]:
+    """Four accelerators with four methods; the last accelerator is a hundred times as fast."""
+    step = networks.find("resnet18", batch=4).training_step()
+    names = ("dense", "bdwp:2:8", "sr-ste:2:8", "sdgp:2:8")
+    return comparison.reports(["sat", "systolic", "tensorcore", "gpu"], step, names)
+
+
+@pytest.mark.parametrize("whose", ["reports", "many"])
+def test_no_text_of_a_plot_lies_on_another(whose: str, request: pytest.FixtureRequest) -> None:
+    shown = request.getfixturevalue(whose)
+    for name, figure in plots.figures(shown, shown[1]).items():
         figure.draw_without_rendering()
-        (axes,) = figure.axes
-        for axis in (axes.xaxis, axes.yaxis):
-            labels = [label for label in axis.get_ticklabels() if label.get_text()]
-            boxes = [label.get_window_extent() for label in labels]
-            for one, other in itertools.pairwise(boxes):
-                assert not one.overlaps(other), name
-        texts = [text.get_window_extent() for text in axes.texts] + [
-            axes.get_legend().get_window_extent()
-        ]
-        for one, other in itertools.combinations(texts, 2):
+        _check_apart(figure.axes[0], name)
+
+
+def test_no_text_of_the_page_lies_on_another(many: list[Report]) -> None:
+    page = plots.overview(many, many[1])
+    page.draw_without_rendering()
+    for axes in page.axes:
+        _check_apart(axes, axes.get_title(loc="left"))
+
+
+def _check_apart(axes: Axes, name: str) -> None:
+    for axis in (axes.xaxis, axes.yaxis):
+        labels = [label for label in axis.get_ticklabels() if label.get_text()]
+        boxes = [label.get_window_extent() for label in labels]
+        for one, other in itertools.pairwise(boxes):
             assert not one.overlaps(other), name
-        for bar in axes.patches:
-            assert not axes.get_legend().get_window_extent().overlaps(bar.get_window_extent())
+    legend = axes.get_legend().get_window_extent()
+    texts = [text.get_window_extent() for text in axes.texts]
+    for one, other in itertools.combinations([*texts, legend], 2):
+        assert not one.overlaps(other), name
+    for bar in axes.patches:
+        assert not legend.overlaps(bar.get_window_extent())
+
+
+def test_the_energy_beside_a_bar_is_that_of_the_table(many: list[Report]) -> None:
+    (axes,) = plots.figures(many, many[0])["energy"].axes
+    shown = [text.get_text() for text in axes.texts]
+    assert shown == [quantities.joules(report.energy_j) for report in many]
+
+
+def test_every_component_of_energy_has_a_colour_of_its_own(many: list[Report]) -> None:
+    (axes,) = plots.figures(many, many[0])["energy"].axes
+    colours = {bars.get_label(): bars.patches[0].get_facecolor() for bars in axes.containers}
+    assert len(set(colours.values())) == len(colours) > 7
+    components = {name for report in many for name in report.energy_pj}
+    assert len(components) <= len(set(plots.COMPONENT_COLOURS)) == len(plots.COMPONENT_COLOURS)
+
+
+def test_times_that_lie_decades_apart_are_all_to_be_seen(many: list[Report]) -> None:
+    (axes,) = plots.figures(many, many[0])["comparison"].axes
+    axes.figure.draw_without_rendering()
+    assert max(r.seconds for r in many) > plots.LINEAR_SPAN * min(r.seconds for r in many)
+    left, right = axes.get_xlim()
+    for report in many:
+        place = np.log(report.seconds / left) / np.log(right / left)
+        assert 0.05 < place < 0.95
+    (linear,) = plots.figures(many[:2], many[0])["comparison"].axes
+    assert (axes.get_xscale(), linear.get_xscale()) == ("log", "linear")
+
+
+def test_layers_that_are_summed_make_no_bar(many: list[Report]) -> None:
+    (axes,) = plots.figures(many, many[0])["layers"].axes
+    *shown, rest = breakdown.largest_layers(many[0], plots.SHOWN_LAYERS)
+    assert max(bar.get_y() for bar in axes.patches) < len(shown) - 0.5
+    (text,) = axes.texts
+    assert breakdown.time_text(many[0], rest.cycles) in text.get_text()
+    assert axes.get_yticklabels()[-1].get_text() == rest.layer
 
 
 def test_no_point_lies_above_the_roof(reports: list[Report]) -> None:

@@ -47,7 +47,9 @@ def _run(given: Sequence[str]) -> int:
         return _refuse(str(error))
     except TyperException as error:
         said = " ".join(error.format_message().split())
-        return _refuse(f"{said} (sparsight --help says more)")
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "sparsight"
+        return _refuse(f"{said} ({command} --help says more)")
     except MemoryError:
         return _refuse("this does not fit into memory; choose a smaller workload")
     except Abort:

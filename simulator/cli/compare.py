@@ -167,14 +167,14 @@ def _run_columns(rows: Sequence[dict[str, Any]]) -> Columns:
 
 def _method_columns(rows: Sequence[dict[str, Any]]) -> Columns:
     """Return what each method makes of the workload and what its authors report."""
-    from simulator import quantities
+    from simulator import comparison, quantities
 
     once = list({row["method"]: row for row in rows}.values())
     return {
         "method": [row["method"] for row in once],
         ">weights": [quantities.size(row["weight_bytes"]) for row in once],
         ">MACs left": [f"{row['flop_ratio']:.3f}" for row in once],
-        "published": [row["published"] for row in once],
+        **comparison.published_column(once),
     }
 
 

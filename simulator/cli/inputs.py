@@ -258,6 +258,8 @@ def read_accelerators(
     if bool(names) == bool(listed):
         raise InputError("name accelerators once: before the options or with --accelerators")
     wanted = tuple(names) if names else tuple(str(listed).split(","))
+    if len(wanted) > 1 and "all" in wanted:
+        raise InputError("all stands alone: give --accelerators all, or the names of some")
     if wanted != ("all",):
         return wanted, tuple(settings)
     settings = (*settings, *_settings_for_all(workload, settings))

@@ -1,7 +1,8 @@
-"""Commands that refuse an option given twice, where only the last one would count."""
+"""Commands that refuse an option given twice, where only the last counts, and an empty path."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand
@@ -14,9 +15,12 @@ class Once(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse a repeated option, then parse as usual."""
-        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        parsed, _, given = self.make_parser(ctx).parse_args(args=list(args))
         for parameter in given:
             single = parameter.param_type_name == "option" and not parameter.multiple
             if single and given.count(parameter) > 1:
                 raise InputError(f"{parameter.opts[0]} is given twice; give it once")
+            described = parameter.type_descriptor.annotation
+            if described is Path and parsed.get(parameter.name) == "":
+                raise InputError(f"{parameter.opts[0]} must name a file or folder, not ''")
         return super().parse_args(ctx, args)

@@ -42,24 +42,28 @@ def check_targets(
     parquet: Path | None = None,
     plot: Path | None = None,
     report_dir: Path | None = None,
+    timeline: Path | None = None,
     others: Sequence[Path | None] = (),
 ) -> None:
     """Refuse a place that cannot be written before any time is spent; make folders.
 
     `others` are files of any other kind.
     """
-    places = (csv, parquet, plot, report_dir, *others)
+    places = (csv, parquet, plot, report_dir, timeline, *others)
     named = [file.absolute() for file in places if file is not None]
     if len(set(named)) < len(named):
         twice = next(file for file in named if named.count(file) > 1)
         raise InputError(f"{twice} is named for two outputs; give each a place of its own")
-    for file in (csv, parquet, plot if plot is not None and plot.suffix else None, *others):
+    page = plot if plot is not None and plot.suffix else None
+    for file in (csv, parquet, page, timeline, *others):
         if file is not None and not file.absolute().parent.is_dir():
             raise InputError(f"cannot write {file}: there is no folder {file.absolute().parent}")
         if file is not None and file.is_dir():
             raise InputError(f"cannot write {file}: it is a directory; name a file")
     if plot is not None and plot.suffix not in ("", ".png", ".svg"):
         raise InputError(f"--plot must be a folder or end in .png or .svg, not {plot.name!r}")
+    if timeline is not None and timeline.suffix != ".json":
+        raise InputError(f"--timeline must end in .json, not be {timeline.name!r}")
     for folder in (report_dir, plot if plot is not None and not plot.suffix else None):
         if folder is not None:
             make_folder(folder)

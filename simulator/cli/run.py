@@ -61,7 +61,7 @@ def run(
     if as_json and layers is not None:
         raise InputError("--layers applies to the table; --json has every operation")
     output.check_targets(
-        csv=csv, parquet=parquet, plot=plot, report_dir=report_dir, others=(timeline,)
+        csv=csv, parquet=parquet, plot=plot, report_dir=report_dir, timeline=timeline
     )
     with output.working("simulating (the first run on a machine compiles)"):
         report = job.simulate(job.workload)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WITHIN, CHECK_EVERY = 0.0, 100
 """How alike iterations of an NPU are to take the time of one, and how often that is checked."""
 
+MOST_DRAWN = 10_000_000
+"""Drawn requests, at most: about what the memory of one machine holds."""
+
 MOST_UNITS = 1 << 16
 """Groups of NPUs that prefill, at most: each is looked at whenever a request arrives."""
 
@@ -85,7 +88,7 @@ def serve(
 
     drawn = Drawn(rate=rate, count=count, seed=seed)
     exact = {"prefill-units": prefill_units, "within": within, "check-every": check_every}
-    output.check_targets(csv=csv, parquet=parquet, others=(iterations, timeline))
+    output.check_targets(csv=csv, parquet=parquet, timeline=timeline, others=(iterations,))
     arriving = read_requests(requests, drawn)
     config = read_config(system, {"model": model, "tp": tp, "pp": pp}, settings or ())
     device, times = _device(system, config, exact)
@@ -130,10 +133,13 @@ def read_requests(text: str, drawn: Drawn) -> tuple[Request, ...]:
     seed = SEED if drawn.seed is None else drawn.seed
     if seed < 0:
         raise InputError(f"--seed must be at least 0, not {seed}")
+    wanted = COUNT if drawn.count is None else drawn.count
+    if wanted > MOST_DRAWN:
+        raise InputError(f"--count must be at most {MOST_DRAWN}, not {wanted}")
     return poisson_requests(
         text,
         rate_per_s=RATE if drawn.rate is None else drawn.rate,
-        count=COUNT if drawn.count is None else drawn.count,
+        count=wanted,
         generator=np.random.default_rng(seed),
     )
 

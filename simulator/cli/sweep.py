@@ -10,10 +10,16 @@ import typer
 from simulator.cli import options
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Sequence
 
-SHOWN = 12
-"""Rows of the front in the table of a terminal."""
+    import pandas as pd
+    from rich.table import Table
+
+SHOWN, LEAST_SHOWN = 12, 4
+"""Rows of the fronts in the tables of a terminal, shared by the workloads; the least of each."""
+
+KEYS = ("accelerator", "method")
+"""What always names a row of a table; the table is that of one network and batch."""
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="What to sweep.")]
 StoreFile = Annotated[
@@ -41,6 +47,8 @@ def sweep(
     as_json: options.Json = False,
 ) -> None:
     """Run a study of many designs; show those that no other design beats.
+
+    docs/study.md describes study files, examples/area_budget.toml is one.
 
     Finished points are kept in the store: the same command goes on where it stopped, and several of
     them share the work. Ctrl-C finishes with what is there.
@@ -102,32 +110,79 @@ def _rows(front: pd.DataFrame) -> list[dict[str, Any]]:
 def _show(summary: dict[str, Any], front: pd.DataFrame) -> None:
     from simulator.cli import output, tables
 
-    columns = _shown_columns(summary, front)
-    rows = [[_text(row[name]) for name in columns] for row in summary["pareto"][:SHOWN]]
-    numbers = {name for name in columns if front[name].dtype.kind in "if"}
-    titles = [f">{name}" if name in numbers else name for name in columns]
     if not len(front):
         wanted = ", ".join(summary["objectives"])
         output.say(f"no point has every objective ({wanted}) and keeps the constraints")
+    places = front.groupby(["network", "batch"], observed=True, sort=False).indices
+    fronts = {_workload(*key): front.iloc[rows] for key, rows in places.items()}
+    out = tables.console()
     title = f"{len(front)} of {summary['points']} points are on the front"
-    tables.console().print(tables.table(title, titles, rows))
+    if len(fronts) > 1:
+        counts = ", ".join(f"{len(rows)} of {name}" for name, rows in fronts.items())
+        out.print(f"{title} of their workload: {counts}\n", highlight=False, markup=False)
+    at_most = max(LEAST_SHOWN, SHOWN // max(1, len(fronts)))
+    columns, left_out = _fitting_columns(summary, front)
+    for name, rows in fronts.items():
+        heading = title if len(fronts) == 1 else f"{name}: {len(rows)} on the front"
+        out.print(_front_table(heading, _spread(rows, at_most), columns))
     if shared := _shared(front):
-        tables.console().print(f"the same for all of them: {shared}", highlight=False, markup=False)
-    if len(front) > SHOWN:
-        output.say(f"{len(front) - SHOWN} further points of the front: --csv, --json or --report")
+        out.print(f"the same for all of them: {shared}", highlight=False, markup=False)
+    hidden = sum(max(0, len(rows) - at_most) for rows in fronts.values())
+    elsewhere = "--csv, --json or --report"
+    if hidden:
+        output.say(f"{hidden} further points of the front: {elsewhere}")
+    if left_out:
+        output.say(f"left out for want of room: {', '.join(left_out)}: {elsewhere}")
     if summary["failures"]:
         output.say(f"{summary['failures']} points failed; their errors are in the table")
     output.say(f"{summary['state']}; results are in {summary['store']}")
 
 
+def _workload(network: str, batch: int) -> str:
+    return f"{network}, batch {batch}" if batch else network
+
+
+def _spread(rows: pd.DataFrame, at_most: int) -> pd.DataFrame:
+    """Return as many rows, evenly spread, the first and the last among them."""
+    import numpy as np
+
+    places = np.linspace(0, len(rows) - 1, min(at_most, len(rows)))
+    return rows.iloc[np.round(places).astype(int)]
+
+
+def _front_table(title: str, rows: pd.DataFrame, columns: Sequence[str]) -> Table:
+    from simulator.cli import tables
+
+    named = [f">{name}" if rows[name].dtype.kind in "iuf" else name for name in columns]
+    cells = [[_text(row[name]) for name in columns] for row in _rows(rows)]
+    return tables.table(title, named, cells)
+
+
+def _fitting_columns(summary: dict[str, Any], front: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return the columns that there is room for, and those left out: never a key or objective."""
+    from simulator.cli import tables
+
+    columns, left_out = _shown_columns(summary, front), []
+    objectives = [name.removeprefix("-") for name in summary["objectives"]]
+    spare = [name for name in columns if name not in (*KEYS, *objectives)]
+    spare.sort(key=lambda name: name != "point")
+    while spare and not tables.fits(_front_table("", front, columns)):
+        dropped = spare.pop(0 if spare[0] == "point" else -1)
+        columns.remove(dropped)
+        left_out.append(dropped)
+    return columns, left_out
+
+
 def _shown_columns(summary: dict[str, Any], front: pd.DataFrame) -> list[str]:
-    """Return what tells the points of the front apart, and the objectives."""
+    """Return what tells the points of one front apart, and the objectives."""
     from simulator.sweep.definition import METRICS
 
     objectives = [name.removeprefix("-") for name in summary["objectives"]]
-    hidden = {"error", "feasible", *METRICS} - set(objectives)
+    hidden = {"error", "feasible", "network", "batch", *METRICS} - set(objectives)
     varying = [name for name in front.columns if name not in hidden and front[name].nunique() > 1]
-    return [*(name for name in varying if name not in objectives), *objectives]
+    keys = [name for name in KEYS if name in varying]
+    others = [name for name in varying if name not in (*keys, *objectives)]
+    return [*keys, *others, *objectives]
 
 
 def _shared(front: pd.DataFrame) -> str:
@@ -139,4 +194,6 @@ def _shared(front: pd.DataFrame) -> str:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

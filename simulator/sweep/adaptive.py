@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from simulator.sweep.definition import Definition
 from simulator.sweep.evaluate import block_size
-from simulator.sweep.sampling import CHUNK, Drawn, check_not_empty
+from simulator.sweep.sampling import CHUNK, Drawn, check_not_empty, check_size
 from simulator.sweep.space import Designs, Space
 from simulator.sweep.store import Store
 from workloads.errors import InputError
@@ -54,6 +54,7 @@ class Generation:
 def check_search(definition: Definition) -> None:
     """Raise `InputError` without Optuna or for a space without designs."""
     _optuna()
+    check_size(definition)
     for space in definition.spaces:
         check_not_empty(space, Drawn(space, 1, CHUNK, definition.search.seed))
 

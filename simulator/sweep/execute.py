@@ -76,12 +76,30 @@ def _start_worker() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _check_address(address: str) -> None:
+    """Refuse what is no address of Dask; its client would end in a traceback long after."""
+    from distributed.comm.addressing import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    try:
+        scheme, place = parse_address(address, strict=True)
+        get_backend(scheme)
+        if scheme != "inproc":
+            parse_host_port(place)
+    except ValueError:
+        raise InputError(
+            f"--cluster must be the address of a Dask scheduler, such as tcp://host:8786, "
+            f"not {address!r}"
+        ) from None
+
+
 @contextmanager
 def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
     try:
         import distributed
     except ImportError:
         raise InputError("--cluster needs Dask: pip install 'sparsight[cluster]'") from None
+    _check_address(address)
     try:
         client: Any = distributed.Client(  # type: ignore[no-untyped-call]
             address, timeout=CLUSTER_SECONDS, set_as_default=False

@@ -60,7 +60,33 @@ class Expression:
     def __call__(self, columns: Mapping[str, Any]) -> Any:
         """Return the value for columns that hold every name; arrays give an array."""
         with np.errstate(all="ignore"):
-            return _value(self.tree, columns)
+            try:
+                return _value(self.tree, columns)
+            except ZeroDivisionError:  # of plain numbers; arrays give infinity
+                raise InputError(f"{self.text!r} divides by zero") from None
+
+    @property
+    def bounded(self) -> tuple[Expression, str] | None:
+        """What a limit bounds, and whether its `smallest` or `largest` value is nearest to it.
+
+        None if this is no comparison by order with a side that reads no names.
+
+        >>> side, end = parse("rows * cols <= 64", "").bounded
+        >>> side.text, end
+        ('rows * cols', 'smallest')
+        """
+        match self.tree:
+            case ast.Compare(left=left, ops=[ast.Lt() | ast.LtE()], comparators=[right]):
+                ends = "smallest", "largest"
+            case ast.Compare(left=left, ops=[ast.Gt() | ast.GtE()], comparators=[right]):
+                ends = "largest", "smallest"
+            case _:
+                return None
+        for side, other, end in ((left, right, ends[0]), (right, left, ends[1])):
+            names = frozenset(_names(side)) - CONSTANTS.keys()
+            if names and not set(_names(other)) - CONSTANTS.keys():
+                return Expression(ast.unparse(side), names, side), end
+        return None
 
 
 def parse(text: str, where: str) -> Expression:

@@ -17,10 +17,14 @@ from numpy.typing import NDArray
 
 from dataflow.rounding import ceil_div
 from simulator.sweep.definition import Definition
+from simulator.sweep.expressions import Expression
 from simulator.sweep.space import Designs, Space
 from workloads.errors import InputError
 
 CHUNK = 4096
+MOST_POINTS = 100_000_000
+"""Points of a study, at most: half an hour or more for the fastest model, and 10 GB of results."""
+
 FRUITLESS_CHUNKS = 64
 """Chunks of draws without a new design after which a sample counts as exhausted."""
 
@@ -185,6 +189,7 @@ def samples(definition: Definition, block_sizes: dict[str, int]) -> list[Sample]
     """Return the sample of each accelerator; raise `InputError` for a space without designs."""
     made: list[Sample] = []
     search = definition.search
+    check_size(definition)
     for space in definition.spaces:
         size = block_sizes[space.accelerator]
         if definition.designs:
@@ -203,28 +208,48 @@ def samples(definition: Definition, block_sizes: dict[str, int]) -> list[Sample]
     return made
 
 
+def check_size(definition: Definition) -> None:
+    """Raise `InputError` for a study of more points than anybody waits for."""
+    search, cases = definition.search, len(definition.cases)
+    if search.kind == "grid":
+        points = sum(space.size for space in definition.spaces) * cases
+        advice = "use fewer values, or search.kind = 'random', 'sobol', 'nsga2' or 'tpe'"
+    else:
+        points = search.points * len(definition.spaces) * cases
+        advice = "lower search.points"
+    if points > MOST_POINTS:
+        raise InputError(
+            f"this study has {points:,} points (designs times workloads); at most {MOST_POINTS:,} "
+            f"are swept: {advice}"
+        )
+
+
 def check_not_empty(space: Space, sample: Sample) -> None:
     """Raise `InputError` naming the constraint at fault if a sample has no design."""
     if any(len(sample.block(number)) for number in range(sample.blocks)):
         return
-    for constraint, text in zip(_allowed_alone(space), space.constraints, strict=True):
-        if not constraint:
-            raise InputError(
-                f"the constraint {text.text!r} excludes every design of {space.accelerator}; "
-                "widen the space or the constraint"
-            )
+    tried = [space.decode(Drawn(space, 0, CHUNK, 0)._positions(chunk)) for chunk in range(8)]
+    for constraint in space.constraints:
+        if not any(np.any(constraint(columns)) for columns in tried):
+            raise InputError(_never_holds(space.accelerator, constraint, tried))
     raise InputError(
         f"the constraints of {space.accelerator} exclude every design together: "
         f"{' and '.join(text.text for text in space.constraints)}"
     )
 
 
-def _allowed_alone(space: Space) -> list[bool]:
-    """Return for every constraint whether it allows any of many designs tried."""
-    draws = Drawn(space, 0, CHUNK, 0)
-    found = np.zeros(len(space.constraints), bool)
-    for chunk in range(8):
-        positions = draws._positions(chunk)
-        masks = list(space.allowed(positions, space.decode(positions)))[1:]
-        found |= np.array([mask.any() for mask in masks], bool)
-    return found.tolist()
+def _never_holds(
+    accelerator: str, constraint: Expression, tried: Sequence[Mapping[str, Any]]
+) -> str:
+    """Say why a constraint allows none of the designs tried, and how near the nearest comes."""
+    said = f"the constraint {constraint.text!r} excludes every design of {accelerator}"
+    advice = "widen the space or the constraint"
+    if constraint.bounded is None:
+        return f"{said}; {advice}"
+    side, end = constraint.bounded
+    values = np.concatenate([np.atleast_1d(side(columns)) for columns in tried]).astype(float)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return f"{said}: {side.text!r} is no finite number for any, as after a division by zero"
+    nearest = values.min() if end == "smallest" else values.max()
+    return f"{said}: the {end} {side.text} of those tried is {nearest:.6g}; {advice}"

@@ -98,8 +98,9 @@ function drawScatter() {
     selectedpoints: state.brushed && places.flatMap((i, at) => (state.brushed.has(i) ? [at] : [])),
     showlegend: name !== "",
   }));
-  const front = all.filter((i) => STUDY.front[i]).sort((p, q) => STUDY.rows[x][p] - STUDY.rows[x][q]);
-  traces.push({ ...at(front), name: "front", mode: "lines", line: { color: "#444", width: 1.5 }, hoverinfo: "skip" });
+  const front = frontOf(all, x, y);
+  const name = OBJECTIVES.length > 2 ? `front of ${x} and ${y}` : "front";
+  if (front.length) traces.push({ ...at(front), name, mode: "lines", line: { color: "#444", width: 1.5 }, hoverinfo: "skip" });
   for (const [key, line] of [["a", A_COLOUR], ["b", B_COLOUR]]) {
     if (state[key] === null || !all.includes(state[key])) continue;
     const marker = { size: 16, symbol: "circle-open", color: line, line: { width: 3 } };
@@ -115,6 +116,19 @@ function drawScatter() {
     uirevision: `${x} ${y} ${chosen("case")}`,
   };
   Plotly.react("scatter", traces, layout, OPTIONS);
+}
+
+// The points that no other beats in both of two objectives, best in the first one first. Those of
+// more objectives are no line in two dimensions, and other columns have no better end.
+function frontOf(places, x, y) {
+  if (x === y || !OBJECTIVES.includes(x) || !OBJECTIVES.includes(y)) return [];
+  const cost = (name, i) => STUDY.objectives[name] * STUDY.rows[name][i];
+  const order = (p, q) => cost(x, p) - cost(x, q) || cost(y, p) - cost(y, q);
+  let least = Infinity;
+  return places
+    .filter((i) => STUDY.front[i])
+    .sort(order)
+    .filter((i) => cost(y, i) < least && ((least = cost(y, i)), true));
 }
 
 function colourGroups(places, colour) {

@@ -38,6 +38,56 @@ def test_the_front_is_shown_and_the_results_are_kept_beside_the_study(sparsight,
     assert {row["method"] for row in again["pareto"]} == {"bdwp:2:8"}
 
 
+WIDE = """
+version = 1
+accelerators = ["sat", "systolic"]
+networks = ["resnet9", "vit-32"]
+batches = [8]
+objectives = ["seconds", "energy_j", "area_mm2"]
+constraints = ["rows <= 32 or clock_hz > 300e6"]
+[space]
+rows = [16, 32]
+cols = [16, 32]
+left_buffer_bytes = [65536, 1048576]
+right_buffer_bytes = [65536, 1048576]
+out_buffer_bytes = [65536, 1048576]
+[space.sat]
+rows = [32]
+clock_hz = [1e8]
+[space.systolic]
+rows = [16, 64]
+clock_hz = [4e8]
+"""
+
+
+@pytest.mark.parametrize("columns", ["120", "80"])
+def test_every_workload_has_a_table_whose_keys_are_whole(
+    sparsight, study, monkeypatch, columns
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    study.write_text(WIDE)
+    result = sparsight("sweep", study)
+    rows = sparsight("sweep", study, "--json").json["pareto"]
+    counts = {name: sum(row["network"] == name for row in rows) for name in ("resnet9", "vit-32")}
+    assert min(counts.values()) > 0
+    said = " ".join(result.out.split())
+    for name, count in counts.items():
+        assert f"{count} of {name}, batch 8" in said
+        assert f"{name}, batch 8: {count} on the front" in said
+    assert f"{len(rows)} of 96 points are on the front of their workload" in said
+    heads = [line.split() for line in result.out.splitlines() if "seconds" in line]
+    assert len(heads) == 2
+    (left_out,) = (line for line in result.err.splitlines() if "for want of room" in line)
+    for head in heads:
+        assert head[0] == "accelerator"
+        assert head[-3:] == ["seconds", "energy_j", "area_mm2"]
+        for name in ("rows", "cols", "left_buffer_bytes", "right_buffer_bytes", "clock_hz"):
+            assert (name in head) != (name in left_out)
+    tables = [line.split() for line in result.out.splitlines() if line.startswith((" sat", " sys"))]
+    assert {cells[0] for cells in tables} == {row["accelerator"] for row in rows}
+    assert all(len(line) <= int(columns) for line in result.out.splitlines())
+
+
 def test_everything_can_be_written(sparsight, study, tmp_path) -> None:
     places = [tmp_path / name for name in ("t.csv", "t.parquet", "t.html", "s.sqlite")]
     options = ("--csv", "--parquet", "--report", "--store")
@@ -68,6 +118,8 @@ def test_what_is_wrong_is_said_in_one_sentence_and_nothing_is_changed(
     assert "no Dask scheduler answers at 'tcp://127.0.0.1:9'" in refused(
         "sweep", study, "--cluster", "tcp://127.0.0.1:9"
     )
+    said = refused("sweep", study, "--cluster", "foo")
+    assert "such as tcp://host:8786, not 'foo'" in said
     assert "--workers and --cluster cannot be combined" in refused(
         "sweep", study, "--cluster", "tcp://127.0.0.1:9", "--workers", 2
     )
@@ -77,6 +129,17 @@ def test_what_is_wrong_is_said_in_one_sentence_and_nothing_is_changed(
     assert "workers must be at least 1, not 0" in refused("sweep", study, "--workers", 0)
     for old, new, sentence in (
         ("rows = [8", "row = [8", "space.row: sat has no field 'row'; did you mean rows?"),
+        ("[space]", 'constraints = ["pes < 9"]\n[space]', "the smallest pes of those tried is 64"),
+        ("[space]", 'constraints = ["rows/0 < 1"]\n[space]', "'rows / 0' is no finite number"),
+        ("[space]", 'constraints = ["interleave/0 < 1"]\n[space]', "divides by zero"),
+        (
+            "[space]",
+            """[search]
+kind = "random"
+points = 99999999999
+[space]""",
+            "has 99,999,999,999 points",
+        ),
         ("version = 1", "version = 2", "version is 2, from a newer sparsight"),
         ("[space]", 'constraints = ["rows > 64"]\n[space]', "excludes every design of sat"),
         ("rows = [8, 16, 32]", "rows = []", "space.rows must list at least one value"),

@@ -265,3 +265,33 @@ def test_a_field_of_one_accelerator_leaves_no_hole_in_the_page(tmp_path: Path) -
     json.dumps(values, allow_nan=False)
     levels = {each["parameter"]: each["levels"] for each in values["sensitivity"]}
     assert levels["out_buffer_bytes"] == buffers["out_buffer_bytes"]
+
+    def test_the_front_of_three_objectives_is_a_line_that_only_falls(browser, tmp_path) -> None:
+        made, path = study(objectives=["seconds", "energy_j", "pes"]), tmp_path / "three.html"
+        with made.open(None) as store:
+            made.run_into(store, workers=1)
+            path.write_text(report.render(made.definition, store))
+        browser.load(path)
+        browser.wait_for("document.querySelectorAll('#scatter .points path').length > 30")
+        line = "element('scatter').data.find((trace) => trace.mode === 'lines')"
+        assert browser.value(f"{line}.name") == "front of seconds and energy_j"
+        places = browser.value(f"{line}.customdata")
+        seconds, energy = (browser.value(f"STUDY.rows.{n}") for n in ("seconds", "energy_j"))
+        everything = browser.value("points()")
+        assert places == sorted(places, key=lambda i: seconds[i])
+        unbeaten = {
+            i
+            for i in everything
+            if not any(
+                (seconds[j], energy[j]) != (seconds[i], energy[i])
+                and seconds[j] <= seconds[i]
+                and energy[j] <= energy[i]
+                for j in everything
+            )
+        }
+        drawn = {(seconds[i], energy[i]) for i in places}
+        assert drawn == {(seconds[i], energy[i]) for i in unbeaten}
+        assert len(unbeaten) < sum(
+            browser.value("STUDY.front.filter((_, i) => STUDY.case[i] === 0)")
+        )
+        assert browser.value("frontOf(points(), 'rows', 'seconds')") == []

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.stationarity import FREE, OUTPUT_STATIONARY, WEIGHT_STATIONARY
-from simulator import energy
+from simulator import energy, quantities
 from simulator.accelerators.sat.config import Config
 from simulator.accelerators.sat.kernel import (
     RESULTS,
@@ -344,7 +344,7 @@ def _notes(config: Config, workload: Workload, table: Columns) -> tuple[str, ...
     """Say what the accelerator could not use and what it converts."""
     notes = []
     unused = {
-        str(operand.pattern)
+        quantities.short(str(operand.pattern))
         for op in workload.matmuls
         for operand in (op.left, op.right, op.out)
         if not isinstance(operand.pattern, (Dense, NM))
