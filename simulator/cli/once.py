@@ -20,7 +20,8 @@ class Once(TyperCommand):
             single = parameter.param_type_name == "option" and not parameter.multiple
             if single and given.count(parameter) > 1:
                 raise InputError(f"{parameter.opts[0]} is given twice; give it once")
-            described = parameter.type_descriptor.annotation
-            if described is Path and parsed.get(parameter.name) == "":
+            described = getattr(parameter, "type_descriptor", None)
+            is_path = getattr(described, "annotation", None) is Path
+            if is_path and parsed.get(parameter.name) == "":
                 raise InputError(f"{parameter.opts[0]} must name a file or folder, not ''")
         return super().parse_args(ctx, args)

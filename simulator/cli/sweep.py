@@ -113,7 +113,8 @@ def _show(summary: dict[str, Any], front: pd.DataFrame) -> None:
     if not len(front):
         wanted = ", ".join(summary["objectives"])
         output.say(f"no point has every objective ({wanted}) and keeps the constraints")
-    places = front.groupby(["network", "batch"], observed=True, sort=False).indices
+    groups = front.groupby(["network", "batch"], observed=True, sort=False)
+    places: dict[Any, Any] = dict(groups.indices)
     fronts = {_workload(*key): front.iloc[rows] for key, rows in places.items()}
     out = tables.console()
     title = f"{len(front)} of {summary['points']} points are on the front"
