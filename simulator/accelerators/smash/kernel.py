@@ -86,6 +86,7 @@ from simulator.accelerators.smash.machine import (
     narrow,
     push,
     wait_at_bank,
+    wait_at_banks,
 )
 
 
@@ -153,6 +154,27 @@ def _enter_row(
 
 
 @inlined
+def _collisions(tags: Any, mask: int, slot: int, tag: int, long: bool) -> Any:
+    """Count the slots from `slot` on that hold other keys, up to `PROBE_RUN`.
+
+    A `long` walk looks at all of them at once first, in vectors: most end in none of these slots.
+    """
+    if long and slot + PROBE_RUN <= mask:
+        ends = 0
+        for at in range(slot, slot + PROBE_RUN):
+            ends += (tags[2 * at] == tag) | (tags[2 * at] == 0)
+        if ends == 0:
+            return PROBE_RUN
+    collisions = 0
+    while collisions < PROBE_RUN:
+        found = tags[2 * ((slot + collisions) & mask)]
+        if found == tag or found == 0:
+            break
+        collisions += 1
+    return collisions
+
+
+@inlined
 def _probe(
     threads: Any, machine: Any, shared: Any, banks: Any, tags: Any, order: Any, thread: int,
     now: int,
@@ -165,16 +187,17 @@ def _probe(
     """
     slot = threads[thread, SLOT]
     tag = threads[thread, KEY] + 1
-    ready = now
-    for _ in range(PROBE_RUN):
-        found = tags[2 * slot]
-        ready += wait_at_bank(machine, shared, banks, now, slot)
-        threads[thread, STEPS] += 1
-        threads[thread, OWED] += machine[PER_PROBE]
-        if found == tag or found == 0:
-            break
-        slot = (slot + 1) & machine[MASK]
+    mask = machine[MASK]
+    collisions = _collisions(tags, mask, slot, tag, threads[thread, STEPS] >= PROBE_RUN)
+    probes = min(collisions + 1, PROBE_RUN)
+    ready = now + wait_at_banks(machine, shared, banks, now, slot, probes)
+    threads[thread, STEPS] += probes
+    threads[thread, OWED] += probes * machine[PER_PROBE]
+    slot = (slot + collisions) & mask
     threads[thread, SLOT] = slot
+    if collisions == PROBE_RUN:
+        return ready, False
+    found = tags[2 * slot]
     if found == 0:
         tags[2 * slot] = tag
         order[shared[FILL]] = slot
@@ -182,7 +205,7 @@ def _probe(
         counter = 0 if machine[FRAGMENTED] else threads[thread, ROW]
         ready += wait_at_bank(machine, shared, banks, now, counter)
         threads[thread, OWED] += 3 if machine[FRAGMENTED] else 1
-    return ready, found == tag or found == 0
+    return ready, True
 
 
 @inlined

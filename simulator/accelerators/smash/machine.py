@@ -114,6 +114,30 @@ def wait_at_bank(machine: Any, shared: Any, banks: Any, now: int, slot: int) -> 
 
 
 @inlined
+def wait_at_banks(machine: Any, shared: Any, banks: Any, now: int, slot: int, count: int) -> Any:
+    """Queue atomic operations at `count` slots from `slot` on; returns the cycles of their answers.
+
+    Operations at different banks do not wait for each other, so all rounds over the banks are
+    added up bank after bank, and only what is left over goes from slot to slot.
+    """
+    rounds = count // machine[BANKS]
+    left = count & (machine[BANKS] - 1)
+    waited = 0
+    if rounds > 0:
+        again = rounds * (rounds - 1) // 2 * machine[ATOMIC]
+        held = rounds * machine[ATOMIC]
+        for bank in range(len(banks)):
+            start = max(banks[bank], now)
+            waited += rounds * (start - now) + again
+            banks[bank] = start + held
+        shared[BANK_WAIT] += waited
+    ready = waited + rounds * machine[BANKS] * (machine[ATOMIC] + machine[PAD_LATENCY])
+    for at in range(slot, slot + left):
+        ready += wait_at_bank(machine, shared, banks, now, at)
+    return ready
+
+
+@inlined
 def granules(at: int, first: bool, element_bytes: int, access_bytes: int) -> Any:
     """Return 1 if the element at index `at` begins an access that is not loaded yet, else 0."""
     return 1 if first or (at * element_bytes) & (access_bytes - 1) == 0 else 0
