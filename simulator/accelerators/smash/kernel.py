@@ -47,7 +47,6 @@ from simulator.accelerators.smash.machine import (
     ITEM_END,
     KEY,
     LAST,
-    LINK,
     LIVE,
     LOAD,
     LOADS,
@@ -67,7 +66,6 @@ from simulator.accelerators.smash.machine import (
     PROBE_RUN,
     PROBES,
     PRODUCTS,
-    RING,
     ROW,
     SHIFT,
     SLOT,
@@ -84,6 +82,7 @@ from simulator.accelerators.smash.machine import (
     issue,
     move_bytes,
     narrow,
+    pop,
     push,
     wait_at_bank,
     wait_at_banks,
@@ -364,13 +363,13 @@ def _step(
 
 @inlined
 def _schedule(
-    threads: Any, heads: Any, tails: Any, pipes: Any, machine: Any, shared: Any, thread: int,
+    threads: Any, heads: Any, tails: Any, pending: Any, pipes: Any, machine: Any, shared: Any, thread: int,
     now: int, ready: int,
 ) -> None:  # fmt: skip
     """Queue the thread's next operation, or note that it has ended."""
     time = issue(threads, pipes, machine, shared, thread, now, ready)
     if threads[thread, OPERATION] != IDLE:
-        push(threads, heads, tails, thread, now, time)
+        push(threads, heads, tails, pending, thread, now, time)
         return
     threads[thread, BUSY] = time
     shared[LIVE] -= 1
@@ -379,12 +378,13 @@ def _schedule(
 
 @inlined
 def _begin(
-    threads: Any, heads: Any, tails: Any, pipes: Any, machine: Any, shared: Any, items: Any
+    threads: Any, heads: Any, tails: Any, pending: Any, pipes: Any, machine: Any, shared: Any, items: Any
 ) -> None:
     """Queue the first event of every thread and of the engine that streams."""
     now = shared[NOW]
     count = len(threads) - 1
     heads[:] = -1
+    pending[:] = 0
     shared[LIVE] = count
     shared[FINISH] = now
     shared[STREAM_DONE] = now
@@ -395,15 +395,15 @@ def _begin(
         threads[thread, OWED] = 2
         if not machine[DYNAMIC]:
             _start_item(threads, machine, shared, items, thread)
-        _schedule(threads, heads, tails, pipes, machine, shared, thread, now, now)
+        _schedule(threads, heads, tails, pending, pipes, machine, shared, thread, now, now)
     if shared[STREAM_LEFT] > 0:
-        push(threads, heads, tails, count, now, now)
+        push(threads, heads, tails, pending, count, now, now)
 
 
 @compiled
 def run_window(
     a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any, items: Any,
-    threads: Any, heads: Any, tails: Any, pipes: Any, banks: Any, machine: Any, shared: Any,
+    threads: Any, heads: Any, tails: Any, pending: Any, pipes: Any, banks: Any, machine: Any, shared: Any,
     multiplier: Any, tags: Any, totals: Any, order: Any, histogram: Any, width: int,
 ) -> None:  # fmt: skip
     """Hash one window from cycle `shared[NOW]` on, and move it to the cycle in which it ends.
@@ -414,28 +414,23 @@ def run_window(
     The last row of `threads` is the engine that streams. `threads[:, BUSY]` are the cycles in which
     the threads ended.
     """
-    _begin(threads, heads, tails, pipes, machine, shared, items)
+    _begin(threads, heads, tails, pending, pipes, machine, shared, items)
     engine = len(threads) - 1
     now = shared[NOW]
     while shared[LIVE] > 0:
-        bucket = now & (RING - 1)
-        thread = heads[bucket]
-        if thread < 0:
-            now += 1
-            continue
-        heads[bucket] = threads[thread, LINK]
+        now, thread = pop(threads, heads, pending, now)
         if threads[thread, TIME] > now:
-            push(threads, heads, tails, thread, now, threads[thread, TIME])
+            push(threads, heads, tails, pending, thread, now, threads[thread, TIME])
         elif thread == engine:
             done = _stream(machine, shared, now)
             if shared[STREAM_LEFT] > 0:
-                push(threads, heads, tails, thread, now, done)
+                push(threads, heads, tails, pending, thread, now, done)
         else:
             ready = _step(
                 a_columns, a_values, b_starts, b_columns, b_values, items, threads, banks,
                 machine, shared, multiplier, tags, totals, order, histogram, width, thread, now,
             )  # fmt: skip
-            _schedule(threads, heads, tails, pipes, machine, shared, thread, now, ready)
+            _schedule(threads, heads, tails, pending, pipes, machine, shared, thread, now, ready)
     while shared[STREAM_LEFT] > 0:
         _stream(machine, shared, shared[FINISH])
     shared[NOW] = max(shared[FINISH], shared[STREAM_DONE])

@@ -1,6 +1,7 @@
 """State of the block that `kernel` steps, and what its resources do: queue, pipelines, DRAM, banks.
 
-Pending events are kept in a ring of cycles with one queue each. The state of a thread is one row of
+Pending events are kept in a ring of cycles with one queue each, and one bit that says whether it
+holds any. The state of a thread is one row of
 an integer matrix, constants and shared state are integer vectors; their columns are named here.
 """
 
@@ -8,7 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
+
+from simulator.accelerators.smash.bits import lowest_bit
 
 # The loops allocate nothing, so arrays need no reference counts (`_nrt`); counting them, or passing
 # this many arrays to functions that are not inlined, would take most of the time.
@@ -66,16 +70,36 @@ PROBE_BINS = 64
 
 
 @inlined
-def push(threads: Any, heads: Any, tails: Any, thread: int, now: int, time: int) -> None:
+def push(
+    threads: Any, heads: Any, tails: Any, pending: Any, thread: int, now: int, time: int
+) -> None:
     """Queue a thread's next event; one beyond the ring waits at its end and is queued again."""
     threads[thread, TIME] = time
     bucket = min(time, now + RING - 1) & (RING - 1)
     threads[thread, LINK] = -1
     if heads[bucket] < 0:
         heads[bucket] = thread
+        pending[bucket >> 6] |= np.uint64(1) << np.uint64(bucket & 63)
     else:
         threads[tails[bucket], LINK] = thread
     tails[bucket] = thread
+
+
+@inlined
+def pop(threads: Any, heads: Any, pending: Any, now: int) -> Any:
+    """Take the first event from cycle `now` on; returns its cycle and its thread."""
+    word = pending[(now & (RING - 1)) >> 6] >> np.uint64(now & 63)
+    while word == 0:
+        now = (now | 63) + 1
+        word = pending[(now & (RING - 1)) >> 6]
+    now += lowest_bit(word)
+    bucket = now & (RING - 1)
+    thread = heads[bucket]
+    following = threads[thread, LINK]
+    heads[bucket] = following
+    if following < 0:
+        pending[bucket >> 6] ^= np.uint64(1) << np.uint64(bucket & 63)
+    return now, thread
 
 
 @inlined

@@ -48,8 +48,9 @@ class Machine:
         self.layout = layout
         self.threads = np.zeros((config.threads + 1, layout.FIELDS), dtype=np.int64)
         self.threads[:, layout.PIPE] = np.arange(config.threads + 1) % config.pipelines
-        self.heads = np.full(layout.RING, -1, dtype=np.int64)
-        self.tails = np.zeros(layout.RING, dtype=np.int64)
+        self.heads = np.full(layout.RING, -1, dtype=np.int16)
+        self.tails = np.zeros(layout.RING, dtype=np.int16)
+        self.pending = np.zeros(layout.RING // 64, dtype=np.uint64)
         self.pipes = np.zeros(config.pipelines, dtype=np.int64)
         self.banks = np.zeros(config.scratchpad_banks, dtype=np.int64)
         self.shared = np.zeros(layout.SHARED, dtype=np.int64)
@@ -94,8 +95,8 @@ def run(
         start = int(shared[layout.NOW])
         step: Any = kernel.run_window
         step(
-            *operands, table, machine.threads, machine.heads, machine.tails, machine.pipes,
-            machine.banks, machine.constants, shared, multiplier, machine.tags, machine.totals,
+            *operands, table, machine.threads, machine.heads, machine.tails, machine.pending,
+            machine.pipes, machine.banks, machine.constants, shared, multiplier, machine.tags, machine.totals,
             machine.order, machine.histogram, right.shape[1],
         )  # fmt: skip
         spent["hashing"] += int(shared[layout.NOW]) - start
