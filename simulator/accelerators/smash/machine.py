@@ -36,8 +36,9 @@ AFTER_ITEM, AFTER_ENTRY, AFTER_PRODUCT = range(3)
 (
     LATENCY, PAD_LATENCY, ATOMIC, DRAM_LATENCY, DRAM_RATE, ACCESS, BANKS, DYNAMIC, FRAGMENTED,
     PER_PRODUCT, PER_PROBE, PER_ENTRY, ACCESS_TIME, POINTER_TIME, SHIFT, MASK,
-) = range(16)  # fmt: skip
-MACHINE = 16
+    PER_CLAIM,
+) = range(17)  # fmt: skip
+MACHINE = 17
 
 # Columns of `shared`: state that all threads see, and counts.
 (
@@ -64,6 +65,9 @@ PROBE_RUN = 32
 
 STREAM_BYTES = 64
 """What the engine moves at a time."""
+
+ROW_PLACE = 32
+"""Where an entry of the order of claims holds its row in the window, above its slot."""
 
 PROBE_BINS = 64
 """Products that took this many probes or more share the last place of the histogram."""
@@ -128,13 +132,17 @@ def move_bytes(shared: Any, now: int, size: int, scaled_cycles: int) -> Any:
 
 
 @inlined
-def wait_at_bank(machine: Any, shared: Any, banks: Any, now: int, slot: int) -> Any:
-    """Queue an atomic operation at the bank of a slot; returns the cycles until its answer."""
+def wait_at_bank(machine: Any, shared: Any, banks: Any, now: int, slot: int, asked: int = 1) -> Any:
+    """Queue an atomic operation at the bank of a slot; returns the cycles until its answer.
+
+    Nothing is queued, and 0 returned, if `asked` is 0.
+    """
     bank = slot & (machine[BANKS] - 1)
-    start = max(banks[bank], now)
-    shared[BANK_WAIT] += start - now
-    banks[bank] = start + machine[ATOMIC]
-    return start - now + machine[ATOMIC] + machine[PAD_LATENCY]
+    free = banks[bank]
+    start = max(free, now)
+    shared[BANK_WAIT] += asked * (start - now)
+    banks[bank] = start + machine[ATOMIC] if asked else free
+    return asked * (start - now + machine[ATOMIC] + machine[PAD_LATENCY])
 
 
 @inlined

@@ -140,7 +140,8 @@ def _several(config: Config) -> tuple[str, ...]:
     if len(config.versions) == 1:
         return ()
     return (
-        f"{', '.join(config.versions)} run one after the other; speedup is over {config.versions[0]}.",
+        f"{', '.join(config.versions)} run one after the other; "
+        f"speedup is over {config.versions[0]}.",
     )
 
 

@@ -57,7 +57,7 @@ class Machine:
         self.slots = slots
         self.totals = np.zeros(2 * slots, dtype=np.float64)
         self.tags = self.totals.view(np.int64)
-        self.order = np.zeros(slots, dtype=np.int64)
+        self.order = np.zeros(slots + 1, dtype=np.int64)
         self.histogram = np.zeros(layout.PROBE_BINS, dtype=np.int64)
         self.constants = _constants(config, version)
 
@@ -96,8 +96,8 @@ def run(
         step: Any = kernel.run_window
         step(
             *operands, table, machine.threads, machine.heads, machine.tails, machine.pending,
-            machine.pipes, machine.banks, machine.constants, shared, multiplier, machine.tags, machine.totals,
-            machine.order, machine.histogram, right.shape[1],
+            machine.pipes, machine.banks, machine.constants, shared, multiplier, machine.tags,
+            machine.totals, machine.order, machine.histogram, right.shape[1],
         )  # fmt: skip
         spent["hashing"] += int(shared[layout.NOW]) - start
         busy += machine.threads[:-1, layout.BUSY] - start
@@ -135,6 +135,7 @@ def _constants(config: Config, version: str) -> NDArray[np.int64]:
     constants[layout.PER_PRODUCT] = config.product_instructions
     constants[layout.PER_PROBE] = config.probe_instructions
     constants[layout.PER_ENTRY] = config.entry_instructions
+    constants[layout.PER_CLAIM] = 3 if version == "v3" else 1
     scale = layout.DRAM_SCALE
     constants[layout.ACCESS_TIME] = config.access_bytes * scale // config.dram_bytes_per_cycle
     constants[layout.POINTER_TIME] = layout.POINTER_BYTES * scale // config.dram_bytes_per_cycle
@@ -210,7 +211,7 @@ class _Result:
         span = int(windows.last_column[index]) - low
         collect: Any = collect_window
         collect(
-            machine.tags, machine.totals, machine.order, fill, first, low, span, counts, places,
+            machine.tags, machine.totals, machine.order, fill, low, span, counts, places,
             self.columns, self.values, self.filled,
         )  # fmt: skip
         self.lengths[first:last] += counts
