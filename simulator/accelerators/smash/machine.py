@@ -96,7 +96,7 @@ def pop(threads: Any, heads: Any, pending: Any, now: int) -> Any:
     while word == 0:
         now = (now | 63) + 1
         word = pending[(now & (RING - 1)) >> 6]
-    now += lowest_bit(word)
+    now += lowest_bit(word)  # type: ignore[call-arg]
     bucket = now & (RING - 1)
     thread = heads[bucket]
     following = threads[thread, LINK]
