@@ -232,6 +232,7 @@ GLOSSARY: dict[str, Term] = {
     "commands": Term("commands", "DRAM and PIM commands issued, by their name."),
     "phases": Term("cycles", "Cycles of each phase of a sparse product; they add up to cycles."),
     "traffic": Term("bytes", "Off-chip bytes by what they carry: a, b, partial results, c."),
+    "versions": Term("-", "What several versions are compared by, one row each."),
     "results": Term("-", "The summary of each version, where several were run."),
     "version": Term("-", "Version of SMASH: v1 atomic hashing, v2 tokens, v3 fragmented memory."),
     "split_rows": Term("rows", "Rows too large for the table, done in passes over column ranges."),

@@ -82,17 +82,37 @@ def title(name: str) -> str:
 def tables(extra: Mapping[str, Any]) -> list[Shown]:
     """Return tables of what is no scalar.
 
-    A mapping has one row per name; mappings in a list one column each, headed by their first value,
-    with a row per quantity; histograms have one row per place, from 1.
+    A mapping has one row per name; mappings in a list one row each where they hold scalars alone,
+    else one column each, headed by their first value, with a row per quantity; histograms have one
+    row per place, from 1.
     """
     made: list[Shown] = []
     for name, value in extra.items():
         if isinstance(value, Mapping) and value:
             rows = [[key, text(item)] for key, item in flat(value).items()]
-            made.append((title(name), ["", ">"], rows))
+            made.append((_with_unit(title(name), name), ["", ">"], rows))
         elif isinstance(value, Sequence) and value and not isinstance(value, str):
-            made += _side_by_side(name, value) if _is_records(value) else [_places(name, [value])]
+            made += _records(name, value) if _is_records(value) else [_places(name, [value])]
     return made
+
+
+def _with_unit(words: str, name: str) -> str:
+    """Append the unit that the glossary states for a key.
+
+    >>> _with_unit("Phases", "phases"), _with_unit("IPC", "unknown")
+    ('Phases, cycles', 'IPC')
+    """
+    term = GLOSSARY.get(name)
+    return words if term is None or term.unit in ("-", "fraction") else f"{words}, {term.unit}"
+
+
+def _records(name: str, records: Sequence[Mapping[str, Any]]) -> list[Shown]:
+    if not all(is_scalar(value) for record in records for value in record.values()):
+        return _side_by_side(name, records)
+    first, *others = records[0]
+    heads = [label(first), *(f">{key.replace('_', ' ')}" for key in others)]
+    rows = [[quantity(key, value)[0] for key, value in record.items()] for record in records]
+    return [(title(name), heads, rows)]
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

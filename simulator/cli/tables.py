@@ -85,16 +85,7 @@ def show_notes(reports: Sequence[Report]) -> None:
 
 
 def _totals(report: Report, dense: Report | None) -> Table:
-    rows = [
-        ("time", quantities.seconds(report.seconds), f"{quantities.count(report.cycles)} cycles"),
-        (
-            "utilisation",
-            quantities.percent(report.utilisation, 1),
-            f"useful MACs over cycles x {quantities.count(report.peak_macs_per_cycle)}",
-        ),
-        ("energy", quantities.joules(report.energy_j), details.energy_covers(report.energy_pj)),
-        ("off-chip traffic", quantities.size(report.dram_bytes), "reads and writes"),
-    ]
+    rows = [] if "versions" in report.extra else _time_and_traffic(report)
     rows += [
         (details.label(name), *details.quantity(name, value))
         for name, value in report.extra.items()
@@ -106,6 +97,19 @@ def _totals(report: Report, dense: Report | None) -> Table:
     made = table("", ("", ">", ""), rows)
     made.show_header = False
     return made
+
+
+def _time_and_traffic(report: Report) -> list[tuple[str, str, str]]:
+    return [
+        ("time", quantities.seconds(report.seconds), f"{quantities.count(report.cycles)} cycles"),
+        (
+            "utilisation",
+            quantities.percent(report.utilisation, 1),
+            f"useful MACs over cycles x {quantities.count(report.peak_macs_per_cycle)}",
+        ),
+        ("energy", quantities.joules(report.energy_j), details.energy_covers(report.energy_pj)),
+        ("off-chip traffic", quantities.size(report.dram_bytes), "reads and writes"),
+    ]
 
 
 def _passes(report: Report, dense: Report | None) -> Table:

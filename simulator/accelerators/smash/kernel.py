@@ -37,17 +37,14 @@ from simulator.accelerators.smash.machine import (
     DYNAMIC,
     END,
     ENTRY,
-    FILL,
     FINISH,
     FIRST_ROW,
-    FRAGMENTED,
     IDLE,
     ITEM,
     ITEM_BYTES,
     ITEM_END,
     KEY,
     LAST,
-    LINK,
     LIVE,
     LOAD,
     LOADS,
@@ -57,17 +54,11 @@ from simulator.accelerators.smash.machine import (
     OPERATION,
     OWED,
     PER_ENTRY,
-    PER_PROBE,
     PER_PRODUCT,
     POINTER,
     POINTER_BYTES,
     POINTER_TIME,
     PROBE,
-    PROBE_BINS,
-    PROBE_RUN,
-    PROBES,
-    PRODUCTS,
-    RING,
     ROW,
     SHIFT,
     SLOT,
@@ -84,9 +75,11 @@ from simulator.accelerators.smash.machine import (
     issue,
     move_bytes,
     narrow,
+    pop,
     push,
     wait_at_bank,
 )
+from simulator.accelerators.smash.table import accumulate, probe
 
 
 @inlined
@@ -153,56 +146,6 @@ def _enter_row(
 
 
 @inlined
-def _probe(
-    threads: Any, machine: Any, shared: Any, banks: Any, tags: Any, order: Any, thread: int,
-    now: int,
-) -> Any:  # fmt: skip
-    """Compare and swap at the thread's slot and, on a collision, at those that follow.
-
-    A claim also counts the new entry: at the one counter of the dense arrays (v3), or at that of
-    its row. Returns the cycle of the answer, and whether the slot was found: not after `PROBE_RUN`
-    collisions, so that others get their turn.
-    """
-    slot = threads[thread, SLOT]
-    tag = threads[thread, KEY] + 1
-    ready = now
-    for _ in range(PROBE_RUN):
-        found = tags[2 * slot]
-        ready += wait_at_bank(machine, shared, banks, now, slot)
-        threads[thread, STEPS] += 1
-        threads[thread, OWED] += machine[PER_PROBE]
-        if found == tag or found == 0:
-            break
-        slot = (slot + 1) & machine[MASK]
-    threads[thread, SLOT] = slot
-    if found == 0:
-        tags[2 * slot] = tag
-        order[shared[FILL]] = slot
-        shared[FILL] += 1
-        counter = 0 if machine[FRAGMENTED] else threads[thread, ROW]
-        ready += wait_at_bank(machine, shared, banks, now, counter)
-        threads[thread, OWED] += 3 if machine[FRAGMENTED] else 1
-    return ready, found == tag or found == 0
-
-
-@inlined
-def _accumulate(
-    threads: Any, machine: Any, shared: Any, banks: Any, totals: Any, histogram: Any,
-    product: float, thread: int, now: int,
-) -> Any:  # fmt: skip
-    """Add the product to its slot and leave the element of B behind; returns its cycles."""
-    slot = threads[thread, SLOT]
-    steps = threads[thread, STEPS]
-    totals[2 * slot + 1] += product
-    histogram[min(steps, PROBE_BINS) - 1] += 1
-    shared[PROBES] += steps
-    shared[PRODUCTS] += 1
-    threads[thread, AT] += 1
-    threads[thread, OWED] += 1
-    return wait_at_bank(machine, shared, banks, now, slot)
-
-
-@inlined
 def _load(threads: Any, machine: Any, shared: Any, thread: int, now: int) -> Any:
     """Load one access of a stream or of an item; the last one decides what follows."""
     following = threads[thread, NEXT]
@@ -263,13 +206,10 @@ def _start_product(
     threads[thread, KEY] = key
     threads[thread, SLOT] = slot
     threads[thread, STEPS] = 0
-    if loads > 0:
-        threads[thread, OPERATION] = LOAD
-        threads[thread, LOADS] = loads
-        threads[thread, NEXT] = AFTER_PRODUCT
-        return
-    threads[thread, OPERATION] = PROBE
-    threads[thread, OWED] += machine[PER_PRODUCT]
+    threads[thread, LOADS] = loads
+    threads[thread, NEXT] = AFTER_PRODUCT
+    threads[thread, OPERATION] = LOAD if loads > 0 else PROBE
+    threads[thread, OWED] += 0 if loads > 0 else machine[PER_PRODUCT]
 
 
 @inlined
@@ -316,11 +256,11 @@ def _step(
     """
     operation = threads[thread, OPERATION]
     if operation == PROBE:
-        ready, found = _probe(threads, machine, shared, banks, tags, order, thread, now)
+        ready, found = probe(threads, machine, shared, banks, tags, order, thread, now)
         if not found:
             return ready
         product = a_values[threads[thread, ENTRY]] * b_values[threads[thread, AT]]
-        ready += _accumulate(
+        ready += accumulate(
             threads, machine, shared, banks, totals, histogram, product, thread, now
         )
     elif operation == LOAD:
@@ -341,13 +281,13 @@ def _step(
 
 @inlined
 def _schedule(
-    threads: Any, heads: Any, tails: Any, pipes: Any, machine: Any, shared: Any, thread: int,
-    now: int, ready: int,
+    threads: Any, heads: Any, tails: Any, pending: Any, pipes: Any, machine: Any, shared: Any,
+    thread: int, now: int, ready: int,
 ) -> None:  # fmt: skip
     """Queue the thread's next operation, or note that it has ended."""
     time = issue(threads, pipes, machine, shared, thread, now, ready)
     if threads[thread, OPERATION] != IDLE:
-        push(threads, heads, tails, thread, now, time)
+        push(threads, heads, tails, pending, thread, now, time)
         return
     threads[thread, BUSY] = time
     shared[LIVE] -= 1
@@ -356,12 +296,14 @@ def _schedule(
 
 @inlined
 def _begin(
-    threads: Any, heads: Any, tails: Any, pipes: Any, machine: Any, shared: Any, items: Any
-) -> None:
+    threads: Any, heads: Any, tails: Any, pending: Any, pipes: Any, machine: Any, shared: Any,
+    items: Any,
+) -> None:  # fmt: skip
     """Queue the first event of every thread and of the engine that streams."""
     now = shared[NOW]
     count = len(threads) - 1
     heads[:] = -1
+    pending[:] = 0
     shared[LIVE] = count
     shared[FINISH] = now
     shared[STREAM_DONE] = now
@@ -372,47 +314,43 @@ def _begin(
         threads[thread, OWED] = 2
         if not machine[DYNAMIC]:
             _start_item(threads, machine, shared, items, thread)
-        _schedule(threads, heads, tails, pipes, machine, shared, thread, now, now)
+        _schedule(threads, heads, tails, pending, pipes, machine, shared, thread, now, now)
     if shared[STREAM_LEFT] > 0:
-        push(threads, heads, tails, count, now, now)
+        push(threads, heads, tails, pending, count, now, now)
 
 
 @compiled
 def run_window(
     a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any, items: Any,
-    threads: Any, heads: Any, tails: Any, pipes: Any, banks: Any, machine: Any, shared: Any,
-    multiplier: Any, tags: Any, totals: Any, order: Any, histogram: Any, width: int,
+    threads: Any, heads: Any, tails: Any, pending: Any, pipes: Any, banks: Any, machine: Any,
+    shared: Any, multiplier: Any, tags: Any, totals: Any, order: Any, histogram: Any, width: int,
 ) -> None:  # fmt: skip
     """Hash one window from cycle `shared[NOW]` on, and move it to the cycle in which it ends.
 
     That is when the last thread has ended and the window before this one is streamed out
     (`shared[STREAM_LEFT]` bytes, v3). `tags` (key + 1, 0 if empty) and `totals` are even and odd
-    places of the same table, `order` receives the slots in the order in which they were claimed.
+    places of the same table, `order` receives the slots as they are claimed, each with its row
+    of the window from bit `ROW_PLACE` on.
     The last row of `threads` is the engine that streams. `threads[:, BUSY]` are the cycles in which
     the threads ended.
     """
-    _begin(threads, heads, tails, pipes, machine, shared, items)
+    _begin(threads, heads, tails, pending, pipes, machine, shared, items)
     engine = len(threads) - 1
     now = shared[NOW]
     while shared[LIVE] > 0:
-        bucket = now & (RING - 1)
-        thread = heads[bucket]
-        if thread < 0:
-            now += 1
-            continue
-        heads[bucket] = threads[thread, LINK]
+        now, thread = pop(threads, heads, pending, now)
         if threads[thread, TIME] > now:
-            push(threads, heads, tails, thread, now, threads[thread, TIME])
+            push(threads, heads, tails, pending, thread, now, threads[thread, TIME])
         elif thread == engine:
             done = _stream(machine, shared, now)
             if shared[STREAM_LEFT] > 0:
-                push(threads, heads, tails, thread, now, done)
+                push(threads, heads, tails, pending, thread, now, done)
         else:
             ready = _step(
                 a_columns, a_values, b_starts, b_columns, b_values, items, threads, banks,
                 machine, shared, multiplier, tags, totals, order, histogram, width, thread, now,
             )  # fmt: skip
-            _schedule(threads, heads, tails, pipes, machine, shared, thread, now, ready)
+            _schedule(threads, heads, tails, pending, pipes, machine, shared, thread, now, ready)
     while shared[STREAM_LEFT] > 0:
         _stream(machine, shared, shared[FINISH])
     shared[NOW] = max(shared[FINISH], shared[STREAM_DONE])

@@ -1,6 +1,7 @@
 """State of the block that `kernel` steps, and what its resources do: queue, pipelines, DRAM, banks.
 
-Pending events are kept in a ring of cycles with one queue each. The state of a thread is one row of
+Pending events are kept in a ring of cycles with one queue each, and one bit that says whether it
+holds any. The state of a thread is one row of
 an integer matrix, constants and shared state are integer vectors; their columns are named here.
 """
 
@@ -8,7 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
+
+from simulator.accelerators.smash.bits import lowest_bit
 
 # The loops allocate nothing, so arrays need no reference counts (`_nrt`); counting them, or passing
 # this many arrays to functions that are not inlined, would take most of the time.
@@ -32,8 +36,9 @@ AFTER_ITEM, AFTER_ENTRY, AFTER_PRODUCT = range(3)
 (
     LATENCY, PAD_LATENCY, ATOMIC, DRAM_LATENCY, DRAM_RATE, ACCESS, BANKS, DYNAMIC, FRAGMENTED,
     PER_PRODUCT, PER_PROBE, PER_ENTRY, ACCESS_TIME, POINTER_TIME, SHIFT, MASK,
-) = range(16)  # fmt: skip
-MACHINE = 16
+    PER_CLAIM,
+) = range(17)  # fmt: skip
+MACHINE = 17
 
 # Columns of `shared`: state that all threads see, and counts.
 (
@@ -61,21 +66,44 @@ PROBE_RUN = 32
 STREAM_BYTES = 64
 """What the engine moves at a time."""
 
+ROW_PLACE = 32
+"""Where an entry of the order of claims holds its row in the window, above its slot."""
+
 PROBE_BINS = 64
 """Products that took this many probes or more share the last place of the histogram."""
 
 
 @inlined
-def push(threads: Any, heads: Any, tails: Any, thread: int, now: int, time: int) -> None:
+def push(
+    threads: Any, heads: Any, tails: Any, pending: Any, thread: int, now: int, time: int
+) -> None:
     """Queue a thread's next event; one beyond the ring waits at its end and is queued again."""
     threads[thread, TIME] = time
     bucket = min(time, now + RING - 1) & (RING - 1)
     threads[thread, LINK] = -1
     if heads[bucket] < 0:
         heads[bucket] = thread
+        pending[bucket >> 6] |= np.uint64(1) << np.uint64(bucket & 63)
     else:
         threads[tails[bucket], LINK] = thread
     tails[bucket] = thread
+
+
+@inlined
+def pop(threads: Any, heads: Any, pending: Any, now: int) -> Any:
+    """Take the first event from cycle `now` on; returns its cycle and its thread."""
+    word = pending[(now & (RING - 1)) >> 6] >> np.uint64(now & 63)
+    while word == 0:
+        now = (now | 63) + 1
+        word = pending[(now & (RING - 1)) >> 6]
+    now += lowest_bit(word)  # type: ignore[call-arg]
+    bucket = now & (RING - 1)
+    thread = heads[bucket]
+    following = threads[thread, LINK]
+    heads[bucket] = following
+    if following < 0:
+        pending[bucket >> 6] ^= np.uint64(1) << np.uint64(bucket & 63)
+    return now, thread
 
 
 @inlined
@@ -104,13 +132,41 @@ def move_bytes(shared: Any, now: int, size: int, scaled_cycles: int) -> Any:
 
 
 @inlined
-def wait_at_bank(machine: Any, shared: Any, banks: Any, now: int, slot: int) -> Any:
-    """Queue an atomic operation at the bank of a slot; returns the cycles until its answer."""
+def wait_at_bank(machine: Any, shared: Any, banks: Any, now: int, slot: int, asked: int = 1) -> Any:
+    """Queue an atomic operation at the bank of a slot; returns the cycles until its answer.
+
+    Nothing is queued, and 0 returned, if `asked` is 0.
+    """
     bank = slot & (machine[BANKS] - 1)
-    start = max(banks[bank], now)
-    shared[BANK_WAIT] += start - now
-    banks[bank] = start + machine[ATOMIC]
-    return start - now + machine[ATOMIC] + machine[PAD_LATENCY]
+    free = banks[bank]
+    start = max(free, now)
+    shared[BANK_WAIT] += asked * (start - now)
+    banks[bank] = start + machine[ATOMIC] if asked else free
+    return asked * (start - now + machine[ATOMIC] + machine[PAD_LATENCY])
+
+
+@inlined
+def wait_at_banks(machine: Any, shared: Any, banks: Any, now: int, slot: int, count: int) -> Any:
+    """Queue atomic operations at `count` slots from `slot` on; returns the cycles of their answers.
+
+    Operations at different banks do not wait for each other, so all rounds over the banks are
+    added up bank after bank, and only what is left over goes from slot to slot.
+    """
+    rounds = count // machine[BANKS]
+    left = count & (machine[BANKS] - 1)
+    waited = 0
+    if rounds > 0:
+        again = rounds * (rounds - 1) // 2 * machine[ATOMIC]
+        held = rounds * machine[ATOMIC]
+        for bank in range(len(banks)):
+            start = max(banks[bank], now)
+            waited += rounds * (start - now) + again
+            banks[bank] = start + held
+        shared[BANK_WAIT] += waited
+    ready = waited + rounds * machine[BANKS] * (machine[ATOMIC] + machine[PAD_LATENCY])
+    for at in range(slot, slot + left):
+        ready += wait_at_bank(machine, shared, banks, now, at)
+    return ready
 
 
 @inlined

@@ -48,15 +48,16 @@ class Machine:
         self.layout = layout
         self.threads = np.zeros((config.threads + 1, layout.FIELDS), dtype=np.int64)
         self.threads[:, layout.PIPE] = np.arange(config.threads + 1) % config.pipelines
-        self.heads = np.full(layout.RING, -1, dtype=np.int64)
-        self.tails = np.zeros(layout.RING, dtype=np.int64)
+        self.heads = np.full(layout.RING, -1, dtype=np.int16)
+        self.tails = np.zeros(layout.RING, dtype=np.int16)
+        self.pending = np.zeros(layout.RING // 64, dtype=np.uint64)
         self.pipes = np.zeros(config.pipelines, dtype=np.int64)
         self.banks = np.zeros(config.scratchpad_banks, dtype=np.int64)
         self.shared = np.zeros(layout.SHARED, dtype=np.int64)
         self.slots = slots
         self.totals = np.zeros(2 * slots, dtype=np.float64)
         self.tags = self.totals.view(np.int64)
-        self.order = np.zeros(slots, dtype=np.int64)
+        self.order = np.zeros(slots + 1, dtype=np.int64)
         self.histogram = np.zeros(layout.PROBE_BINS, dtype=np.int64)
         self.constants = _constants(config, version)
 
@@ -94,9 +95,9 @@ def run(
         start = int(shared[layout.NOW])
         step: Any = kernel.run_window
         step(
-            *operands, table, machine.threads, machine.heads, machine.tails, machine.pipes,
-            machine.banks, machine.constants, shared, multiplier, machine.tags, machine.totals,
-            machine.order, machine.histogram, right.shape[1],
+            *operands, table, machine.threads, machine.heads, machine.tails, machine.pending,
+            machine.pipes, machine.banks, machine.constants, shared, multiplier, machine.tags,
+            machine.totals, machine.order, machine.histogram, right.shape[1],
         )  # fmt: skip
         spent["hashing"] += int(shared[layout.NOW]) - start
         busy += machine.threads[:-1, layout.BUSY] - start
@@ -134,6 +135,7 @@ def _constants(config: Config, version: str) -> NDArray[np.int64]:
     constants[layout.PER_PRODUCT] = config.product_instructions
     constants[layout.PER_PROBE] = config.probe_instructions
     constants[layout.PER_ENTRY] = config.entry_instructions
+    constants[layout.PER_CLAIM] = 3 if version == "v3" else 1
     scale = layout.DRAM_SCALE
     constants[layout.ACCESS_TIME] = config.access_bytes * scale // config.dram_bytes_per_cycle
     constants[layout.POINTER_TIME] = layout.POINTER_BYTES * scale // config.dram_bytes_per_cycle
@@ -209,7 +211,7 @@ class _Result:
         span = int(windows.last_column[index]) - low
         collect: Any = collect_window
         collect(
-            machine.tags, machine.totals, machine.order, fill, first, low, span, counts, places,
+            machine.tags, machine.totals, machine.order, fill, low, span, counts, places,
             self.columns, self.values, self.filled,
         )  # fmt: skip
         self.lengths[first:last] += counts
