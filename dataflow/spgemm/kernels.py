@@ -5,7 +5,7 @@ row's columns grows without a branch, or eight at a time (`dataflow.lanes`); the
 itself says whether a column is new, because it rests at -0.0, which no sum of the row can return to
 once +0.0 is added to every product (IEEE 754: only -0.0 + -0.0 is -0.0); rows of B that will be
 needed are prefetched; a row of B without gaps that starts inside columns already present is added
-as a vector. On large results half of the time is the system's clearing of fresh pages.
+as a vector. What the system takes to clear fresh pages `dataflow.spgemm.memory` spares.
 
 The caller owns all arrays, gives `indices` and `values` of the result room for the upper bound of
 the rows, and starts the accumulators as stated. The kernels assume valid operands.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.spgemm.count import count_range, row_products, short_arrays, split_evenly
+from dataflow.spgemm.memory import Room
 from workloads.errors import InputError
 from workloads.matrices.csr import INDEX_LIMIT, Csr
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 Semiring = Literal["plus-times", "min-plus", "or-and"]
 Accumulator = Literal["auto", "dense", "hash"]
 Result = TypeVar("Result")
-
-HUGE_PAGE_BYTES = 1 << 21
-"""Of x86-64 and of most AArch64 systems; elsewhere nothing is gained or lost."""
 
 DENSE_COLUMNS = 1 << 24
 """More columns than this take the hash table: a dense row of 128 MiB no longer pays."""
@@ -78,8 +76,8 @@ def multiply(
     arrays = (*short_arrays(left), *short_arrays(right))
     ends = _ends(arrays, right.shape[1], bound, cuts)
     dtype = np.result_type(left.values, right.values)
-    columns = _room(int(ends[-1]) + 1, np.dtype(np.uint32))
-    values = _room(int(ends[-1]) + 1, dtype)
+    columns = Room(int(ends[-1]) + 1, np.dtype(np.uint32))
+    values = Room(int(ends[-1]) + 1, dtype)
     counts = np.zeros(left.shape[0], dtype=np.int64)
     hashed = accumulator == "hash" or (accumulator == "auto" and right.shape[1] > DENSE_COLUMNS)
     run = _rows_hash if hashed and semiring == "plus-times" else _rows_dense
@@ -89,7 +87,7 @@ def multiply(
         first, last = int(cuts[index]), int(cuts[index + 1])
         down = index == 0 and threads > 1
         offset = int(ends[1] if down else ends[index])
-        place = (first, last, offset, columns, values, counts, down)
+        place = (first, last, offset, columns.array, values.array, counts, down)
         return run(operands, right.shape[1], place, bound[first:last], semiring, dtype)
 
     written = _in_threads(part, threads)
@@ -97,35 +95,9 @@ def multiply(
     return Product(
         shape=(left.shape[0], right.shape[1]),
         indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        indices=_trimmed(columns, begin, sum(written)).view(np.int32),
-        values=_trimmed(values, begin, sum(written)),
+        indices=columns.taken(begin, sum(written)).view(np.int32),
+        values=values.taken(begin, sum(written)),
     )
-
-
-def _room(length: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return fresh room, in huge pages to both ends if it is large; only written pages cost.
-
-    numpy asks for huge pages, but where an array covers only a part of one, at either end, the
-    system clears up to 512 small pages, one fault each.
-    """
-    if length * dtype.itemsize < HUGE_PAGE_BYTES:
-        return np.empty(length, dtype=dtype)
-    page = HUGE_PAGE_BYTES // dtype.itemsize
-    whole = np.empty(length + 2 * page, dtype=dtype)
-    first = -whole.ctypes.data % HUGE_PAGE_BYTES // dtype.itemsize
-    return whole[first : first + length]
-
-
-def _trimmed(room: NDArray[Any], begin: int, length: int) -> NDArray[Any]:
-    """Return `length` elements; the memory behind them goes back, `room` is void.
-
-    Places before `begin` were never written and hold no memory.
-    """
-    whole = room if room.base is None else room.base
-    assert isinstance(whole, np.ndarray)
-    first = (room.ctypes.data - whole.ctypes.data) // room.itemsize + begin
-    whole.resize(first + length, refcheck=False)
-    return whole[first:]
 
 
 def _ends(

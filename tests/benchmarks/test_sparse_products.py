@@ -3,7 +3,9 @@
 Run with `pytest tests/benchmarks/test_sparse_products.py -s`. The libraries are optional: install
 `python-graphblas`, `sparse-dot-mkl` and `mkl` for all columns. Everything is timed in one run, in
 turns, on one thread by processor time: on a shared machine only the ratios mean something. All
-allocate their result; ours, SciPy and MKL leave the columns of a row in no order, GraphBLAS sorts.
+allocate their result; ours and MKL do so from memory that earlier results freed, which the warm-up
+leaves, SciPy and GraphBLAS from the system. Ours, SciPy and MKL leave the columns of a row in no
+order, GraphBLAS sorts.
 """
 
 import glob
