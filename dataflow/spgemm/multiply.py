@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 Semiring = Literal["plus-times", "min-plus", "or-and"]
 Accumulator = Literal["auto", "dense", "hash"]
 Result = TypeVar("Result")
+
+THREAD_PRODUCTS = 1 << 18
+"""Fewer products than this, half a millisecond's, are not worth waking a thread for."""
 
 DENSE_COLUMNS = 1 << 24
 """More columns than this take the hash table: a dense row of 128 MiB no longer pays."""
@@ -67,10 +72,12 @@ def multiply(
 
     The accumulator of a row is dense up to `DENSE_COLUMNS` columns and a hash table beyond. The
     result has float32 values only if both operands have. Threads take contiguous rows with equal
-    shares of the partial products. Raises `InputError` for shapes that do not fit.
+    shares of the partial products, and are fewer where that is less than `THREAD_PRODUCTS`. Raises
+    `InputError` for shapes that do not fit.
     """
     _check_choices(semiring, accumulator, threads)
     products = row_products(left, right)
+    threads = min(threads, 1 + int(products.sum()) // THREAD_PRODUCTS)
     bound = np.minimum(products, right.shape[1])
     cuts = split_evenly(products, threads)
     arrays = (*short_arrays(left), *short_arrays(right))
@@ -170,10 +177,20 @@ def _rows_hash(
 
 
 def _in_threads(part: Callable[[int], Result], threads: int) -> list[Result]:
-    if threads == 1:
-        return [part(0)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(part, range(threads)))
+    """Return the parts' results; this thread takes the last itself."""
+    others = [_workers(threads - 1).submit(part, index) for index in range(threads - 1)]
+    last = part(threads - 1)
+    return [*(other.result() for other in others), last]
+
+
+@functools.cache
+def _workers(threads: int) -> ThreadPoolExecutor:
+    """Return threads that are kept: to start and join two takes a quarter of a millisecond."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="spgemm")
+
+
+if hasattr(os, "register_at_fork"):  # A child has the executors, but not their threads.
+    os.register_at_fork(after_in_child=_workers.cache_clear)
 
 
 def _transpose(

@@ -1,6 +1,8 @@
 """Sparse products on the CPU: equal to SciPy in pattern and to rounding in values."""
 
 import itertools
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +15,12 @@ from dataflow.spgemm import count, kernels, multiply, row_products, split_evenly
 from dataflow.spgemm.count import index_arrays
 from workloads import InputError
 from workloads.matrices import Csr, banded, block_sparse, power_law, rmat, uniform
+
+
+@pytest.fixture(autouse=True)
+def _small_products_take_all_threads(monkeypatch) -> None:
+    """As many as asked for, however few products each has."""
+    monkeypatch.setattr(sys.modules[multiply.__module__], "THREAD_PRODUCTS", 1)
 
 
 def generator(seed: int = 3) -> np.random.Generator:
@@ -279,6 +287,24 @@ def _add(total, bits, resting, columns, values, at, count, scale, fresh, n):
 @njit
 def _take(total, bits, resting, fresh, at, columns, values, n):
     lanes.take_lanes(total, bits, resting, fresh, at, columns, values, n)
+
+
+def test_few_products_wake_no_thread(monkeypatch) -> None:
+    """And many do."""
+    module = sys.modules[multiply.__module__]
+    asked: list[int] = []
+
+    def workers(threads: int) -> ThreadPoolExecutor:
+        asked.append(threads)
+        return ThreadPoolExecutor(threads)
+
+    monkeypatch.setattr(module, "_workers", workers)
+    square = MATRICES["rmat"]
+    multiply(square, square, threads=2)
+    assert asked == [1]
+    monkeypatch.setattr(module, "THREAD_PRODUCTS", 1 << 18)
+    multiply(square, square, threads=2)
+    assert asked == [1]
 
 
 @pytest.mark.parametrize("semiring", ["plus-times", "min-plus", "or-and"])
