@@ -79,6 +79,31 @@ def count_rows(
         counts[i] = distinct
 
 
+@njit(nogil=True, forceinline=True)
+def take_row(
+    total: Any, total_bits: Any, resting: Any, fresh: Any, found: Any, columns: Any, values: Any,
+    begin: Any, ahead: Any, wide: bool,
+) -> None:  # fmt: skip
+    """Move `found` fresh columns and their totals to place `begin`; let them rest.
+
+    Lines to write are asked for `ahead` of it.
+    """
+    at = np.uint64(0)
+    while wide and at + STEP <= found:
+        take_lanes(total, total_bits, resting, fresh, at, columns, values, begin + at)
+        at += STEP
+    for block in range(at, found, np.uint64(2 * LINE)):
+        soon = np.int64(begin + block) + ahead
+        ask_to_write(columns, soon)
+        ask_to_write(values, soon)
+        ask_to_write(values, soon + LINE)
+        for t in range(block, min(block + np.uint64(2 * LINE), found)):
+            j = fresh[t]
+            columns[begin + t] = j
+            values[begin + t] = total[j]
+            total_bits[j] = resting
+
+
 @njit(cache=True, nogil=True)
 def multiply_dense(
     a_starts: Any, a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any,
@@ -136,20 +161,7 @@ def multiply_dense(
                 high = max(high, right)
         begin = n - found if down else n
         ahead: Any = min(-np.int64(found), -WRITTEN_AHEAD) if down else WRITTEN_AHEAD
-        at = np.uint64(0)
-        while wide and at + STEP <= found:
-            take_lanes(total, total_bits, resting, fresh, at, columns, values, begin + at)
-            at += STEP
-        for block in range(at, found, np.uint64(2 * LINE)):
-            soon = np.int64(begin + block) + ahead
-            ask_to_write(columns, soon)
-            ask_to_write(values, soon)
-            ask_to_write(values, soon + LINE)
-            for t in range(block, min(block + np.uint64(2 * LINE), found)):
-                j = fresh[t]
-                columns[begin + t] = j
-                values[begin + t] = total[j]
-                total_bits[j] = resting
+        take_row(total, total_bits, resting, fresh, found, columns, values, begin, ahead, wide)
         counts[i] = found
         n = begin if down else n + found
     return abs(np.int64(n) - offset)
