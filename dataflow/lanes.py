@@ -7,6 +7,7 @@ what the compiled ones must equal.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import llvmlite.binding as llvm  # type: ignore[import-untyped]
@@ -21,6 +22,7 @@ _BIT, _WORD, _LONG = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 _ALL = ir.Constant(ir.VectorType(_BIT, LANES), [1] * LANES)
 
 
+@functools.cache
 def fast_here() -> bool:
     """Return whether this processor scatters quickly: AVX-512 by Intel; others are not measured."""
     return bool(

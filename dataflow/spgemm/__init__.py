@@ -10,6 +10,7 @@
 """
 
 from dataflow.spgemm.count import Work, count, row_products, split_evenly
+from dataflow.spgemm.memory import release_memory
 from dataflow.spgemm.multiply import Product, Semiring, multiply
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Work",
     "count",
     "multiply",
+    "release_memory",
     "row_products",
     "split_evenly",
 ]

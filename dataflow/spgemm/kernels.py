@@ -5,7 +5,7 @@ row's columns grows without a branch, or eight at a time (`dataflow.lanes`); the
 itself says whether a column is new, because it rests at -0.0, which no sum of the row can return to
 once +0.0 is added to every product (IEEE 754: only -0.0 + -0.0 is -0.0); rows of B that will be
 needed are prefetched; a row of B without gaps that starts inside columns already present is added
-as a vector. On large results half of the time is the system's clearing of fresh pages.
+as a vector. What the system takes to clear fresh pages `dataflow.spgemm.memory` spares.
 
 The caller owns all arrays, gives `indices` and `values` of the result room for the upper bound of
 the rows, and starts the accumulators as stated. The kernels assume valid operands.
@@ -79,6 +79,31 @@ def count_rows(
         counts[i] = distinct
 
 
+@njit(nogil=True, forceinline=True)
+def take_row(
+    total: Any, total_bits: Any, resting: Any, fresh: Any, found: Any, columns: Any, values: Any,
+    begin: Any, ahead: Any, wide: bool,
+) -> None:  # fmt: skip
+    """Move `found` fresh columns and their totals to place `begin`; let them rest.
+
+    Lines to write are asked for `ahead` of it.
+    """
+    at = np.uint64(0)
+    while wide and at + STEP <= found:
+        take_lanes(total, total_bits, resting, fresh, at, columns, values, begin + at)
+        at += STEP
+    for block in range(at, found, np.uint64(2 * LINE)):
+        soon = np.int64(begin + block) + ahead
+        ask_to_write(columns, soon)
+        ask_to_write(values, soon)
+        ask_to_write(values, soon + LINE)
+        for t in range(block, min(block + np.uint64(2 * LINE), found)):
+            j = fresh[t]
+            columns[begin + t] = j
+            values[begin + t] = total[j]
+            total_bits[j] = resting
+
+
 @njit(cache=True, nogil=True)
 def multiply_dense(
     a_starts: Any, a_columns: Any, a_values: Any, b_starts: Any, b_columns: Any, b_values: Any,
@@ -136,20 +161,7 @@ def multiply_dense(
                 high = max(high, right)
         begin = n - found if down else n
         ahead: Any = min(-np.int64(found), -WRITTEN_AHEAD) if down else WRITTEN_AHEAD
-        at = np.uint64(0)
-        while wide and at + STEP <= found:
-            take_lanes(total, total_bits, resting, fresh, at, columns, values, begin + at)
-            at += STEP
-        for block in range(at, found, np.uint64(2 * LINE)):
-            soon = np.int64(begin + block) + ahead
-            ask_to_write(columns, soon)
-            ask_to_write(values, soon)
-            ask_to_write(values, soon + LINE)
-            for t in range(block, min(block + np.uint64(2 * LINE), found)):
-                j = fresh[t]
-                columns[begin + t] = j
-                values[begin + t] = total[j]
-                total_bits[j] = resting
+        take_row(total, total_bits, resting, fresh, found, columns, values, begin, ahead, wide)
         counts[i] = found
         n = begin if down else n + found
     return abs(np.int64(n) - offset)

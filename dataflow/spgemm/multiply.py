@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.spgemm.count import count_range, row_products, short_arrays, split_evenly
+from dataflow.spgemm.memory import Room
 from workloads.errors import InputError
 from workloads.matrices.csr import INDEX_LIMIT, Csr
 
@@ -22,8 +25,8 @@ Semiring = Literal["plus-times", "min-plus", "or-and"]
 Accumulator = Literal["auto", "dense", "hash"]
 Result = TypeVar("Result")
 
-HUGE_PAGE_BYTES = 1 << 21
-"""Of x86-64 and of most AArch64 systems; elsewhere nothing is gained or lost."""
+THREAD_PRODUCTS = 1 << 18
+"""Fewer products than this, half a millisecond's, are not worth waking a thread for."""
 
 DENSE_COLUMNS = 1 << 24
 """More columns than this take the hash table: a dense row of 128 MiB no longer pays."""
@@ -69,17 +72,19 @@ def multiply(
 
     The accumulator of a row is dense up to `DENSE_COLUMNS` columns and a hash table beyond. The
     result has float32 values only if both operands have. Threads take contiguous rows with equal
-    shares of the partial products. Raises `InputError` for shapes that do not fit.
+    shares of the partial products, and are fewer where that is less than `THREAD_PRODUCTS`. Raises
+    `InputError` for shapes that do not fit.
     """
     _check_choices(semiring, accumulator, threads)
     products = row_products(left, right)
+    threads = min(threads, 1 + int(products.sum()) // THREAD_PRODUCTS)
     bound = np.minimum(products, right.shape[1])
     cuts = split_evenly(products, threads)
     arrays = (*short_arrays(left), *short_arrays(right))
     ends = _ends(arrays, right.shape[1], bound, cuts)
     dtype = np.result_type(left.values, right.values)
-    columns = _room(int(ends[-1]) + 1, np.dtype(np.uint32))
-    values = _room(int(ends[-1]) + 1, dtype)
+    columns = Room(int(ends[-1]) + 1, np.dtype(np.uint32))
+    values = Room(int(ends[-1]) + 1, dtype)
     counts = np.zeros(left.shape[0], dtype=np.int64)
     hashed = accumulator == "hash" or (accumulator == "auto" and right.shape[1] > DENSE_COLUMNS)
     run = _rows_hash if hashed and semiring == "plus-times" else _rows_dense
@@ -89,7 +94,7 @@ def multiply(
         first, last = int(cuts[index]), int(cuts[index + 1])
         down = index == 0 and threads > 1
         offset = int(ends[1] if down else ends[index])
-        place = (first, last, offset, columns, values, counts, down)
+        place = (first, last, offset, columns.array, values.array, counts, down)
         return run(operands, right.shape[1], place, bound[first:last], semiring, dtype)
 
     written = _in_threads(part, threads)
@@ -97,35 +102,9 @@ def multiply(
     return Product(
         shape=(left.shape[0], right.shape[1]),
         indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        indices=_trimmed(columns, begin, sum(written)).view(np.int32),
-        values=_trimmed(values, begin, sum(written)),
+        indices=columns.taken(begin, sum(written)).view(np.int32),
+        values=values.taken(begin, sum(written)),
     )
-
-
-def _room(length: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return fresh room, in huge pages to both ends if it is large; only written pages cost.
-
-    numpy asks for huge pages, but where an array covers only a part of one, at either end, the
-    system clears up to 512 small pages, one fault each.
-    """
-    if length * dtype.itemsize < HUGE_PAGE_BYTES:
-        return np.empty(length, dtype=dtype)
-    page = HUGE_PAGE_BYTES // dtype.itemsize
-    whole = np.empty(length + 2 * page, dtype=dtype)
-    first = -whole.ctypes.data % HUGE_PAGE_BYTES // dtype.itemsize
-    return whole[first : first + length]
-
-
-def _trimmed(room: NDArray[Any], begin: int, length: int) -> NDArray[Any]:
-    """Return `length` elements; the memory behind them goes back, `room` is void.
-
-    Places before `begin` were never written and hold no memory.
-    """
-    whole = room if room.base is None else room.base
-    assert isinstance(whole, np.ndarray)
-    first = (room.ctypes.data - whole.ctypes.data) // room.itemsize + begin
-    whole.resize(first + length, refcheck=False)
-    return whole[first:]
 
 
 def _ends(
@@ -198,10 +177,20 @@ def _rows_hash(
 
 
 def _in_threads(part: Callable[[int], Result], threads: int) -> list[Result]:
-    if threads == 1:
-        return [part(0)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(part, range(threads)))
+    """Return the parts' results; this thread takes the last itself."""
+    others = [_workers(threads - 1).submit(part, index) for index in range(threads - 1)]
+    last = part(threads - 1)
+    return [*(other.result() for other in others), last]
+
+
+@functools.cache
+def _workers(threads: int) -> ThreadPoolExecutor:
+    """Return threads that are kept: to start and join two takes a quarter of a millisecond."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="spgemm")
+
+
+if hasattr(os, "register_at_fork"):  # A child has the executors, but not their threads.
+    os.register_at_fork(after_in_child=_workers.cache_clear)
 
 
 def _transpose(

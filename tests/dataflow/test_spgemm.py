@@ -1,6 +1,8 @@
 """Sparse products on the CPU: equal to SciPy in pattern and to rounding in values."""
 
 import itertools
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,9 +13,14 @@ from numba import njit
 from dataflow import lanes
 from dataflow.spgemm import count, kernels, multiply, row_products, split_evenly
 from dataflow.spgemm.count import index_arrays
-from dataflow.spgemm.multiply import HUGE_PAGE_BYTES
 from workloads import InputError
 from workloads.matrices import Csr, banded, block_sparse, power_law, rmat, uniform
+
+
+@pytest.fixture(autouse=True)
+def _small_products_take_all_threads(monkeypatch) -> None:
+    """As many as asked for, however few products each has."""
+    monkeypatch.setattr(sys.modules[multiply.__module__], "THREAD_PRODUCTS", 1)
 
 
 def generator(seed: int = 3) -> np.random.Generator:
@@ -73,23 +80,6 @@ def test_the_square_equals_scipy(name: str, threads: int, accumulator) -> None:
     assert np.array_equal(ours[0], theirs[0])
     assert np.array_equal(ours[1], theirs[1])
     assert ours[2] == pytest.approx(theirs[2], rel=1e-12, abs=1e-12)
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_large_result_keeps_no_room_behind_its_entries(threads) -> None:
-    """The rows overlap, so that the room for their bound is larger than the result."""
-    wide = uniform(2048, 2048, 24, rng=generator())
-    product = multiply(wide, wide, threads=threads)
-    bound = int(np.minimum(row_products(wide, wide), 2048).sum())
-    theirs = structure(wide) @ structure(wide)
-    theirs.sort_indices()
-    assert np.array_equal(product.csr().indices, theirs.indices)
-    for array in (product.indices, product.values):
-        whole = array.base
-        while whole.base is not None:
-            whole = whole.base
-        assert bound > product.nnz == len(array)
-        assert whole.nbytes < array.nbytes + HUGE_PAGE_BYTES
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -297,6 +287,24 @@ def _add(total, bits, resting, columns, values, at, count, scale, fresh, n):
 @njit
 def _take(total, bits, resting, fresh, at, columns, values, n):
     lanes.take_lanes(total, bits, resting, fresh, at, columns, values, n)
+
+
+def test_few_products_wake_no_thread(monkeypatch) -> None:
+    """And many do."""
+    module = sys.modules[multiply.__module__]
+    asked: list[int] = []
+
+    def workers(threads: int) -> ThreadPoolExecutor:
+        asked.append(threads)
+        return ThreadPoolExecutor(threads)
+
+    monkeypatch.setattr(module, "_workers", workers)
+    square = MATRICES["rmat"]
+    multiply(square, square, threads=2)
+    assert asked == [1]
+    monkeypatch.setattr(module, "THREAD_PRODUCTS", 1 << 18)
+    multiply(square, square, threads=2)
+    assert asked == [1]
 
 
 @pytest.mark.parametrize("semiring", ["plus-times", "min-plus", "or-and"])
