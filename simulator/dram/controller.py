@@ -9,7 +9,7 @@ its data at the end of the burst; a write is acknowledged when it enters the buf
 from __future__ import annotations
 
 from dataflow import dram_timing as dt
-from simulator.dram import lines, pim, requests
+from simulator.dram import arrivals, pim, requests
 from simulator.dram.bank import (
     close_pim_row,
     close_row,
@@ -23,6 +23,7 @@ from simulator.dram.bank import (
 from simulator.dram.responses import ANSWERS_PER_CLOCK, answer, answer_now, fall_due, leave
 from simulator.dram.state import (
     ANSWERS_DUE,
+    ARRIVED,
     BANK,
     BANK_FIELDS,
     BANKS,
@@ -31,15 +32,14 @@ from simulator.dram.state import (
     COMMAND_COUNT,
     COUNT,
     DUAL,
+    ENTERED,
     GROUPS,
     GWRITE_DONE,
     GWRITING,
     HIT_MASK,
     HITS_QUEUED,
     INTERVAL,
-    LINE_COUNT,
     LINE_MASK,
-    LINE_NEXT,
     NEVER,
     OPEN_ROW,
     OUTSTANDING,
@@ -52,7 +52,6 @@ from simulator.dram.state import (
     PIM_NOT_BEFORE,
     PIM_QUEUED,
     PIM_ROW,
-    PIM_SENT,
     QUEUE_INDEX,
     RANK_OF,
     RANKS,
@@ -71,7 +70,7 @@ from simulator.dram.state import (
     SKIP_PIM,
     SLACK,
     TAG_SHIFT,
-    TRANSFER_NEXT,
+    TO_GIVE,
     UNHEARD,
     WRITE_BIT,
     WRITES,
@@ -118,32 +117,20 @@ def _wake(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int, e
         wake = min(wake, s[ch + GWRITE_DONE])
     elif s[ch + PIM_HEAD] < s[ch + PIM_QUEUED] and not s[ch + SKIP_PIM]:
         wake = min(wake, s[ch + PIM_NOT_BEFORE])
-    if s[ch + PIM_SENT] < s[ch + PIM_END] and program[s[ch + PIM_SENT], pim.TIME] >= clock - 1:
-        wake = min(wake, program[s[ch + PIM_SENT], pim.TIME] + 1)
-    wake = min(wake, _next_arrival(s, ch, 0, npu, clock))
-    wake = min(wake, _next_arrival_behind(s, ch, other, program, clock))
+    wake = min(wake, _next_arrival(s, ch, 0, npu, program))
+    wake = min(wake, _next_arrival(s, ch, 1, other, program))
     if wake > clock:
         wake = min(wake, _next_access(s, ch))
     return max(wake, clock)
 
 
 @kernel
-def _next_arrival(s: Ints, ch: int, side: int, stream: Ints, clock: int) -> int:
-    """Return when the next transfer of a side may arrive that has not yet."""
-    index = s[ch + TRANSFER_NEXT + side] + 1
-    if s[ch + LINE_NEXT + side] < s[ch + LINE_COUNT + side] or index > stream[0, 0]:
+def _next_arrival(s: Ints, ch: int, side: int, stream: Ints, program: Ints) -> int:
+    """Return a clock before which no request of a side arrives, NEVER if one waits already."""
+    if s[ch + ARRIVED + side]:
         return NEVER
-    return max(clock, stream[index, lines.SENT_AT] + 1)
-
-
-@kernel
-def _next_arrival_behind(s: Ints, ch: int, other: Ints, program: Ints, clock: int) -> int:
-    """As `_next_arrival`, for the side whose transfers queue behind PIM instructions."""
-    index = s[ch + TRANSFER_NEXT + 1] + 1
-    pim_first = s[ch + PIM_SENT] < s[ch + PIM_END] and index <= other[0, 0]
-    if pim_first and other[index, lines.SENT_AT] >= program[s[ch + PIM_SENT], pim.TIME]:
-        return NEVER
-    return _next_arrival(s, ch, 1, other, clock)
+    given = arrivals.next_given(s, ch, side, stream, program)
+    return NEVER if given == NEVER else (given + 2) // arrivals.CYCLES_PER_CLOCK
 
 
 @kernel
@@ -189,8 +176,8 @@ def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
         return False
     for side in range(2):
         sent = npu[0, 0] if side == 0 else other[0, 0]
-        done = s[ch + LINE_NEXT + side] == s[ch + LINE_COUNT + side]
-        if not done or s[ch + TRANSFER_NEXT + side] < sent:
+        on_way = s[ch + ARRIVED + side] or s[ch + TO_GIVE + side]
+        if on_way or s[ch + ENTERED + side] < sent:
             return False
     return True
 

@@ -94,6 +94,25 @@ def collect(s: Ints, stream: Ints, index: int) -> None:
 
 
 @kernel
+def share(s: Ints, number: int, low: int, high: int) -> int:
+    """Return how many of the lines `low` to `high` lie in channel `number`."""
+    channels = s[DEVICE_CHANNELS]
+    return (high - number) // channels - (low - 1 - number) // channels
+
+
+@kernel
+def lines_of(s: Ints, number: int, stream: Ints, index: int) -> int:
+    """Return the lines of transfer `index` in channel `number`."""
+    left, address, count = stream[index, ELEMENTS], stream[index, FIRST], 0
+    while left > 0:
+        first, run = run_length(address, left, s[SPAN_BYTES])
+        address = first + 2 * (run - 1)
+        left -= run
+        count += share(s, number, first >> 6, address >> 6)
+    return count
+
+
+@kernel
 def _touched(s: Ints, stream: Ints, index: int) -> int:
     """Return the lines that a transfer touches."""
     left, address, count = stream[index, ELEMENTS], stream[index, FIRST], 0

@@ -9,11 +9,13 @@ banks, bank groups and ranks in turn.
 
 from __future__ import annotations
 
+from simulator.dram.arrivals import CYCLES_PER_CLOCK, arrived
 from simulator.dram.bank import enqueue
-from simulator.dram.lines import ANSWER_TO, SENT_AT, STORE, expand
+from simulator.dram.lines import ANSWER_TO, SENT_AT, STORE, expand, lines_of
 from simulator.dram.pim import TIME
-from simulator.dram.responses import ANSWERS_PER_CLOCK, answer, leave
+from simulator.dram.responses import answer, leave
 from simulator.dram.state import (
+    ARRIVED,
     BANK,
     BANK_BITS,
     BANK_FIELDS,
@@ -31,10 +33,11 @@ from simulator.dram.state import (
     LINES_AT,
     LINES_ROOM,
     LOCKED_LINE,
+    NUMBER,
     OUTSTANDING,
     OUTSTANDING_LIMIT,
     PENDING,
-    PIM_END,
+    PIM_ARRIVED,
     PIM_HEAD,
     PIM_QUEUED,
     PIM_SENT,
@@ -67,22 +70,35 @@ DRAIN_ABOVE = 8
 
 @kernel
 def accept(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int) -> None:
-    """Take requests off the interconnect: each side's queue gives at most two a clock.
+    """Take requests off the interconnect: each side's queue gives at most one in its cycle.
 
     The NPU's queue holds its transfers; the other one holds the PIM instructions and the transfers
     of the side that works with them, in the order in which the core sent them. An answer on its way
     back makes room for one more request.
     """
-    for _ in range(ANSWERS_PER_CLOCK):
-        behind = clock
-        waiting = False
-        if s[ch + PIM_SENT] < s[ch + PIM_END]:
-            behind = min(clock, program[s[ch + PIM_SENT], TIME])
-            waiting = behind < clock
-        if not _accept_line(s, ch, 1, other, behind, clock) and waiting:
-            _accept_pim(s, ch)
-        _accept_line(s, ch, 0, npu, clock, clock)
+    for cycle in range(CYCLES_PER_CLOCK * clock, CYCLES_PER_CLOCK * (clock + 1)):
+        if arrived(s, ch, 0, npu, other, program, cycle):
+            _accept_line(s, ch, 0, npu, clock)
+        if arrived(s, ch, 1, npu, other, program, cycle):
+            if s[ch + PIM_ARRIVED] and _pim_first(s, ch, other, program):
+                _accept_pim(s, ch)
+            else:
+                _accept_line(s, ch, 1, other, clock)
         leave(s, ch, clock)
+
+
+@kernel
+def _pim_first(s: Ints, ch: int, other: Ints, program: Ints) -> bool:
+    """Say whether the first PIM instruction that waits goes before the first line."""
+    if s[ch + ARRIVED + 1] == s[ch + PIM_ARRIVED]:
+        return True
+    if s[ch + LINE_NEXT + 1] < s[ch + LINE_COUNT + 1]:
+        index = s[ch + TRANSFER_NEXT + 1]
+    else:
+        index = s[ch + TRANSFER_NEXT + 1] + 1
+        while lines_of(s, s[ch + NUMBER], other, index) == 0:
+            index += 1
+    return program[s[ch + PIM_SENT], TIME] <= other[index, SENT_AT]
 
 
 @kernel
@@ -93,21 +109,21 @@ def _accept_pim(s: Ints, ch: int) -> None:
         queued += s[ch + READS]
     if queued < TRANSACTION_QUEUE:
         s[ch + PIM_SENT] += 1
+        s[ch + PIM_ARRIVED] -= 1
+        s[ch + ARRIVED + 1] -= 1
         s[ch + CHANGED] = 1
 
 
 @kernel
-def _accept_line(s: Ints, ch: int, side: int, stream: Ints, before: int, clock: int) -> bool:
-    """Move the next line in, if it was sent before clock `before`; say whether one waits at all."""
+def _accept_line(s: Ints, ch: int, side: int, stream: Ints, clock: int) -> None:
+    """Move the next line of a side in, if its queue has room."""
     while s[ch + LINE_NEXT + side] == s[ch + LINE_COUNT + side]:
         index = s[ch + TRANSFER_NEXT + side] + 1
-        if index > stream[0, 0] or stream[index, SENT_AT] >= before:
-            return False
         expand(s, ch, side, stream, index)
         s[ch + TRANSFER_NEXT + side] = index
     index = s[ch + TRANSFER_NEXT + side]
     if s[ch + OUTSTANDING] >= s[OUTSTANDING_LIMIT]:
-        return True
+        return
     at = ch + s[LINES_AT] + side * s[LINES_ROOM] + s[ch + LINE_NEXT + side]
     if stream[index, STORE]:
         taken = _accept_write(s, ch, s[at] & 0xFFFFFFFF, side, clock)
@@ -115,8 +131,8 @@ def _accept_line(s: Ints, ch: int, side: int, stream: Ints, before: int, clock: 
         taken = _accept_read(s, ch, s[at] & 0xFFFFFFFF, stream[index, ANSWER_TO], clock)
     if taken:
         s[ch + LINE_NEXT + side] += 1
+        s[ch + ARRIVED + side] -= 1
         s[ch + CHANGED] = 1
-    return True
 
 
 @kernel

@@ -149,6 +149,16 @@ FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
     _LINE_NEXT_2,
     LINE_COUNT,
     _LINE_COUNT_2,
+    ENTERED,
+    _ENTERED_2,
+    TO_GIVE,
+    _TO_GIVE_2,
+    GIVEN_AT,
+    _GIVEN_AT_2,
+    ARRIVED,
+    _ARRIVED_2,
+    PIM_ARRIVED,
+    LEFT_PATH_AT,
     PIM_CLOCKS,
     PIM_NOT_BEFORE,
     PIM_OPEN,
@@ -157,13 +167,17 @@ FIRST_RECORD = WHEEL + WHEEL_SLOTS * WHEEL_ROOM
     CHANGED,
     RESPONSE_HEAD,
     ANSWERS_DUE,
-) = range(40)
+) = range(50)
 """Scalars of a channel. Those in pairs belong to the NPU's and the PIM's stream of transfers.
-PIM_OPEN is a mask of banks with a row in their second buffer; STUCK is a mask of the full banks for
-which all waiting reads wait, or 0; CHANGED says that something happened in this clock. RESPONSES
-are the answers in the queue from RESPONSE_HEAD on, ANSWERS_DUE those and all that will be."""
+ENTERED is the last transfer of which a line was given to the path into the interconnect, TO_GIVE
+its lines that were not, GIVEN_AT the interconnect's cycle of the last; ARRIVED are the requests
+that left the path, the last at LEFT_PATH_AT, and wait for the channel, PIM_ARRIVED those among them
+that are PIM instructions. PIM_OPEN is a mask of banks with a row in their second buffer; STUCK is a
+mask of the full banks for which all waiting reads wait, or 0; CHANGED says that something happened
+in this clock. RESPONSES are the answers in the queue from RESPONSE_HEAD on, ANSWERS_DUE those and
+all that will be."""
 
-DUE = 40
+DUE = 50
 """Answers that fall due in each clock, modulo ANSWER_SLOTS: their number, then their tags."""
 DUE_ROOM = 32
 RESPONSE_QUEUE = DUE + ANSWER_SLOTS * DUE_ROOM
@@ -288,6 +302,7 @@ def _reset(channel: Ints, timing: DramTiming, number: int, *, refresh: bool) -> 
     channel[NUMBER] = number
     channel[[LOCKED_LINE, REFRESH_DUE, REFRESH_DUE_2, REFRESHING, RESERVED_ROW]] = -1
     channel[FIRST_COMP] = 1
+    channel[GIVEN_AT : GIVEN_AT + 2] = -1
     channel[REFRESH_AT] = timing.refresh_interval if refresh else NEVER
     channel[ACTIVATIONS : ACTIVATIONS + 4 * MAX_RANKS] = -timing.faw
     banks = channel[BANK : BANK + MAX_BANKS * BANK_FIELDS].reshape(MAX_BANKS, BANK_FIELDS)

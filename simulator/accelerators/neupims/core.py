@@ -139,18 +139,17 @@ def _send(
     transfers[index, STORE] = store
     transfers[index, ANSWER_TO] = tag
     transfers[0, 0] = index
-    count, address, left, channels = 0, cursor[0], elements, s[DEVICE_CHANNELS]
+    count, address, left = 0, cursor[0], elements
     while left > 0:
         start, run = lines.run_length(address, left, s[SPAN_BYTES])
         address = start + 2 * (run - 1)
         left -= run
         low, high = start // 64, address // 64
-        if s[CHANNELS] == channels:
+        if s[CHANNELS] == s[DEVICE_CHANNELS]:
             count += high - low + 1
             continue
         for i in range(s[CHANNELS]):
-            number = s[FIRST_RECORD + i * s[STRIDE] + NUMBER]
-            count += (high - number) // channels - (low - 1 - number) // channels
+            count += lines.share(s, s[FIRST_RECORD + i * s[STRIDE] + NUMBER], low, high)
     cursor[0] = address
     return count
 
