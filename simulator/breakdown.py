@@ -93,6 +93,14 @@ def layer_columns(report: Report, layers: Sequence[LayerTime], passes: Sequence[
     }
 
 
+def overlap(report: Report) -> str:
+    """Say how much work shares the report's time, if any; shares of layers are of that work."""
+    work = sum(_values(report, "cycles"))
+    if work <= report.cycles:
+        return ""
+    return f"{time_text(report, work)} of work that overlaps in {time_text(report, report.cycles)}"
+
+
 def step_passes(report: Report) -> list[str]:
     """Return the passes of a training step that a report has, in order."""
     return [name for name in PASSES if name in cycles_by(report, "pass")]
@@ -112,7 +120,7 @@ def _layer_time(layer: str, columns: dict[str, list[Any]], chosen: Sequence[int]
     for index in chosen:
         by_pass[columns["pass"][index]] += columns["cycles"][index]
         by_bottleneck[columns["bottleneck"][index]] += columns["cycles"][index]
-    patterns = {columns["pattern"][index] for index in chosen if columns["k"][index]}
+    patterns = {columns["pattern"][index] for index in chosen if columns["k"][index]} - {"-"}
     return LayerTime(
         layer=layer,
         cycles_by_pass=dict(by_pass),

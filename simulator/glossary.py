@@ -224,6 +224,21 @@ GLOSSARY: dict[str, Term] = {
         "fraction", "Bytes over the channels, over what they could move."
     ),
     "cycles_per_layer": Term("cycles", "Clocks of one decoder layer for the whole batch."),
+    "time_per_layer_s": Term("s", "Time of one decoder layer for the whole batch."),
+    "time_per_iteration_s": Term(
+        "s",
+        "Time in which each request of a batch gets a token: all layers, in all pipeline stages in "
+        "turn, and the output layer if it is asked for.",
+    ),
+    "energy_per_layer_j": Term(
+        "J", "Energy of one decoder layer for the whole batch, all tensor-parallel devices."
+    ),
+    "energy_per_token_j": Term(
+        "J", "Energy of an iteration, all tensor-parallel devices, over the requests of its batch."
+    ),
+    "dram_bytes_per_layer": Term(
+        "bytes", "Off-chip bytes of one decoder layer for the whole batch, all devices of a layer."
+    ),
     "tokens_per_s": Term(
         "tokens/s", "Tokens made per second; of a run, by one batch that passes all its layers."
     ),

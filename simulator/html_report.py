@@ -43,6 +43,7 @@ def render(reports: Sequence[Report], closest: Report) -> str:
         notes=comparison.notes(reports),
         images=[(name, base64.b64encode(drawn[name]).decode()) for name in order],
         closest=f"{closest.method} on {closest.accelerator}",
+        overlap=breakdown.overlap(closest),
         layers=_layers(closest),
         configs=_configs(reports),
         terms=_terms(),
@@ -59,7 +60,9 @@ def lead(baseline: Report, closest: Report) -> str:
         f"and {quantities.percent(closest.utilisation, 1)} of the multiply slots do useful work."
     )
     if closest is baseline:
-        return f"{closest.workload} takes {quantities.seconds(closest.seconds)}. {where}"
+        whole = closest.extra["time_per_iteration_s"] if closest.headline else closest.seconds
+        what = "An iteration of " if closest.headline else ""
+        return f"{what}{closest.workload} takes {quantities.seconds(whole)}. {where}"
     return (
         f"{closest.method} on {closest.accelerator} takes {quantities.seconds(closest.seconds)}: "
         f"{baseline.seconds / closest.seconds:.2f} times as fast as {baseline.method} on "
@@ -69,11 +72,22 @@ def lead(baseline: Report, closest: Report) -> str:
 
 def _summary(reports: Sequence[Report]) -> TextTable:
     rows = comparison.rows(reports)
-    columns = comparison.name_columns(rows) | comparison.total_columns(rows)
+    totals = _headlines(reports) or comparison.total_columns(rows)
+    columns = comparison.name_columns(rows) | totals
     if "weight_bytes" in rows[0]:
         columns[">weights"] = [quantities.size(row["weight_bytes"]) for row in rows]
         columns |= comparison.published_column(rows)
     return _table(columns)
+
+
+def _headlines(reports: Sequence[Report]) -> breakdown.Columns:
+    """Return what reports state before their totals, if they do."""
+    return {
+        f">{quantities.label(name)}": [
+            quantities.of_key(name, report.extra[name])[0] for report in reports
+        ]
+        for name in reports[0].headline
+    }
 
 
 def _layers(report: Report) -> TextTable:

@@ -50,6 +50,8 @@ class Report:
     `peak_macs_per_cycle` bounds `issued_macs`. `energy_pj` maps a component to picojoules of the
     whole workload; empty if the model has no energy. `cycles_total` is the end-to-end time where
     operations overlap; without it the operations run one after the other and their cycles add up.
+    `headline` names the keys of `extra` that stand before the totals, where the totals of two
+    reports need not cover the same work.
     Raises `AssertionError` when the numbers contradict each other: that is a bug of a model. Raises
     `InputError` when a column or its total does not fit 64 bits.
     """
@@ -64,6 +66,7 @@ class Report:
     energy_pj: Mapping[str, float] = field(default_factory=dict)
     cycles_total: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    headline: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -141,6 +144,7 @@ class Report:
             "accelerator": self.accelerator,
             "workload": self.workload,
             "method": self.method,
+            **{name: self.extra[name] for name in self.headline},
             "config": config_values(self.config),
             "cycles": self.cycles,
             "compute_cycles": self.compute_cycles,

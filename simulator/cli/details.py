@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simulator.glossary import GLOSSARY
+from simulator.quantities import label, of_key, text
 
 SHOWN_PLACES = 10
 """Places of a histogram that have a row of their own; the rest shares the last row."""
@@ -17,45 +18,6 @@ Shown = tuple[str, list[str], list[list[str]]]
 def is_scalar(value: object) -> bool:
     """Return whether a value fits a line of totals."""
     return value is None or isinstance(value, str | bool | int | float)
-
-
-def text(value: object) -> str:
-    """Write a value for people: whole numbers with separators, others with four digits.
-
-    >>> text(51501448), text(0.123456), text(None)
-    ('51,501,448', '0.1235', '-')
-    """
-    if value is None:
-        return "-"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def quantity(name: str, value: object) -> tuple[str, str]:
-    """Write the value of a key for people, with the unit that the glossary states.
-
-    >>> quantity("npu_utilisation", 0.97671), quantity("tokens_per_s", 2766.0)
-    (('97.7 %', ''), ('2,766', 'tokens/s'))
-    """
-    term = GLOSSARY.get(name)
-    unit = term.unit if term else "-"
-    if unit == "fraction" and isinstance(value, float):
-        return f"{value:.1%}".replace("%", " %"), ""
-    if isinstance(value, float) and value >= 1000:
-        value = round(value)
-    return text(value), "" if unit == "-" or value is None else unit
-
-
-def label(name: str) -> str:
-    """Return a key as words, without the unit that stands behind its value; commands as they are.
-
-    >>> label("area_um2"), label("probes_per_product"), label("G_ACT")
-    ('area', 'probes per product', 'G_ACT')
-    """
-    term = GLOSSARY.get(name)
-    plain = name.removesuffix(f"_{term.unit}") if term else name
-    return plain if plain.isupper() else plain.replace("_", " ")
 
 
 def energy_covers(parts: Mapping[str, Any]) -> str:
@@ -111,7 +73,7 @@ def _records(name: str, records: Sequence[Mapping[str, Any]]) -> list[Shown]:
         return _side_by_side(name, records)
     first, *others = records[0]
     heads = [label(first), *(f">{key.replace('_', ' ')}" for key in others)]
-    rows = [[quantity(key, value)[0] for key, value in record.items()] for record in records]
+    rows = [[of_key(key, value)[0] for key, value in record.items()] for record in records]
     return [(title(name), heads, rows)]
 
 

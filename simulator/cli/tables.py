@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -86,11 +86,7 @@ def show_notes(reports: Sequence[Report]) -> None:
 
 def _totals(report: Report, dense: Report | None) -> Table:
     rows = [] if "versions" in report.extra else _time_and_traffic(report)
-    rows += [
-        (details.label(name), *details.quantity(name, value))
-        for name, value in report.extra.items()
-        if details.is_scalar(value)
-    ]
+    rows += _lines(report, [name for name in report.extra if name not in report.headline])
     if dense is not None:
         speedup = f"{dense.cycles / report.cycles:.2f}x"
         rows.append(("speedup", speedup, f"dense takes {quantities.seconds(dense.seconds)}"))
@@ -100,16 +96,34 @@ def _totals(report: Report, dense: Report | None) -> Table:
 
 
 def _time_and_traffic(report: Report) -> list[tuple[str, str, str]]:
+    simulated = "simulated " if report.headline else ""
+    energy = details.energy_covers(report.energy_pj)
     return [
-        ("time", quantities.seconds(report.seconds), f"{quantities.count(report.cycles)} cycles"),
+        *_lines(report, report.headline, energy=energy),
+        (
+            f"{simulated}time",
+            quantities.seconds(report.seconds),
+            f"{quantities.count(report.cycles)} cycles",
+        ),
         (
             "utilisation",
             quantities.percent(report.utilisation, 1),
             f"useful MACs over cycles x {quantities.count(report.peak_macs_per_cycle)}",
         ),
-        ("energy", quantities.joules(report.energy_j), details.energy_covers(report.energy_pj)),
-        ("off-chip traffic", quantities.size(report.dram_bytes), "reads and writes"),
+        (f"{simulated}energy", quantities.joules(report.energy_j), energy),
+        (f"{simulated}off-chip traffic", quantities.size(report.dram_bytes), "reads and writes"),
     ]
+
+
+def _lines(
+    report: Report, names: Iterable[str], *, energy: str = ""
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the lines of those details that are numbers or texts; `energy` says what it covers."""
+    for name in names:
+        value = report.extra[name]
+        if details.is_scalar(value):
+            shown, unit = quantities.of_key(name, value)
+            yield quantities.label(name), shown, energy if name.endswith("_j") else unit
 
 
 def _passes(report: Report, dense: Report | None) -> Table:
@@ -130,7 +144,9 @@ def _layers(report: Report, at_most: int, *, passes: bool) -> Table:
     """Make the table of layers, with a column for each pass if there is room for `passes`."""
     layers = breakdown.largest_layers(report, at_most)
     shown = breakdown.step_passes(report) if passes else []
-    return of_columns("Time by layer", breakdown.layer_columns(report, layers, shown))
+    overlap = breakdown.overlap(report)
+    title = f"Time by layer: {overlap}" if overlap else "Time by layer"
+    return of_columns(title, breakdown.layer_columns(report, layers, shown))
 
 
 def _energy(report: Report, dense: Report | None) -> Table:

@@ -320,7 +320,7 @@ def test_sparse_and_quantised_weights_shrink_the_products_of_a_decoder() -> None
         moved = [row(report, name)["compulsory_bytes"] for report in (dense, sparse, small)]
         assert moved[0] - moved[1] == 2 * weights - weights // 4 * 2 * 18 // 8
         assert moved[0] - moved[2] == 2 * weights - weights // 2
-    assert simulate(batch, gpu.Config(weight_pattern="3:4")).notes == (
+    assert simulate(batch, gpu.Config(weight_pattern="3:4")).notes[1:] == (
         "weights of 3:4 run dense: only 2:4 helps",
     )
 

@@ -11,12 +11,13 @@ import pytest
 from dataflow.dram_timing import HBM2, MEMORIES
 from dataflow.kv_layout import KvLayout, pack_channels, split_sub_batches
 from dataflow.rounding import ceil_div
-from simulator import timeline
-from simulator.accelerators import neupims
+from simulator import breakdown, decoding, timeline
+from simulator.accelerators import gpu, neupims
 from simulator.accelerators.neupims import stepped
 from simulator.accelerators.neupims.config import weight_bits
 from simulator.collectives import Link, all_reduce_seconds
 from simulator.dram import energy
+from simulator.energy import FP16_MULTIPLY_PJ, FP32_ADD_PJ
 from workloads.errors import InputError
 from workloads.llm import DECODERS, RequestBatch, read_requests
 from workloads.llm.requests import DATASETS, sample_lengths, warm_batch
@@ -159,6 +160,57 @@ def test_the_output_layer_counts_once() -> None:
     tokens = len(FEW.lengths) / longer.extra["tokens_per_s"]
     seconds = 32 * plain.extra["cycles_per_layer"] + longer.extra["stages"]["output"]
     assert tokens == pytest.approx(seconds / 1e9)
+
+
+def headline_follows(report, requests: int) -> None:
+    """Assert how the keys of the headline follow from each other, for a decoder without output."""
+    found, layers = report.extra, report.config.decoder.layers
+    seconds = found["cycles_per_layer"] / report.clock_hz
+    assert found["time_per_layer_s"] == pytest.approx(seconds)
+    assert found["time_per_iteration_s"] == pytest.approx(layers * seconds)
+    assert found["tokens_per_s"] * found["time_per_iteration_s"] == pytest.approx(requests)
+    iteration_j = requests * found["energy_per_token_j"]
+    assert iteration_j == pytest.approx(layers * found["energy_per_layer_j"])
+
+
+def test_systems_are_compared_by_one_layer_and_one_iteration() -> None:
+    batch = warm_batch("sharegpt", 256, np.random.default_rng(0))
+    reports = {s: run(batch, system=s, tensor_parallel=4, channels=32) for s in SYSTEMS}
+    config = gpu.Config(model="gpt3-7b", tensor_parallel=4)
+    reports["gpu"] = gpu.simulate(config, gpu.schedule(config, batch))
+    for name, report in reports.items():
+        headline_follows(report, 256)
+        assert tuple(report.summary())[3:10] == decoding.HEADLINE
+        simulated = 2 if name == "neupims" else 1
+        assert report.extra["dram_bytes_per_layer"] * simulated == 4 * report.dram_bytes
+        if simulated == 1:
+            assert report.extra["energy_per_layer_j"] == pytest.approx(4 * report.energy_j)
+            assert report.extra["time_per_layer_s"] == report.seconds
+    assert breakdown.overlap(reports["neupims"]).endswith("of work that overlaps in 538 µs")
+    assert not breakdown.overlap(reports["npu-pim"])
+
+
+@pytest.mark.parametrize("preset", ["paper", "published-simulator"])
+def test_a_layer_of_sub_batches_costs_what_its_two_stages_do(preset) -> None:
+    """A run of the stages C and D alone has the energy and bytes that half of all six have."""
+    config = neupims.Config(**SMALL, preset=preset, sub_batch="on")
+    plan = neupims.schedule(config, FEW)
+    found = neupims.simulate(config, plan)
+    repeated = tuple(stage for stage in plan.stages if stage.name in "CD")
+    alone = neupims.simulate(config, replace(plan, stages=repeated))
+    headline_follows(found, len(FEW.lengths))
+    assert found.extra["dram_bytes_per_layer"] == 8 * alone.dram_bytes
+    assert found.extra["energy_per_layer_j"] == pytest.approx(8 * alone.energy_j, rel=0.01)
+
+
+def test_the_output_layer_adds_its_energy_once() -> None:
+    plain, longer = run().extra, run(output_layer=True).extra
+    for name in ("time_per_layer_s", "energy_per_layer_j", "dram_bytes_per_layer"):
+        assert longer[name] == plain[name]
+    added = len(FEW.lengths) * (longer["energy_per_token_j"] - plain["energy_per_token_j"])
+    macs = len(FEW.lengths) * 4096 * DECODERS["gpt3-7b"].vocabulary
+    assert added > macs * (FP16_MULTIPLY_PJ + FP32_ADD_PJ) * 1e-12
+    assert added < plain["energy_per_layer_j"]
 
 
 def test_the_timeline_fills_a_lane_for_each_unit() -> None:
@@ -323,8 +375,7 @@ def test_one_row_buffer_is_never_faster() -> None:
 def test_a_report_says_how_many_layers_it_covers() -> None:
     (one,) = run(sub_batch="off").notes
     (two,) = run(sub_batch="on", output_layer=True).notes
-    assert one.startswith("time, traffic and energy are those of one decoder layer on one of 8 ")
-    assert two.startswith(
-        "time, traffic and energy are those of two decoder layers of interleaved sub-batches "
-        "and the output layer"
+    assert "tables are those of one decoder layer on one of 8 " in one
+    assert (
+        "those of two decoder layers of interleaved sub-batches and the output layer on one" in two
     )

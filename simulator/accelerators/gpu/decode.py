@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from dataflow.rounding import ceil_div
-from simulator import collectives, energy, operation_rows
+from simulator import collectives, decoding, energy, operation_rows
 from simulator.accelerators.gpu import model
 from simulator.accelerators.gpu.config import Config
 from simulator.accelerators.gpu.plan import ProductPlan, exploits, plan_product, stored_bytes
@@ -197,10 +197,15 @@ def _layer(
     )
 
 
+def _part(name: str) -> str:
+    """Return the part of a layer that a kernel belongs to: attn or ffn."""
+    return name.partition(".")[0]
+
+
 def _product(config: Config, name: str, m: int, k: int, n: int) -> MatMul:
     return MatMul(
         name=name,
-        layer=name,
+        layer=_part(name),
         pass_=Pass.FF,
         m=m,
         k=k,
@@ -216,7 +221,7 @@ def _product(config: Config, name: str, m: int, k: int, n: int) -> MatMul:
 def _vector(name: str, kind: str, elements: int, lanes: int, reads: int, writes: int) -> VectorOp:
     return VectorOp(
         name=name,
-        layer=name,
+        layer=_part(name),
         pass_=Pass.FF,
         kind=kind,
         elements=elements,
@@ -243,7 +248,7 @@ def _all_reduce(config: Config, name: str, rows: int, decoder: Decoder) -> tuple
     if not config.all_reduce or config.tensor_parallel == 1:
         return ()
     reduced = FP16_BYTES * rows * decoder.width
-    return (AllReduce(name=name, layer=name, pass_=Pass.FF, reduced_bytes=reduced),)
+    return (AllReduce(name=name, layer=_part(name), pass_=Pass.FF, reduced_bytes=reduced),)
 
 
 def rows(
@@ -340,30 +345,40 @@ def _all_reduce_row(config: Config, op: AllReduce) -> dict[str, Any]:
 
 
 def simulate_batch(config: Config, plan: DecodePlan) -> Report:
-    """Return clocks, traffic and energy of one decoder layer for the whole batch.
+    """Return clocks, traffic and energy of one decoder layer for the whole batch, on one GPU.
 
-    Tokens per second are those of one batch that passes all layers, through one pipeline stage
-    after the other, as for `neupims`; `simulator.serving` fills the stages with several groups.
+    The headline is that of one batch that passes all layers, through one pipeline stage after the
+    other, as for `neupims`; `simulator.serving` fills the stages with several groups.
     """
     made = rows(config, plan.operations, plan.products)
     cycles = sum(row["cycles"] for row in made)
-    clock_hz = config.chip.clock_hz
-    layers = config.decoder.layers
-    unused = config.weights != DENSE and not any(p.sparse_operand for p in plan.products)
+    layers, devices = config.decoder.layers, config.tensor_parallel
+    notes = [decoding.covers("one decoder layer", layers=layers, devices=devices)]
+    if config.weights != DENSE and not any(p.sparse_operand for p in plan.products):
+        notes.append(f"weights of {config.weights} run dense: only 2:4 helps")
+    energy_pj = {name: sum(row["components"][name] for row in made) for name in model.COMPONENTS}
     return Report(
         accelerator="gpu",
         config=config.resolved,
         workload=plan.batch.name,
         method=config.weight_pattern,
-        clock_hz=clock_hz,
+        clock_hz=config.chip.clock_hz,
         peak_macs_per_cycle=model.peak_macs_per_cycle(config, plan.products),
         columns={name: [row[name] for row in made] for name in model.COLUMNS},
-        energy_pj={name: sum(row["components"][name] for row in made) for name in model.COMPONENTS},
+        energy_pj=energy_pj,
         extra={
-            "cycles_per_layer": cycles,
+            **decoding.iteration(
+                layers=layers,
+                devices=devices,
+                requests=len(plan.batch.lengths),
+                clock_hz=config.chip.clock_hz,
+                layer_cycles=cycles,
+                layer_pj=sum(energy_pj.values()),
+                layer_bytes=sum(row["dram_bytes"] for row in made),
+            ),
             "stages": {"A": cycles},
             "operators": {row["name"]: row["cycles"] for row in made},
-            "tokens_per_s": len(plan.batch.lengths) * clock_hz / (layers * cycles),
         },
-        notes=(f"weights of {config.weights} run dense: only 2:4 helps",) if unused else (),
+        headline=decoding.HEADLINE,
+        notes=tuple(notes),
     )

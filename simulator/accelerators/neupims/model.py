@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dataflow.rounding import ceil_div
+from simulator import decoding
 from simulator.accelerators.neupims.config import Config
 from simulator.accelerators.neupims.outcome import Outcome
 from simulator.accelerators.neupims.plan import (
@@ -36,6 +38,9 @@ SCRATCHPAD_BYTES = 1 << 20
 
 LANES = {"systolic arrays": "array", "vector units": "vector", "pim": "pim", "link": "link"}
 """Lane of the timeline by what works."""
+
+WITH_TIME = ("dram standby", "dram REF")
+"""Parts of the energy that go with time, not with work."""
 
 RUN_OPTIONS = (
     RunOption(name="--model", help="Decoder, such as gpt3-7b or llama3-8b.", field="model"),
@@ -85,23 +90,14 @@ def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatc
 
 
 def simulate(config: Config, plan: Plan) -> Report:
-    """Return clocks, traffic and energy of the simulated layers: one, or two with sub-batches."""
+    """Return clocks, traffic and energy of the simulated layers: one, or two with sub-batches.
+
+    The headline of the report is that of one layer and of one iteration in either case.
+    """
     outcome = _outcome(config, plan)
-    starts = _starts(plan, outcome)
-    rows = [
-        {
-            **_row(config, plan, op, name := f"{stage.name}.{op.name}", outcome.operators),
-            "start_cycles": starts[name],
-        }
-        for stage in plan.stages
-        for op in (*stage.npu, *stage.pim)
-    ]
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+    columns = _columns(config, plan, outcome)
     cycles = sum(outcome.stages.values())
-    output = outcome.stages.get(OUTPUT, 0)
-    per_layer = cycles - output
-    if plan.split:
-        per_layer = outcome.stages["C"] + outcome.stages["D"]
+    energy = _energy(config, outcome, columns)
     return Report(
         accelerator="neupims",
         config=config,
@@ -111,18 +107,69 @@ def simulate(config: Config, plan: Plan) -> Report:
         peak_macs_per_cycle=NPU_MACS + pim_macs(config),
         columns=columns,
         cycles_total=cycles,
-        energy_pj=_energy(config, outcome, columns, cycles),
+        energy_pj=energy,
         extra={
-            "cycles_per_layer": per_layer,
+            **_iteration(config, plan, outcome, columns, energy),
             "stages": outcome.stages,
             "operators": _operators(plan, outcome.operators),
-            "tokens_per_s": tokens_per_s(config, len(plan.channels_of), per_layer, output),
             "commands": outcome.commands,
             "npu_utilisation": outcome.matrix_busy / cycles,
             "pim_utilisation": outcome.pim_busy / cycles,
             "bandwidth_utilisation": _bandwidth(config, outcome.commands, cycles),
         },
+        headline=decoding.HEADLINE,
         notes=(_covers(config, plan),),
+    )
+
+
+def _columns(config: Config, plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    starts = _starts(plan, outcome)
+    rows = [
+        {
+            **_row(config, plan, op, name := f"{stage.name}.{op.name}", outcome.operators),
+            "start_cycles": starts[name],
+        }
+        for stage in plan.stages
+        for op in (*stage.npu, *stage.pim)
+    ]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _iteration(
+    config: Config,
+    plan: Plan,
+    outcome: Outcome,
+    columns: Mapping[str, Any],
+    energy: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return the headline: of two layers in sub-batches half; of the output layer what it adds.
+
+    Every layer between the first and the last takes the stages C and D, half of the work of all
+    six: half of their bytes and of their energy, but for standby and refresh, which go with time.
+    """
+    before = replace(plan, stages=tuple(s for s in plan.stages if s.name != OUTPUT))
+    total_pj = sum(energy.values())
+    if before != plan:
+        outcome_before = _outcome(config, before)
+        columns = _columns(config, before, outcome_before)
+        energy = _energy(config, outcome_before, columns)
+    output_cycles = outcome.stages.get(OUTPUT, 0)
+    cycles = sum(outcome.stages.values()) - output_cycles
+    layer_cycles = outcome.stages["C"] + outcome.stages["D"] if plan.split else cycles
+    layers = 2 if plan.split else 1
+    return decoding.iteration(
+        layers=config.decoder.layers,
+        devices=config.tensor_parallel,
+        requests=len(plan.channels_of),
+        clock_hz=config.clock_hz,
+        layer_cycles=layer_cycles,
+        layer_pj=sum(
+            pj * layer_cycles / cycles if name in WITH_TIME else pj / layers
+            for name, pj in energy.items()
+        ),
+        layer_bytes=sum(columns["dram_bytes"]) // layers,
+        output_cycles=output_cycles,
+        output_pj=total_pj - sum(energy.values()),
     )
 
 
@@ -130,10 +177,8 @@ def _covers(config: Config, plan: Plan) -> str:
     """Say what time, traffic and energy of a report stand for."""
     layers = "two decoder layers of interleaved sub-batches" if plan.split else "one decoder layer"
     output = " and the output layer" if config.output_layer else ""
-    return (
-        f"time, traffic and energy are those of {layers}{output} on one of "
-        f"{config.tensor_parallel} tensor-parallel devices; tokens per s count all "
-        f"{config.decoder.layers} layers at the cycles per layer"
+    return decoding.covers(
+        layers + output, layers=config.decoder.layers, devices=config.tensor_parallel
     )
 
 
@@ -159,18 +204,6 @@ def _outcome(config: Config, plan: Plan) -> Outcome:
     from simulator.accelerators.neupims import stepped
 
     return stepped.run(config, plan)
-
-
-def tokens_per_s(
-    config: Config, requests: int, cycles_per_layer: int, output_cycles: int = 0
-) -> float:
-    """Return tokens per second of one batch that passes all layers, every layer taking as long.
-
-    Pipeline stages work on it in turn: a request's next token needs its last one. `output_cycles`
-    follow the last layer.
-    """
-    cycles = config.decoder.layers * cycles_per_layer + output_cycles
-    return requests * config.clock_hz / cycles
 
 
 def pim_macs(config: Config) -> int:
@@ -266,10 +299,9 @@ def _attention_work(config: Config, plan: Plan, op: Attention) -> tuple[int, int
     return min(useful, issued), issued, sums
 
 
-def _energy(
-    config: Config, outcome: Outcome, columns: Mapping[str, Any], cycles: int
-) -> dict[str, float]:
+def _energy(config: Config, outcome: Outcome, columns: Mapping[str, Any]) -> dict[str, float]:
     timing, currents = config.timing, dram_energy.HBM2_CURRENTS
+    cycles = sum(outcome.stages.values())
     found = dram_energy.energy_pj(outcome.commands, timing, currents)
     found["dram standby"] = dram_energy.standby_pj(
         timing,
