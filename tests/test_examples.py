@@ -155,10 +155,8 @@ def test_what_the_page_says_of_its_tables_is_in_them(which_accelerator) -> None:
             assert fastest == {"tensor cores"}
         else:
             assert fastest <= ({"dense array"} if method[:2] in ("de", "sr") else {"sat", skips})
-        level = (
-            {"sat", "tensor cores"} if (trace, method) == (vit, "bdwp:2:8") else {"tensor cores"}
-        )
-        assert frugal == ({"sat"} if method == "bdwp:2:16" else level)
+        sparsest = method == "bdwp:2:16" or (trace, method) == (vit, "bdwp:2:8")
+        assert frugal == ({"sat"} if sparsest else {"tensor cores"})
 
     ratios = [float(line.strip("|x ").split(" | ")[-1]) for line in digits.splitlines()[4:] if line]
     assert f"{min(ratios):.1f} to {max(ratios):.1f} times as fast" in said
