@@ -72,7 +72,7 @@ def _records(name: str, records: Sequence[Mapping[str, Any]]) -> list[Shown]:
     if not all(is_scalar(value) for record in records for value in record.values()):
         return _side_by_side(name, records)
     first, *others = records[0]
-    heads = [label(first), *(f">{key.replace('_', ' ')}" for key in others)]
+    heads = [f">{label(first)}", *(f">{key.replace('_', ' ')}" for key in others)]
     rows = [[of_key(key, value)[0] for key, value in record.items()] for record in records]
     return [(title(name), heads, rows)]
 

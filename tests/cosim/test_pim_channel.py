@@ -187,7 +187,7 @@ def with_traffic(parameters: ChannelParameters, program: np.ndarray, seed: int) 
         while words and clock < 5_000:
             ctx.set(Value.cast(ports.host.valid), rng.randrange(2))
             done = Issued(clock, rng.choice([RD, WR, ACT, PRE]), rng.randrange(8), 9)
-            ctx.set(Value.cast(ports.host.payload), command_word(parameters, done))
+            ctx.set(Value.cast(ports.host.payload), command_word(parameters.dram, done))
             ctx.set(Value.cast(ports.program.valid), 1)
             ctx.set(Value.cast(ports.program.payload), words[0])
             found = issued_command(parameters.dram, ctx.get(Value.cast(ports.issued)), clock)

@@ -85,4 +85,4 @@ def test_a_striped_stream_is_as_near_to_the_controller_as_stated(lines, each, re
     accesses = HBM2.burst * HBM2.row_bytes // HBM2.access_bytes
     not_hidden = HBM2.rfc + rows + accesses if refresh else 0
     law = striped_clocks(HBM2, 64 * lines, channels=1, refresh=refresh)
-    assert clock - not_hidden - 6 - clock / 200 <= law <= clock + 6 + clock / 200
+    assert clock - not_hidden - 8 - clock / 200 <= law <= clock + 8 + clock / 200

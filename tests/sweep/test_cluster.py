@@ -84,7 +84,10 @@ def test_two_workers_one_killed_give_the_same_table(tmp_path: Path) -> None:
 def test_a_cluster_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(execute, "CLUSTER_SECONDS", 0.5)
     study = Study(networks=["resnet9"])
-    for address in ("tcp://127.0.0.1:9", "nonsense://there"):
-        with pytest.raises(InputError, match=f"no Dask scheduler answers at '{address}'"):
+    for address, message in (
+        ("tcp://127.0.0.1:9", "no Dask scheduler answers at 'tcp://127.0.0.1:9'"),
+        ("nonsense://there", "must be the address of a Dask scheduler, such as tcp://"),
+    ):
+        with pytest.raises(InputError, match=message):
             study.run(cluster=address, store=tmp_path / "s.sqlite")
     assert not list(tmp_path.iterdir())

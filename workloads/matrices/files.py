@@ -132,7 +132,8 @@ def _check_matrix_market(text: bytes) -> None:
         raise ValueError(f"after the comments there must be numbers only, not {strange[:20]!r}")
     sizes = [int(size) for size in body.partition(b"\n")[0].split()]
     if max(sizes[:2], default=0) > LARGEST_SIDE:
-        raise ValueError(f"{sizes[0]} x {sizes[1]} is more than {LARGEST_SIDE} rows or columns")
+        shape = " x ".join(str(size) for size in sizes[:2])
+        raise ValueError(f"{shape} is more than {LARGEST_SIDE} rows or columns")
     entries = sizes[2] if len(sizes) == 3 else math.prod(sizes)
     lines = body.count(b"\n")
     if entries > lines:
