@@ -5,6 +5,10 @@ import os
 import pytest
 from hypothesis import settings
 
+# What people see must not depend on the terminal that the suite is started from.
+for name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
+    os.environ.pop(name, None)
+
 # A first call compiles numba kernels, so that time limits per example mean nothing.
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)

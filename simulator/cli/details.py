@@ -95,17 +95,40 @@ def _is_records(values: Sequence[Any]) -> bool:
 
 
 def _side_by_side(name: str, records: Sequence[Mapping[str, Any]]) -> list[Shown]:
-    columns = [flat(record) for record in records]
-    heads = [text(next(iter(column.values()))) for column in columns]
-    keys = list(dict.fromkeys(key for column in columns for key in list(column)[1:]))
-    lists = [key for key in keys if not all(is_scalar(column.get(key)) for column in columns)]
-    rows = [
-        [key, *(text(column.get(key)) for column in columns)] for key in keys if key not in lists
+    heads = [text(next(iter(record.values()))) for record in records]
+    keys = list(dict.fromkeys(key for record in records for key in list(record)[1:]))
+    columns = [
+        {key: value for key, value in record.items() if not _is_list(value)} for record in records
     ]
+    shown = [_lines(column) for column in columns]
+    words = dict.fromkeys(word for column in shown for word in list(column)[1:])
+    rows = [[word, *(column.get(word, "-") for column in shown)] for word in words]
     made: list[Shown] = [(title(name), ["", *(f">{head}" for head in heads)], rows)]
+    lists = [key for key in keys if any(_is_list(record.get(key)) for record in records)]
     return made + [
-        _places(key, [column.get(key, []) for column in columns], heads) for key in lists
+        _places(key, [record.get(key, []) for record in records], heads) for key in lists
     ]
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _lines(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return what a record says in words, with its unit where the words do not name it.
+
+    >>> _lines({"seconds": 0.01, "phases": {"hashing": 3}, "bank_wait_cycles": 7})
+    {'seconds': '10.0 ms', 'phases hashing': '3', 'bank wait, cycles': '7'}
+    """
+    found: dict[str, str] = {}
+    for key, value in record.items():
+        words = f"{prefix}{label(key)}"
+        if isinstance(value, Mapping):
+            found |= _lines(value, f"{words} ")
+            continue
+        shown, unit = of_key(key, value)
+        found[words if unit in ("", "ratio") or unit in words else f"{words}, {unit}"] = shown
+    return found
 
 
 def _places(name: str, columns: Sequence[Sequence[Any]], heads: Sequence[str] = ("",)) -> Shown:

@@ -325,7 +325,7 @@ def test_configs_that_cannot_be_built_are_refused(settings, message: str) -> Non
 def test_several_versions_are_reported_side_by_side() -> None:
     config = smash.Config(version="v1,v2,v3", **FAIR)
     report = smash.simulate(config, smash.schedule(config, sparse_product(SMALL["skewed"][0])))
-    assert [result["version"] for result in report.extra["results"]] == list(VERSIONS)
+    assert [result["version"] for result in report.extra["versions"]] == list(VERSIONS)
     assert report.extra["multiplies"] == count(*SMALL["skewed"]).multiplies
     assert len(report.columns["cycles"]) == 3
 
@@ -385,21 +385,21 @@ def test_an_operation_that_is_not_there_is_refused(arguments, message: str, caps
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_versions_are_shown_side_by_side_in_words(capsys) -> None:
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_versions_are_shown_side_by_side_in_words(columns: str, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
     assert main(["run", "smash", "--matrix", "polblogs", "--versions", "v2,v3"]) == 0
     shown = capsys.readouterr().out
-    assert not set("{[") & set(shown)
+    assert not set("{[…") & set(shown)
     lines = [line.split() for line in shown.splitlines()]
-    assert ["v2", "v3"] in lines
-    versions = lines.index(["Versions"])
-    rows = [line for line in lines[versions:] if line[:1] in (["v2"], ["v3"])][:2]
-    assert [row[2] for row in rows] == ["ms", "ms"]
-    milliseconds = [float(row[1]) for row in rows]
-    (cycles,) = (line[1:] for line in lines if line[:1] == ["cycles"])
-    v2, v3 = (int(number.replace(",", "")) for number in cycles)
-    assert milliseconds == pytest.approx([v2 / 1e6, v3 / 1e6], rel=2e-3)
-    assert float(rows[0][4]) == 1
-    assert float(rows[1][4]) == pytest.approx(v2 / v3, rel=1e-3)
+    assert lines.index(["Versions"]) < lines.index(["v2", "v3"])
+    rows = {" ".join(line[:-2]): line[-2:] for line in lines}
+    v2, v3 = (int(number.replace(",", "")) for number in rows["cycles"])
+    seconds = next(line for line in lines if line[:1] == ["seconds"])
+    assert [seconds[2], seconds[4]] == ["ms", "ms"]
+    shown_s = [float(seconds[1]) * 1e-3, float(seconds[3]) * 1e-3]
+    assert shown_s == pytest.approx([v2 / 1e9, v3 / 1e9], rel=2e-3)
+    assert [float(ratio) for ratio in rows["speedup"]] == pytest.approx([1, v2 / v3], rel=1e-3)
 
 
 def test_phases_are_shown_with_their_unit(capsys) -> None:
