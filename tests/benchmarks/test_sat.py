@@ -1,13 +1,13 @@
 """Figures of the main job beside their budgets: `make bench`."""
 
 import json
-import resource
 import subprocess
 import sys
 
 import pytest
 
 from simulator.accelerators import sat
+from tests.benchmarks.memory import peak_of
 from workloads import networks
 from workloads.methods import bdwp, dense
 
@@ -39,17 +39,22 @@ def test_importing_the_simulator_is_quick(benchmark, figure) -> None:
     figure("import simulator", benchmark.stats.stats.median, "s", at_most=START_SECONDS)
 
 
-def test_run_on_a_shipped_trace_is_quick_and_small(benchmark, figure) -> None:
-    command = [sys.executable, "-m", "simulator.cli", "run", "sat", "--trace", "digits-resnet"]
+RUN = ["run", "sat", "--trace", "digits-resnet", "--method", "bdwp:2:8", "--json"]
+
+
+def test_run_on_a_shipped_trace_is_quick(benchmark, figure) -> None:
+    command = [sys.executable, "-m", "simulator.cli", *RUN]
 
     def run() -> str:
-        return subprocess.run(
-            [*command, "--method", "bdwp:2:8", "--json"], check=True, capture_output=True, text=True
-        ).stdout
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     answer = benchmark.pedantic(run, rounds=5, warmup_rounds=1)
     assert json.loads(answer)["cycles"] > 0
     median = benchmark.stats.stats.median
     figure("sparsight run on a shipped trace", median, "s", at_most=RUN_SECONDS)
-    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+def test_run_on_a_shipped_trace_is_small(figure) -> None:
+    code = f"from simulator.cli import main; assert not main({RUN})"
+    peak_bytes = min(peak_of(code) for _ in range(2))  # the first may have kernels to compile
     figure("sparsight run on a shipped trace, memory", peak_bytes, "bytes", at_most=RUN_BYTES)

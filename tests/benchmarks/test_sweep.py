@@ -11,6 +11,7 @@ import pytest
 from simulator.accelerators import sat
 from simulator.sweep import Study, progress
 from simulator.sweep.evaluate import Task, evaluate
+from tests.benchmarks.memory import peak_of
 from workloads import networks
 from workloads.methods import parse_method
 
@@ -117,36 +118,29 @@ def test_the_first_point_is_there_soon(benchmark, figure, tmp_path) -> None:
     figure("first point of a sweep", median, "s", at_most=START_SECONDS)
 
 
-MILLION = """
-import resource, sys
+SWEEP = """
+from pathlib import Path
 from simulator.sweep import Study, export
 study = Study(
     networks=["resnet9"],
-    space={
-        "rows": {"from": 1, "to": 100},
-        "cols": {"from": 1, "to": 100},
-        "vector_lanes": {"from": 1, "to": int(sys.argv[2])},
-    },
+    space={{
+        "rows": {{"from": 1, "to": 100}},
+        "cols": {{"from": 1, "to": 100}},
+        "vector_lanes": {{"from": 1, "to": {lanes}}},
+    }},
 )
-with study.open(sys.argv[1]) as store:
+with study.open("{store}") as store:
     study.run_into(store, workers=1)
-    points, _ = store.counts()
+    assert store.counts() == (10_000 * {lanes}, 0)
     front = export.front(store)
-    export.write_parquet(store, __import__("pathlib").Path(sys.argv[1] + ".parquet"))
-print(points, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    export.write_parquet(store, Path("{store}.parquet"))
 """
 
 
-def test_a_million_points_take_the_memory_of_a_few_blocks(benchmark, figure, tmp_path) -> None:
-    def points_and_peak(lanes: int) -> tuple[int, int]:
-        command = [sys.executable, "-c", MILLION, str(tmp_path / f"{lanes}.sqlite"), str(lanes)]
-        answer = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-        points, peak = map(int, answer.stdout.split())
-        return points, peak
+def test_a_million_points_take_the_memory_of_a_few_blocks(figure, tmp_path) -> None:
+    def peak(lanes: int) -> int:
+        return peak_of(SWEEP.format(lanes=lanes, store=tmp_path / f"{lanes}.sqlite"))
 
-    small_points, small_bytes = points_and_peak(10)
-    large_points, large_bytes = benchmark.pedantic(points_and_peak, args=(100,), rounds=1)
-    assert (small_points, large_points) == (100_000, 1_000_000)
-    benchmark.extra_info["peak_bytes"] = large_bytes
-    figure("memory of a sweep of a million points", large_bytes, "bytes", at_most=MILLION_BYTES)
-    assert large_bytes < 1.5 * small_bytes
+    hundred_thousand, million = peak(10), peak(100)
+    figure("memory of a sweep of a million points", million, "bytes", at_most=MILLION_BYTES)
+    assert million < 1.5 * hundred_thousand
