@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from simulator.accelerators.bitweight.config import Config
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Spectrum = NDArray[np.complex128]
+Values = TypeVar("Values", Floats, Spectrum)
 Masks = tuple[float, ...]
 Classes = tuple[tuple[float, Masks], ...]
 """Classes of lines: the share of the lines in each, and its masks."""
@@ -98,17 +99,16 @@ def group_totals(table: Floats, size: int) -> Floats:
     return np.clip(total, 0.0, None)
 
 
-def _power(spectrum: Spectrum, count: int) -> Spectrum:
+def _power(values: Values, count: int) -> Values:
     """Return an array to a whole power, by squaring: several times faster than `**`."""
-    result = np.ones_like(spectrum)
-    square = spectrum
+    result, square = None, values
     while count:
         if count & 1:
-            result = result * square
+            result = square if result is None else result * square
         count >>= 1
         if count:
             square = square * square
-    return result
+    return np.ones_like(values) if result is None else result
 
 
 def _over_subsets(table: Floats, positions: int, sign: int) -> None:
@@ -175,7 +175,7 @@ def line(classes: Classes, k: int, lanes: int) -> Window:
     mixed = np.zeros(int(lows.max()) - low + pmfs.shape[1])
     for (share, _), start, pmf in zip(classes, (lows - low).tolist(), pmfs, strict=True):
         mixed[start : start + len(pmf)] += share * pmf
-    return Window(low, mixed)
+    return Window(low, mixed / mixed.sum())
 
 
 def _windows(means: Floats, variances: Floats) -> tuple[Ints, int]:
@@ -206,10 +206,16 @@ def _roots(size: int) -> Spectrum:
 
 
 def _unwrap(spectrum: Spectrum, size: int) -> Floats:
-    """Return the distributions whose transforms are given, each with the sum one."""
-    values = np.clip(np.fft.irfft(spectrum, size), 0.0, None)
-    unwrapped: Floats = values / values.sum(axis=1, keepdims=True)
+    """Return the distributions whose transforms are given, but for a factor near one."""
+    unwrapped: Floats = np.maximum(np.fft.irfft(spectrum, size), 0.0)
     return unwrapped
+
+
+def _cumulative(pmfs: Floats) -> Floats:
+    """Return the cumulative distributions that end at one."""
+    below = np.cumsum(pmfs, axis=-1)
+    ending: Floats = below / below[..., -1:]
+    return ending
 
 
 @lru_cache(maxsize=1024)
@@ -250,23 +256,25 @@ def _slowest_lanes(shares: Floats, k: int, lanes: int) -> tuple[Ints, Floats]:
     alike = Counter(lane_sizes(k, lanes))
     whole = group_pmf(shares, GROUP)
     means, variances = _moments(whole)
-    most = max(full for full, _, _ in alike)
+    least, most = min(alike)[0], max(alike)[0]
     lows, size = _windows(most * means, most * variances + GROUP)
     one = np.fft.rfft(whole, size)
+    common = _power(one, least) * _turn(-lows, size)
     below = np.ones((len(shares), size))
     for (full, partial, empty), count in alike.items():
-        spectrum = _power(one, full) * _turn(empty - lows, size)
+        spectrum = common if full == least else common * _power(one, full - least)
         if partial:
             spectrum = spectrum * np.fft.rfft(group_pmf(shares, partial), size)
-        lane = np.cumsum(_unwrap(spectrum, size), axis=1)
-        below *= np.minimum(lane, 1.0) ** count
+        if empty:
+            spectrum = spectrum * _turn(np.array([empty]), size)
+        below *= _power(_cumulative(_unwrap(spectrum, size)), count)
     return lows, np.diff(below, axis=1, prepend=0.0)
 
 
 def expected_largest(drawn: Window, count: int) -> float:
     """Return the expectation of the largest of `count` independent draws."""
-    below = np.minimum(np.cumsum(drawn.pmf), 1.0)
-    return drawn.low + float((1 - below**count).sum())
+    below = _power(_cumulative(drawn.pmf), count)
+    return drawn.low + len(below) - float(below.sum())
 
 
 @lru_cache(maxsize=4096)
@@ -275,8 +283,9 @@ def row_and_tiles(
 ) -> tuple[float, float, float]:
     """Return expected steps of a line, of the slowest of a full tile, and of the last tile."""
     row = line(classes, k, lanes)
-    last = (m - 1) % rows + 1
-    return row.mean, expected_largest(row, min(rows, m)), expected_largest(row, last)
+    most, last = min(rows, m), (m - 1) % rows + 1
+    full = expected_largest(row, most)
+    return row.mean, full, full if last == most else expected_largest(row, last)
 
 
 def expected(config: Config, m: int, k: int, classes: Classes | None = None) -> Steps:
