@@ -162,6 +162,22 @@ def test_other_patterns_run_dense_and_the_report_says_so(pattern) -> None:
     assert "1 products, such as gemm, run dense" in " ".join(report.notes)
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "fp64"])
+def test_a_type_that_runs_dense_is_named_as_the_reason(dtype: str) -> None:
+    """The pattern would do; one that would not is blamed whatever the type."""
+    (note,) = simulate(gemm(512, 512, 512, dtype=dtype, pattern=NM(2, 4))).notes
+    assert note.endswith(
+        f"run dense: sparse tensor cores multiply fp16, bf16, fp8, int8, not {dtype}"
+    )
+    (note,) = simulate(gemm(512, 512, 512, dtype=dtype, pattern=NM(3, 4))).notes
+    assert "only N:M with at most 2 in every 4" in note
+
+
+def test_a_run_of_k_that_fours_do_not_divide_runs_dense() -> None:
+    (note,) = simulate(gemm(512, 510, 512, pattern=NM(2, 4))).notes
+    assert note.endswith("in runs of k that fours divide")
+
+
 def test_turing_and_nm_support_off_run_2_of_4_dense() -> None:
     work = gemm(512, 512, 512, pattern=NM(2, 4))
     assert "no sparse tensor cores" in simulate(work, gpu.Config(device="rtx2080ti")).notes[0]

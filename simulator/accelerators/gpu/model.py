@@ -8,12 +8,14 @@ from typing import Any
 from dataflow.rounding import ceil_div
 from simulator import energy, operation_rows
 from simulator.accelerators.gpu.config import Config
+from simulator.accelerators.gpu.devices import SPARSE_DTYPES
 from simulator.accelerators.gpu.plan import (
     SPARSE,
     Plan,
     ProductPlan,
     exploits,
     machine,
+    multiplied_dtype,
     stored_bytes,
 )
 from simulator.accelerators.gpu.products import dram_bytes, l2_bytes
@@ -171,28 +173,34 @@ def complete_row(
 
 def _notes(config: Config, plan: Plan) -> tuple[str, ...]:
     """Say which patterns of the workload stay unused, and why."""
-    unused = [
-        op.name
-        for op, decided in zip(plan.workload.matmuls, plan.products, strict=True)
-        if not decided.sparse_operand
-        and (op.left.pattern, op.right.pattern, op.out.pattern) != (DENSE, DENSE, DENSE)
-    ]
-    as_2_4 = sorted(
-        {
-            str(getattr(op, decided.sparse_operand).pattern)
-            for op, decided in zip(plan.workload.matmuls, plan.products, strict=True)
-            if decided.sparse_operand
-        }
-        - {str(SPARSE), f"{SPARSE}t"}
-    )
+    decided = list(zip(plan.workload.matmuls, plan.products, strict=True))
+    as_2_4 = {
+        str(getattr(op, product.sparse_operand).pattern)
+        for op, product in decided
+        if product.sparse_operand
+    } - {str(SPARSE), f"{SPARSE}t"}
     notes = []
     if as_2_4:
-        notes.append(f"{', '.join(as_2_4)} runs as 2:4, the only rate of the sparse tensor cores")
-    if unused:
-        why = "only N:M with at most 2 in every 4 helps, of types and runs of k that 2:4 takes"
-        if not config.nm_support:
-            why = "nm_support is off"
-        elif not config.chip.sparse:
-            why = f"{config.device} has no sparse tensor cores"
-        notes.append(f"{len(unused)} products, such as {unused[0]}, run dense: {why}")
+        names = ", ".join(sorted(as_2_4))
+        notes.append(f"{names} runs as 2:4, the only rate of the sparse tensor cores")
+    unused: dict[str, list[str]] = {}
+    for op, product in decided:
+        patterns = (op.left.pattern, op.right.pattern, op.out.pattern)
+        if not product.sparse_operand and patterns != (DENSE, DENSE, DENSE):
+            unused.setdefault(_why_dense(config, op), []).append(op.name)
+    for why, ops in unused.items():
+        notes.append(f"{len(ops)} products, such as {ops[0]}, run dense: {why}")
     return tuple(notes)
+
+
+def _why_dense(config: Config, op: MatMul) -> str:
+    """Say why a product with a pattern runs dense."""
+    if not config.nm_support:
+        return "nm_support is off"
+    if not config.chip.sparse:
+        return f"{config.device} has no sparse tensor cores"
+    if any(exploits(operand.pattern, op.k_run) for operand in (op.left, op.right)):
+        return (
+            f"sparse tensor cores multiply {', '.join(SPARSE_DTYPES)}, not {multiplied_dtype(op)}"
+        )
+    return "only N:M with at most 2 in every 4 helps, in runs of k that fours divide"

@@ -128,7 +128,7 @@ def exploits(pattern: Pattern, run: int) -> bool:
 
 def _sparse_operand(config: Config, op: MatMul) -> str:
     """Return the operand that runs as 2:4, the right one first; empty if none may."""
-    if not config.nm_support or config.chip.speedup(_dtype(op)) == 1:
+    if not config.nm_support or config.chip.speedup(multiplied_dtype(op)) == 1:
         return ""
     for side, operand in (("right", op.right), ("left", op.left)):
         if exploits(operand.pattern, op.k_run):
@@ -136,7 +136,7 @@ def _sparse_operand(config: Config, op: MatMul) -> str:
     return ""
 
 
-def _dtype(op: MatMul) -> str:
+def multiplied_dtype(op: MatMul) -> str:
     """Return the type in which both operands are multiplied: the wider one."""
     return max((op.left.dtype, op.right.dtype), key=lambda dtype: DTYPE_BITS[dtype])
 
@@ -150,7 +150,7 @@ def stored_bytes(operand: Operand | Selection, compact: bool) -> int:
 
 def _shape(config: Config, op: MatMul, sparse: str, *, on_chip: str) -> Shape:
     """Return what is multiplied and moved; the tensor named `on_chip` crosses no interface."""
-    dtype = _dtype(op)
+    dtype = multiplied_dtype(op)
     bits = {side: float(getattr(op, side).value_bits) for side in ("left", "right")}
     moved = {
         side: 0 if side == on_chip else stored_bytes(getattr(op, side), side == sparse)
