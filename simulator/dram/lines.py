@@ -29,12 +29,13 @@ from simulator.dram.state import (
     kernel,
 )
 
-SENT_AT, FIRST, ELEMENTS, STORE, ANSWER_TO, CAPACITY, COARSER, STREAM_FIELDS = *range(7), 10
+SENT_AT, FIRST, ELEMENTS, STORE, ANSWER_TO, ACCESSES, CAPACITY, COARSER = range(8)
+STREAM_FIELDS = COARSER + 4
 """Columns of a stream of transfers: clock at which the core sends it, address of the element before
-its first, number of elements, whether it is a store, what a read answers to. The rest is filled by
-`collect`: slots of its hash set, 0 before, and four counts of lines, after which the set dropped a
-bit of its order, 0 never. Row 0 holds the number of transfers sent so far, which follow from row 1
-on."""
+its first, number of elements, whether it is a store, what a read answers to; the accesses that its
+lines became, those left out that one already waiting serves. The rest is filled by `collect`: slots
+of its hash set, 0 before, and four counts of lines, after which the set dropped a bit of its order,
+0 never. Row 0 holds the number of transfers sent so far, which follow from row 1 on."""
 
 UNIT = 32
 """Distance 1 in a slot; below it are the five lowest bits of the hash."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from simulator.dram.arrivals import CYCLES_PER_CLOCK, arrived
 from simulator.dram.bank import enqueue
-from simulator.dram.lines import ANSWER_TO, SENT_AT, STORE, expand, lines_of
+from simulator.dram.lines import ACCESSES, ANSWER_TO, SENT_AT, STORE, expand, lines_of
 from simulator.dram.pim import TIME
 from simulator.dram.responses import answer, leave
 from simulator.dram.state import (
@@ -125,11 +125,13 @@ def _accept_line(s: Ints, ch: int, side: int, stream: Ints, clock: int) -> None:
     if s[ch + OUTSTANDING] >= s[OUTSTANDING_LIMIT]:
         return
     at = ch + s[LINES_AT] + side * s[LINES_ROOM] + s[ch + LINE_NEXT + side]
+    waiting = s[ch + READS] + s[ch + WRITES]
     if stream[index, STORE]:
         taken = _accept_write(s, ch, s[at] & 0xFFFFFFFF, side, clock)
     else:
         taken = _accept_read(s, ch, s[at] & 0xFFFFFFFF, stream[index, ANSWER_TO], clock)
     if taken:
+        stream[index, ACCESSES] += s[ch + READS] + s[ch + WRITES] - waiting
         s[ch + LINE_NEXT + side] += 1
         s[ch + ARRIVED + side] -= 1
         s[ch + CHANGED] = 1

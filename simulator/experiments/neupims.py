@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from functools import cache
 
@@ -88,20 +89,35 @@ def commands() -> dict[str, float]:
 
 
 def throughput() -> dict[str, float]:
-    """Return tokens per second of batches like those of the serving artefact."""
-    batch = warm_batch("alpaca", BATCH, np.random.default_rng(0))
-    found = {}
-    for row in published.read("neupims/throughput"):
-        config = neupims.Config(
-            preset="published-simulator",
-            model=row.inputs["model"],
-            tensor_parallel=int(row.inputs["tensor_parallel"]),
-            pipeline_parallel=int(row.inputs["pipeline_parallel"]),
-            sub_batch="on",
-        )
-        report = neupims.simulate(config, neupims.schedule(config, batch))
-        found[row.quantity] = float(report.extra["tokens_per_s"])
-    return found
+    """Return tokens per second of the serving artefact's batches."""
+    return {
+        row.quantity: tokens_per_s(row.inputs, row.inputs["sub_batch"])
+        for row in published.read("neupims/throughput")
+    }
+
+
+def tokens_per_s(inputs: dict[str, str], sub_batch: str) -> float:
+    """Return tokens per second at a row of `neupims/throughput`, sub-batches "on" or "off"."""
+    config = neupims.Config(
+        preset="published-simulator",
+        model=inputs["model"],
+        tensor_parallel=int(inputs["tensor_parallel"]),
+        pipeline_parallel=int(inputs["pipeline_parallel"]),
+        sub_batch=sub_batch,  # type: ignore[arg-type]
+    )
+    report = neupims.simulate(config, neupims.schedule(config, _batches()[inputs["requests"]]))
+    return float(report.extra["tokens_per_s"])
+
+
+@cache
+def _batches() -> dict[str, RequestBatch]:
+    """Return the serving artefact's batches by the names of its files, dataset/NAME.tsv."""
+    path = published.FOLDER / "neupims" / "throughput.requests.csv"
+    names, *rows = csv.reader(path.read_text("utf-8").splitlines())
+    return {
+        name: RequestBatch(name=name, lengths=tuple(int(length) for length in lengths))
+        for name, lengths in zip(names, zip(*rows, strict=True), strict=True)
+    }
 
 
 def claims() -> dict[str, float]:

@@ -144,6 +144,36 @@ def test_held_weights_take_their_bits(weights, bits) -> None:
     assert saved == pytest.approx(weight_bytes * (1 - bits / 16), abs=64 * 8)
 
 
+@pytest.mark.parametrize("preset", ["paper", "published-simulator"])
+@pytest.mark.parametrize(
+    ("system", "sub_batch"),
+    [("npu-only", "off"), ("npu-pim", "off"), ("neupims", "off"), ("neupims", "on")],
+)
+def test_bytes_are_those_of_the_commands(preset, system, sub_batch) -> None:
+    """Every access and every answer of the PIM is one burst of 64 bytes.
+
+    In the stepped preset writes of the last operator still wait in their buffers when it ends.
+    """
+    report = run(preset=preset, system=system, sub_batch=sub_batch)
+    commands = report.extra["commands"]
+    moved = 64 * (commands["RD"] + commands["WR"] + commands.get("READRES", 0))
+    last_written = 2 * report.columns["m"][-1] * 4096 if preset != "paper" else 0
+    assert moved <= report.dram_bytes <= moved + last_written
+
+
+@pytest.mark.parametrize("weights", ["2:4", "1:8", "q4g128"])
+def test_held_weights_and_whole_results_are_what_moves(weights) -> None:
+    dense, held = run(), run(weights=weights)
+    assert held.dram_bytes < dense.dram_bytes
+    assert held.extra["dram_bytes_per_layer"] < dense.extra["dram_bytes_per_layer"]
+    products = [i for i, kind in enumerate(held.columns["kind"]) if kind == "linear"]
+    for i in products:
+        rows, depth, columns = (held.columns[name][i] for name in "mkn")
+        once = depth * columns * float(weight_bits(weights)) / 8 + 2 * rows * (depth + columns)
+        assert held.columns["compulsory_bytes"][i] == pytest.approx(once, abs=1)
+        assert once <= held.columns["dram_bytes"][i] < once + 2 * 64
+
+
 def test_an_all_reduce_follows_the_ring() -> None:
     report = run(link_bytes_per_s=100e9)
     link = Link(bytes_per_s=100e9, latency_s=0)
@@ -199,7 +229,8 @@ def test_a_layer_of_sub_batches_costs_what_its_two_stages_do(preset) -> None:
     repeated = tuple(stage for stage in plan.stages if stage.name in "CD")
     alone = neupims.simulate(config, replace(plan, stages=repeated))
     headline_follows(found, len(FEW.lengths))
-    assert found.extra["dram_bytes_per_layer"] == 8 * alone.dram_bytes
+    exact = 0 if preset == "paper" else 1e-3  # transfers begin within a line, here and there
+    assert found.extra["dram_bytes_per_layer"] == pytest.approx(8 * alone.dram_bytes, rel=exact)
     assert found.extra["energy_per_layer_j"] == pytest.approx(8 * alone.energy_j, rel=0.01)
 
 

@@ -62,6 +62,8 @@ class PimWork:
     """What attention takes in the PIM: clocks of logit and attend, mean clocks, and commands."""
 
     spans: dict[str, int]
+    answers: dict[str, int]
+    """READRES of logit and of attend."""
     mean_clocks: float
     commands: Counter[str]
     fullest: int
@@ -72,19 +74,23 @@ def run(config: Config, plan: Plan) -> Outcome:
     """Return clocks and commands of the stages."""
     stages: dict[str, int] = {}
     operators: dict[str, int] = {}
+    transfers: dict[str, int] = {}
     commands: Counter[str] = Counter()
     array_clocks, pim_clocks = 0, 0.0
     attention = {ops: pim_work(config, plan, ops) for ops in {stage.pim for stage in plan.stages}}
     for stage in plan.stages:
         npu = {op.name: npu_work(config, plan, op) for op in stage.npu}
         pim = attention[stage.pim]
-        accesses = _accesses(config, npu)
+        moved = {name: _accesses(config, work) for name, work in npu.items()}
+        accesses = sum(moved.values(), Counter[str]())
         per_row = config.timing.row_bytes // config.timing.access_bytes
         bus = pim.fullest + sum(accesses.values()) * (per_row + 2) // (per_row * config.channels)
         npu_clocks = sum(work.clocks for work in npu.values())
         stages[stage.name] = max(npu_clocks, sum(pim.spans.values()), bus)
         operators |= {f"{stage.name}.{name}": work.clocks for name, work in npu.items()}
         operators |= {f"{stage.name}.{name}": clocks for name, clocks in pim.spans.items()}
+        transfers |= {f"{stage.name}.{name}": found.total() for name, found in moved.items()}
+        transfers |= {f"{stage.name}.{name}": count for name, count in pim.answers.items()}
         array_clocks += sum(work.array_clocks for work in npu.values())
         pim_clocks += pim.mean_clocks
         commands += pim.commands + accesses
@@ -92,6 +98,7 @@ def run(config: Config, plan: Plan) -> Outcome:
     return Outcome(
         stages=stages,
         operators=operators,
+        moved_bytes={name: n * config.timing.access_bytes for name, n in transfers.items()},
         commands=_with_rows(config, commands, total),
         matrix_busy=array_clocks,
         pim_busy=pim_clocks,
@@ -144,12 +151,12 @@ def product_work(config: Config, op: Product) -> Work:
 def pim_work(config: Config, plan: Plan, operators: Sequence[Attention]) -> PimWork:
     """Return the time of logit and attend in the slowest channel, and the commands of all."""
     if not operators:
-        return PimWork(spans={}, mean_clocks=0.0, commands=Counter(), fullest=0)
+        return PimWork(spans={}, answers={}, mean_clocks=0.0, commands=Counter(), fullest=0)
     requests = operators[0].requests
     by_channel: dict[int, list[int]] = {}
     for i in requests:
         by_channel.setdefault(plan.channels_of[i], []).append(plan.batch.lengths[i])
-    logits, totals, fullest = [], [], 0
+    logits, totals, fullest, logit_answers = [], [], 0, 0
     commands: Counter[str] = Counter()
     for lengths in by_channel.values():
         parts = [_runs(plan.layout, length) for length in lengths]
@@ -159,6 +166,7 @@ def pim_work(config: Config, plan: Plan, operators: Sequence[Attention]) -> PimW
         logits.append(ends[len(logit_runs) - 1] + config.timing.read_delay)
         totals.append(ends[-1] + config.timing.read_delay)
         here = _commands(config, runs)
+        logit_answers += _commands(config, logit_runs)["READRES"]
         fullest = max(fullest, sum(here.values()) - here["COMP"] - here["READRES"])
         commands += here
     last = softmax_clocks(max(plan.batch.lengths[i] for i in requests))
@@ -167,6 +175,7 @@ def pim_work(config: Config, plan: Plan, operators: Sequence[Attention]) -> PimW
     spans = {names[0]: logit, names[1]: max(max(totals) + last - logit, 0)}
     return PimWork(
         spans=spans,
+        answers={names[0]: logit_answers, names[1]: commands["READRES"] - logit_answers},
         mean_clocks=sum(totals) / config.channels,
         commands=commands,
         fullest=fullest,
@@ -216,10 +225,9 @@ def _memory(config: Config, size_bytes: int) -> int:
     )
 
 
-def _accesses(config: Config, npu: Mapping[str, Work]) -> Counter[str]:
-    reads = sum(accesses_of(config.timing, work.reads_bytes) for work in npu.values())
-    writes = sum(accesses_of(config.timing, work.writes_bytes) for work in npu.values())
-    return Counter(RD=reads, WR=writes)
+def _accesses(config: Config, work: Work) -> Counter[str]:
+    reads, writes = work.reads_bytes, work.writes_bytes
+    return Counter(RD=accesses_of(config.timing, reads), WR=accesses_of(config.timing, writes))
 
 
 def _with_rows(config: Config, commands: Counter[str], clocks: int) -> dict[str, int]:

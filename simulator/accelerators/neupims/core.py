@@ -91,10 +91,12 @@ STEP_CLOCKS = 16
     FLIGHTS_AT,
     FLIGHT_ROOM,
     ENDS_AT,
+    SENT_AT_END,
     LEAST_LATENCY,
-) = range(19)
-"""Fields of an engine, the state of one side of the core; then offsets of its tables, and the least
-latency of the operator's instructions."""
+) = range(20)
+"""Fields of an engine, the state of one side of the core; then offsets of its tables, the last two
+with the clock at which each operator ended and the transfers sent by then; and the least latency of
+the operator's instructions."""
 PIPE_HEAD = 20
 PIPE_TAIL = PIPE_HEAD + VECTOR_PIPELINES + 1
 ENGINE_HEADER = PIPE_TAIL + VECTOR_PIPELINES + 1
@@ -107,10 +109,10 @@ def engine(program: Ints, operators: int, *, serial: bool) -> Ints:
     most = np.diff(table, axis=0).max(axis=0, initial=0)
     loads = int(max(most[LOAD_FROM], table[-1, GROUP_FROM])) + 1
     results, steps = int(table[:, RESULTS].max()) + 1, int(most[STEP_FROM]) + 1
-    sizes = (loads, results, 2 * (VECTOR_PIPELINES + 1) * steps, operators)
+    sizes = (loads, results, 2 * (VECTOR_PIPELINES + 1) * steps, operators, operators)
     starts = ENGINE_HEADER + np.cumsum([0, *sizes])
     state = np.zeros(starts[-1], np.int64)
-    state[[LOADS_LEFT_AT, RESULTS_LEFT_AT, FLIGHTS_AT, ENDS_AT]] = starts[:4]
+    state[[LOADS_LEFT_AT, RESULTS_LEFT_AT, FLIGHTS_AT, ENDS_AT, SENT_AT_END]] = starts[:5]
     state[FLIGHT_ROOM] = steps
     state[SERIAL] = serial
     return state
@@ -318,5 +320,6 @@ def advance(s: Ints, e: Ints, p: Ints, q: Ints, transfers: Ints, cursor: Ints, c
         and e[NEXT_LOAD] == part_of(p, operator + 1, LOAD_FROM)
     ):
         e[e[ENDS_AT] + operator] = clock + 1
+        e[e[SENT_AT_END] + operator] = transfers[0, 0]
         e[OPERATOR] = operator + 1
         e[RUNNING] = 0

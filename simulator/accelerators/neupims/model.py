@@ -126,7 +126,7 @@ def _columns(config: Config, plan: Plan, outcome: Outcome) -> dict[str, Any]:
     starts = _starts(plan, outcome)
     rows = [
         {
-            **_row(config, plan, op, name := f"{stage.name}.{op.name}", outcome.operators),
+            **_row(config, plan, op, name := f"{stage.name}.{op.name}", outcome),
             "start_cycles": starts[name],
         }
         for stage in plan.stages
@@ -226,29 +226,28 @@ def _bandwidth(config: Config, commands: Mapping[str, int], cycles: int) -> floa
     return moved * config.timing.burst / (config.channels * cycles)
 
 
-def _row(
-    config: Config, plan: Plan, op: Operator, name: str, clocks: Mapping[str, int]
-) -> dict[str, Any]:
-    cycles = clocks[name]
+def _row(config: Config, plan: Plan, op: Operator, name: str, outcome: Outcome) -> dict[str, Any]:
+    cycles, moved = outcome.operators[name], outcome.moved_bytes[name]
+    compulsory = moved
     match op:
         case Product():
             shape = op.rows, op.depth, op.columns
             useful = op.rows * op.depth * op.columns
             blocks = [ceil_div(v, SIZE) for v in shape]
             issued, rate = int(np.prod(blocks)) * SIZE**3, NPU_MACS
-            moved = 2 * (op.depth * op.columns + op.rows * op.depth)
+            once = config.weight_bytes(op.depth, op.columns) + 2 * op.rows * (op.depth + op.columns)
+            compulsory = min(moved, once)  # the published simulator writes a corner of its results
             kind, array = "linear", "systolic arrays"
         case Attention():
             shape = len(op.requests), plan.layout.width, 1
-            useful, issued, moved = _attention_work(config, plan, op)
+            useful, issued = _attention_work(config, plan, op)
             rate = NPU_MACS if config.system == "npu-only" else pim_macs(config)
             kind, array = "attention", "systolic arrays" if rate == NPU_MACS else "pim"
         case RowWork():
             shape, useful, issued, rate = (op.rows, 0, 0), 0, 0, NPU_MACS
-            moved = (3 if op.kind == "residual" else 2) * 2 * op.rows * op.width
             kind, array = op.kind, "vector units"
         case AllReduce():
-            shape, useful, issued, rate, moved = (op.rows, 0, 0), 0, 0, NPU_MACS, 0
+            shape, useful, issued, rate = (op.rows, 0, 0), 0, 0, NPU_MACS
             kind, array = "collective", "link"
     compute = min(cycles, ceil_div(issued, rate))
     if isinstance(op, AllReduce):
@@ -270,21 +269,21 @@ def _row(
         "useful_macs": min(useful, compute * rate),
         "issued_macs": min(issued, compute * rate),
         "dram_bytes": moved,
-        "compulsory_bytes": moved,
+        "compulsory_bytes": compulsory,
         "bottleneck": "dram" if memory > compute else array,
         "resource": LANES[array],
     }
 
 
-def _attention_work(config: Config, plan: Plan, op: Attention) -> tuple[int, int, int]:
-    """Return useful and issued multiply-accumulates, and bytes over the interface."""
+def _attention_work(config: Config, plan: Plan, op: Attention) -> tuple[int, int]:
+    """Return useful and issued multiply-accumulates."""
     layout = plan.layout
     lengths = [plan.batch.lengths[i] for i in op.requests]
     tokens = sum(lengths)
     both = 2 if config.system == "npu-only" else 1
     useful = both * tokens * layout.width * layout.groups
     if config.system == "npu-only":
-        return useful, useful, both * 2 * tokens * layout.width
+        return useful, useful
     if "Logit" in op.name:
         tiles = sum(layout.key_tiles(length) for length in lengths)
         issued = tiles * layout.banks * layout.row_elements * layout.groups
@@ -295,8 +294,7 @@ def _attention_work(config: Config, plan: Plan, op: Attention) -> tuple[int, int
             for part in layout.value_chunks(length)
         )
         issued *= layout.groups
-    sums = 2 * tokens * layout.heads * layout.groups
-    return min(useful, issued), issued, sums
+    return min(useful, issued), issued
 
 
 def _energy(config: Config, outcome: Outcome, columns: Mapping[str, Any]) -> dict[str, float]:

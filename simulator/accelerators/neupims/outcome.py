@@ -11,6 +11,8 @@ class Outcome:
 
     stages: dict[str, int]
     operators: dict[str, int]
+    moved_bytes: dict[str, int]
+    """Bytes of each operator over the interface: accesses, and answers of the PIM, as a whole."""
     commands: dict[str, int]
     matrix_busy: int
     pim_busy: float

@@ -12,6 +12,7 @@ from simulator.accelerators.neupims.outcome import Outcome
 from simulator.accelerators.neupims.plan import AllReduce, Attention, Operator, Plan, Product, Stage
 from simulator.accelerators.neupims.program import Ints, OperatorProgram, pack
 from simulator.dram import state
+from simulator.dram.lines import ACCESSES
 
 OUTSTANDING = 4352
 OUTSTANDING_NPU_ONLY = 96
@@ -67,6 +68,7 @@ def run(config: Config, plan: Plan, *, lead: int = device.LONGEST_WINDOW) -> Out
     return Outcome(
         stages=stages,
         operators=operators,
+        moved_bytes=_moved(config, plan, sides, engines, streams),
         commands=state.counts(memory),
         matrix_busy=int(engines[0][core.BUSY]),
         pim_busy=state.mean(memory, state.PIM_CLOCKS),
@@ -103,6 +105,26 @@ def _durations(
     ends = engine[engine[core.ENDS_AT] + first :][: len(work)]
     clocks = np.diff(ends, prepend=started).tolist()
     return {f"{stage.name}.{op.name}": c for op, c in zip(work, clocks, strict=True)}
+
+
+def _moved(
+    config: Config,
+    plan: Plan,
+    sides: list[list[OperatorProgram]],
+    engines: tuple[Ints, Ints],
+    streams: list[Ints],
+) -> dict[str, int]:
+    """Return the bytes of each operator: those of its accesses, and of its answers from the PIM."""
+    moved = dict[str, int]()
+    for part, operators, engine, stream in zip(_SIDES, sides, engines, streams, strict=True):
+        names = [f"{stage.name}.{op.name}" for stage in plan.stages for op in part(stage)]
+        last = engine[engine[core.SENT_AT_END] :][: len(operators)]
+        accesses = np.diff(np.cumsum(stream[:, ACCESSES])[last], prepend=0)
+        answers = [int(op.groups.sum()) for op in operators]
+        transfers = (accesses + np.array(answers, np.int64)).tolist()
+        bytes_each = config.timing.access_bytes
+        moved |= {name: n * bytes_each for name, n in zip(names, transfers, strict=True)}
+    return moved
 
 
 def _program(config: Config, plan: Plan, operator: Operator) -> OperatorProgram:
