@@ -24,6 +24,18 @@ def read_text(path: Path, what: str = "") -> str:
         raise InputError(f"{named} must be UTF-8 text: byte {error.start} is not") from error
 
 
+def file_named(path: Path) -> Path:
+    """Return the file to write that `path` names, links followed; it need not exist.
+
+    Raises `InputError` for a directory, and for a device or a pipe, whose place a file would take.
+    """
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a directory; name a file")
+    if path.exists() and not path.is_file():
+        raise InputError(f"cannot write {path}: it is a device or a pipe; name a file")
+    return Path(os.path.realpath(path))
+
+
 def write_whole(contents: Mapping[Path, bytes]) -> None:
     """Write every file whole, or leave what was there before.
 
@@ -36,12 +48,11 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
     path = Path()
     try:
         for path, content in contents.items():
-            if path.is_dir():
-                raise InputError(f"cannot write {path}: it is a directory; name a file")
-            temporary[path] = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+            final = file_named(path)
+            temporary[path] = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
             _write_to_disk(temporary[path], content)
         for path, written in temporary.items():
-            os.replace(written, path)
+            os.replace(written, file_named(path))
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(

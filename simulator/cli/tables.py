@@ -35,7 +35,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text
     Where the terminal is narrow, texts are folded, between words where that is enough, and numbers
     stay whole. Texts are shown as they are: a layer called `[red]` is no markup.
     """
-    heading = Text(title) if title else None
+    short = len(title) <= console().width
+    heading = Text(title, no_wrap=short, overflow="ignore" if short else None) if title else None
     made = Table(title=heading, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     made.title_justify = "left"
     for name in columns:
@@ -66,25 +67,33 @@ def holds_words(made: Table) -> bool:
 
 
 def _fold_between_words(made: Table) -> None:
-    """Narrow the widest columns of a table until it fits, none below its longest word."""
-    widths, room = _widths(made), _room(made)
-    if sum(widest for _, widest in widths) <= room or not holds_words(made):
+    """Narrow the widest columns of a table until it fits, none below its longest word.
+
+    If that is too wide, words but those of the first column, the names, are folded as well.
+    """
+    room = _room(made)
+    for longest in range(VERY_LONG_WORD, 1, -1):
+        widths = _widths(made, longest)
+        if sum(least for least, _ in widths) <= room:
+            break
+    if sum(widest for _, widest in widths) <= room:
         return
-    limit = room
-    while sum(min(max(limit, least), widest) for least, widest in widths) > room:
+    limit = max(widest for _, widest in widths)
+    while limit and sum(min(max(limit, least), widest) for least, widest in widths) > room:
         limit -= 1
     for column, (least, widest) in zip(made.columns, widths, strict=True):
         column.width = min(max(limit, least), widest)
 
 
-def _widths(made: Table) -> list[tuple[int, int]]:
-    """Return the width of each column's longest word, and of its longest cell."""
+def _widths(made: Table, longest: int = VERY_LONG_WORD) -> list[tuple[int, int]]:
+    """Return the width of each column's longest word, of at most `longest`, and longest cell."""
     widths = []
-    for column in made.columns:
+    for at, column in enumerate(made.columns):
         texts = [str(cell) for cell in (column.header, *column.cells)]
         widest = max(cell_len(text) for text in texts)
-        longest_word = max((cell_len(word) for text in texts for word in text.split()), default=0)
-        widths.append((widest if column.no_wrap else min(VERY_LONG_WORD, longest_word), widest))
+        word = max((cell_len(word) for text in texts for word in text.split()), default=0)
+        at_most = longest if at else VERY_LONG_WORD
+        widths.append((widest if column.no_wrap else min(at_most, word), widest))
     return widths
 
 

@@ -16,6 +16,7 @@ from simulator.sweep.definition import METRICS, WHOLE_METRICS
 from simulator.sweep.space import field_kind, field_names
 from simulator.sweep.store import Store
 from workloads.errors import InputError
+from workloads.files import file_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,10 +152,11 @@ def _blocks(
 
 def _whole(path: Path, write: Callable[[Path], None]) -> None:
     """Write to a temporary name beside `path` and take its place; raise `InputError` if refused."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    final = file_named(path)
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     try:
         write(temporary)
-        os.replace(temporary, path)
+        os.replace(temporary, final)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
