@@ -142,6 +142,11 @@ def _typed(column: tuple[Any, ...], kind: type) -> list[Any]:
     return [None if value is None else cast(value) for value in column]
 
 
+def first_error(store: Store) -> str | None:
+    """Return the error of the first point that failed, if any did."""
+    return next((error for (error,) in store.rows(["error"], "WHERE error IS NOT NULL")), None)
+
+
 def _blocks(
     store: Store, columns: list[str], where: str = "", values: tuple[Any, ...] = ()
 ) -> Iterator[list[tuple[Any, ...]]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from workloads import InputError
-from workloads.files import write_whole
+from workloads.files import read_text, write_whole
 
 
 def test_files_get_their_names_when_all_of_them_are_written(tmp_path: Path) -> None:
@@ -47,3 +47,17 @@ def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert (tmp_path / "far" / "file").read_bytes() == b"new"
     assert [path.name for path in (tmp_path / "far").iterdir()] == ["file"]
+
+
+def test_links_in_a_circle_are_left_alone(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(link)
+    with pytest.raises(InputError, match=f"cannot write {link}: its links lead in a circle"):
+        write_whole({link: b"new"})
+    assert link.is_symlink()
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no endless file here")
+def test_a_text_without_end_is_refused() -> None:
+    with pytest.raises(InputError, match="/dev/zero must be a text of at most 256 MiB"):
+        read_text(Path("/dev/zero"))
