@@ -144,7 +144,9 @@ def _typed(column: tuple[Any, ...], kind: type) -> list[Any]:
 
 def first_error(store: Store) -> str | None:
     """Return the error of the first point that failed, if any did."""
-    return next((error for (error,) in store.rows(["error"], "WHERE error IS NOT NULL")), None)
+    for (error,) in store.rows(["error"], "WHERE error IS NOT NULL"):
+        return str(error).removeprefix("InputError: ")
+    return None
 
 
 def _blocks(
