@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,15 +47,22 @@ SHOWN = ("design", "summary", "timing", "lines", "cells", "flip_flops")
 
 def _show_designs(rows: list[dict[str, Any]]) -> None:
     """Print the designs; where it is narrow, texts are folded, names and numbers stay whole."""
-    from simulator.cli import tables
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
 
-    columns = ("design", "what", "timing", ">lines", ">gates", ">flip-flops")
-    cells = [[_text(row.get(name, "-")) for name in SHOWN] for row in rows]
-    tables.console().print(tables.table("", columns, cells))
-
-
-def _text(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made.add_column("design", no_wrap=True)
+    for name in ("what", "timing"):
+        made.add_column(name, overflow="fold")
+    for name in ("lines", "gates", "flip-flops"):
+        made.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        sizes = (f"{row[name]:,}" if name in row else "-" for name in SHOWN[3:])
+        made.add_row(*(row[name] for name in SHOWN[:3]), *sizes)
+    probe = Console()
+    sized = probe.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    Console(width=max(probe.width, 80 if sized else 120)).print(made)
 
 
 def _row(design: Design) -> dict[str, Any]:
