@@ -155,5 +155,6 @@ def check_capacity(
         if used[channel] > tiles_per_channel:
             raise InputError(
                 f"{name}, request {i + 1} (line {i + 2} of a trace): {length} tokens do not fit "
-                f"into channel {channel}, whose cache has room for {tiles_per_channel} tiles"
+                f"into channel {channel}, whose cache has room for {tiles_per_channel} tiles, not "
+                f"{used[channel]}; give the channel fewer or shorter requests"
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +22,10 @@ app = typer.Typer(help="Generate Verilog from the simulator's parameters.", add_
 Setting = Annotated[
     list[str] | None, typer.Option("--set", help="A parameter as field=value; may be repeated.")
 ]
+Rows = Annotated[int | None, typer.Option(help="Rows of the array.")]
+Cols = Annotated[int | None, typer.Option(help="Columns of the array.")]
+LargestN = Annotated[int | None, typer.Option("--n", help="Largest N of N:M.")]
+LargestM = Annotated[int | None, typer.Option("--m", help="Largest M of N:M.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DesignName = Annotated[str, typer.Argument(help="A name that `rtl list` shows.")]
 
@@ -33,7 +38,8 @@ def list_designs(as_json: Json = False) -> None:
         print(json.dumps({"designs": rows}))
         return
     _show_designs(rows)
-    print("Lines of Verilog and generic gates (yosys, memories left out) at the defaults.")
+    print("Lines of Verilog and generic gates (yosys, memories left out) at the defaults; --json")
+    print("has the parameters of each design and their defaults.")
 
 
 SHOWN = ("design", "summary", "timing", "lines", "cells", "flip_flops")
@@ -55,7 +61,8 @@ def _show_designs(rows: list[dict[str, Any]]) -> None:
         sizes = (f"{row[name]:,}" if name in row else "-" for name in SHOWN[3:])
         made.add_row(*(row[name] for name in SHOWN[:3]), *sizes)
     probe = Console()
-    Console(width=max(probe.width, 80 if probe.is_terminal else 120)).print(made)
+    sized = probe.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    Console(width=max(probe.width, 80 if sized else 120)).print(made)
 
 
 def _row(design: Design) -> dict[str, Any]:
@@ -73,10 +80,10 @@ def _row(design: Design) -> dict[str, Any]:
 def generate(
     name: DesignName,
     output: Annotated[Path, typer.Option("--output", "-o", help="Verilog file to write.")],
-    rows: Annotated[int | None, typer.Option(help="Rows of the array.")] = None,
-    cols: Annotated[int | None, typer.Option(help="Columns of the array.")] = None,
-    n: Annotated[int | None, typer.Option("--n", help="Largest N of N:M.")] = None,
-    m: Annotated[int | None, typer.Option("--m", help="Largest M of N:M.")] = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    n: LargestN = None,
+    m: LargestM = None,
     settings: Setting = None,
     module: Annotated[str, typer.Option(help="Name of the module.")] = "",
 ) -> None:
@@ -84,9 +91,7 @@ def generate(
     from rtl.export import write_verilog
 
     design = find(name)
-    short = {"rows": rows, "cols": cols, "n": n, "m": m}
-    named = {field: str(value) for field, value in short.items() if value is not None}
-    parameters = with_settings(design, named | split(settings or (), given=named))
+    parameters = with_settings(design, _settings(settings, rows=rows, cols=cols, n=n, m=m))
     called = module or _module(design)
     write_verilog(design.make(parameters), name=called, path=output)
     print(f"{output}: module {called}")
@@ -96,6 +101,10 @@ def generate(
 def bench(
     name: DesignName,
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory to write to.")],
+    rows: Rows = None,
+    cols: Cols = None,
+    n: LargestN = None,
+    m: LargestM = None,
     settings: Setting = None,
     cycles: Annotated[
         int | None,
@@ -107,7 +116,7 @@ def bench(
     from rtl.bench import write_bench
 
     design = find(name)
-    parameters = with_settings(design, split(settings or ()))
+    parameters = with_settings(design, _settings(settings, rows=rows, cols=cols, n=n, m=m))
     made = write_bench(design, parameters, directory=output, cycles=cycles, seed=seed)
     module = made.module
     print(f"{output}: {module}.v, vectors.json ({made.cycles} cycles), test_{module}.py, Makefile")
@@ -155,6 +164,12 @@ def measure_design(design: Design, settings: dict[str, str]) -> dict[str, Any]:
     text = verilog_text(component, name=_module(design))
     sizes = count_cells(text, top=_module(design))
     return {"design": design.name, "lines": len(text.splitlines()), **sizes}
+
+
+def _settings(settings: list[str] | None, **short: int | None) -> dict[str, str]:
+    """Return the settings by field, those with an option of their own included."""
+    named = {field: str(value) for field, value in short.items() if value is not None}
+    return named | split(settings or (), given=named)
 
 
 def _module(design: Design) -> str:

@@ -134,7 +134,7 @@ DESIGNS = (
     ),
     Design(
         "uspe",
-        "sparse PE: one multiply-accumulate a cycle, dense or N:M",
+        "sparse PE: one MAC a cycle, dense or N:M",
         "mul_latency + add_latency cycles; 1 MAC a cycle",
         Parameters(),
         Uspe,

@@ -11,6 +11,7 @@ from amaranth.lib import wiring
 
 from rtl.elaboration import owned
 from workloads.errors import InputError
+from workloads.files import file_named, write_whole
 
 
 class VerilogExport:
@@ -129,10 +130,5 @@ def _verilog(netlist: str) -> str:
 
 def write_verilog(component: wiring.Component, *, name: str, path: Path) -> None:
     """Write the Verilog of `component` to `path`, whole or not at all."""
-    text = verilog_text(component, name=name)
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_text(text)
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    file_named(path)
+    write_whole({path: verilog_text(component, name=name).encode()})

@@ -124,7 +124,8 @@ def _table(columns: breakdown.Columns) -> TextTable:
 
 
 def _together(names: Iterable[str]) -> str:
-    return " and ".join(dict.fromkeys(names))
+    *first, last = dict.fromkeys(names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _version() -> str:

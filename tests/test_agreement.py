@@ -1,7 +1,9 @@
 """The table of what agrees: complete, honest about what is not asserted, the one in the README."""
 
+import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from simulator import agreement, published
@@ -73,3 +75,19 @@ def test_a_number_that_nothing_computes_is_a_dash() -> None:
 def test_a_text_without_both_markers_is_refused() -> None:
     with pytest.raises(InputError, match="goes between the lines"):
         agreement.between_markers(f"{agreement.BEGIN}\n", "table\n")
+
+
+def test_the_changelog_counts_the_operators_that_equal_the_published_clock() -> None:
+    root = Path(__file__).parents[1]
+    table = pd.read_csv(root / "sim_results/neupims/operators.ours.csv")
+    said = re.search(
+        r"(\d+) of (\d+) rows of the published runs agree to\s+the clock",
+        (root / "CHANGELOG.md").read_text(),
+    )
+    assert said is not None
+    assert [int(n) for n in said.groups()] == [sum(table.ours == table.published), len(table)]
+
+
+def test_the_prose_of_the_readme_is_at_most_100_columns_wide() -> None:
+    lines = (Path(__file__).parents[1] / "README.md").read_text().splitlines()
+    assert [line for line in lines if len(line) > 100 and not line.startswith("|")] == []

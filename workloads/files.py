@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 from workloads.errors import InputError
+
+MOST_TEXT_BYTES = 256 << 20  # so that /dev/zero and the like end in a sentence
 
 
 def read_text(path: Path, what: str = "") -> str:
@@ -17,11 +20,30 @@ def read_text(path: Path, what: str = "") -> str:
     """
     named = f"{what} {path}".strip()
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with open(path, "rb") as file:
+            content = file.read(MOST_TEXT_BYTES + 1)
+        if len(content) > MOST_TEXT_BYTES:
+            raise InputError(f"{named} must be a text of at most {MOST_TEXT_BYTES >> 20} MiB")
+        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
     except OSError as error:
         raise InputError(f"cannot read {named}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{named} must be UTF-8 text: byte {error.start} is not") from error
+
+
+def file_named(path: Path) -> Path:
+    """Return the file to write that `path` names, links followed; it need not exist.
+
+    Raises `InputError` for a directory, and for a device or a pipe, whose place a file would take.
+    """
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a directory; name a file")
+    if path.exists() and not path.is_file():
+        raise InputError(f"cannot write {path}: it is a device or a pipe; name a file")
+    final = Path(os.path.realpath(path))
+    if final.is_symlink():
+        raise InputError(f"cannot write {path}: its links lead in a circle; name a file")
+    return final
 
 
 def write_whole(contents: Mapping[Path, bytes]) -> None:
@@ -36,12 +58,11 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
     path = Path()
     try:
         for path, content in contents.items():
-            if path.is_dir():
-                raise InputError(f"cannot write {path}: it is a directory; name a file")
-            temporary[path] = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+            final = file_named(path)
+            temporary[path] = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
             _write_to_disk(temporary[path], content)
         for path, written in temporary.items():
-            os.replace(written, path)
+            os.replace(written, file_named(path))
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(

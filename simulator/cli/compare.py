@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from simulator.report import Report
     from workloads.operations import Workload
 
+WORK = (">energy", ">off-chip", ">utilisation")  # totals that are not times
+
 
 def compare(
     context: typer.Context,
@@ -133,13 +135,24 @@ def _show(reports: Sequence[Report], rows: Sequence[dict[str, Any]]) -> None:
     if tables.fits(whole):
         out.print(whole)
     else:
-        out.print(tables.of_columns(title, {**names, **totals}))
+        for heading, columns in _parts(title, names, totals):
+            out.print(tables.of_columns(heading, {**names, **columns}))
         out.print(tables.of_columns("Time by pass", {**names, **passes}))
     if "run_seconds" in rows[0]:
         out.print(tables.of_columns("Whole run", {**names, **_run_columns(rows)}))
     if "weight_bytes" in rows[0]:
         out.print(tables.of_columns("Methods, whatever the accelerator", _method_columns(rows)))
     tables.show_notes(reports)
+
+
+def _parts(title: str, names: Columns, totals: Columns) -> list[tuple[str, Columns]]:
+    """Part the totals in two tables if one would cut names or numbers."""
+    from simulator.cli import tables
+
+    if tables.holds_words(tables.of_columns("", {**names, **totals})):
+        return [(title, totals)]
+    times = {name: texts for name, texts in totals.items() if name not in WORK}
+    return [(title, times), ("Energy, traffic and use", {name: totals[name] for name in WORK})]
 
 
 def _passes(rows: Sequence[dict[str, Any]]) -> Columns:

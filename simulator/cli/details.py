@@ -65,7 +65,9 @@ def _with_unit(words: str, name: str) -> str:
     ('Phases, cycles', 'IPC')
     """
     term = GLOSSARY.get(name)
-    return words if term is None or term.unit in ("-", "fraction") else f"{words}, {term.unit}"
+    if term is None or term.unit in ("-", "fraction", words.lower()):
+        return words
+    return f"{words}, {term.unit}"
 
 
 def _records(name: str, records: Sequence[Mapping[str, Any]]) -> list[Shown]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,8 @@ from simulator.cli.options import Json
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from simulator.glossary import Term
     from workloads.methods.presets import Preset
 
@@ -35,7 +38,7 @@ def accelerators(
         return
     from simulator.cli import tables
 
-    tables.console().print(str(model.__doc__), highlight=False, markup=False)
+    tables.console().print(_unwrapped(str(model.__doc__)), highlight=False, markup=False)
     show(f"Config fields of {name}: --set field=value", fields, as_json)
     if _options(model):
         show(f"Options of sparsight run {name}", _options(model), as_json)
@@ -142,9 +145,9 @@ def explain(
 
 def show(title: str, rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     """Print rows as a table, whole numbers to the right, or as a JSON list."""
-    if as_json:
-        from simulator.cli import output
+    from simulator.cli import output
 
+    if as_json:
         output.print_json(rows)
         return
     from simulator.cli import tables
@@ -152,14 +155,35 @@ def show(title: str, rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     if not rows:
         print("none")
         return
-    numbers = {name for name, value in rows[0].items() if type(value) is int}
-    columns = [f">{name}" if name in numbers else name for name in rows[0]]
-    texts = [[f"{v:,}" if type(v) is int else str(v) for v in row.values()] for row in rows]
-    tables.console().print(tables.table(title, columns, texts))
+    names, made = list(rows[0]), _table(title, rows, list(rows[0]))
+    while len(names) > 2 and not tables.holds_words(made):
+        names.pop()
+        made = _table(title, rows, names)
+    tables.console().print(made)
+    if left_out := list(rows[0])[len(names) :]:
+        output.say(f"left out for want of room: {', '.join(left_out)}: --json")
+
+
+def _table(title: str, rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
+    from simulator.cli import tables
+
+    columns = [f">{name}" if type(rows[0][name]) is int else name for name in names]
+    return tables.table(title, columns, [[_text(row[name]) for name in names] for row in rows])
+
+
+def _text(value: Any) -> str:
+    if type(value) is int:
+        return f"{value:,}"
+    return f"{value:,.12g}" if isinstance(value, float) else str(value)
 
 
 def _summary(module: Any) -> str:
     return str(module.__doc__ or "").strip().splitlines()[0]
+
+
+def _unwrapped(text: str) -> str:
+    """Join the lines of each paragraph and of each item of a list, for the terminal to wrap."""
+    return re.sub(r"(?<=\S)\n *(?=[^-\s])", " ", text)
 
 
 def _fields(model: Any) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import InputError
-from workloads.files import write_whole
+from workloads.files import file_named, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +58,8 @@ def check_targets(
     for file in (csv, parquet, page, timeline, *others):
         if file is not None and not file.absolute().parent.is_dir():
             raise InputError(f"cannot write {file}: there is no folder {file.absolute().parent}")
-        if file is not None and file.is_dir():
-            raise InputError(f"cannot write {file}: it is a directory; name a file")
+        if file is not None:
+            file_named(file)
     if plot is not None and plot.suffix not in ("", ".png", ".svg"):
         raise InputError(f"--plot must be a folder or end in .png or .svg, not {plot.name!r}")
     if timeline is not None and timeline.suffix != ".json":

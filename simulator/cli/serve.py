@@ -233,8 +233,8 @@ def _show(found: dict[str, Any], title: str) -> None:
         ("served", f"{found['requests']:,} requests, {found['output_tokens']:,} tokens"),
         ("duration", quantities.seconds(found["duration_s"])),
         ("batch", f"{found['mean_batch']:.1f} on average, at most {found['largest_batch']}"),
-        ("cache", f"{found['mean_kv_occupancy']:.1%} full, at most "
-         f"{found['largest_kv_occupancy']:.1%}"),
+        ("cache", f"{quantities.percent(found['mean_kv_occupancy'], 1)} full, at most "
+         f"{quantities.percent(found['largest_kv_occupancy'], 1)}"),
         ("pre-emptions", f"{found['preemptions']:,}"),
     ]  # fmt: skip
     out = tables.console()
@@ -247,10 +247,12 @@ def _show(found: dict[str, Any], title: str) -> None:
 
 
 def _note_reuse(found: dict[str, Any]) -> None:
+    from simulator import quantities
     from simulator.cli import output
 
-    error = found["largest_reuse_error"]
-    checked = "none was checked" if error is None else f"off by at most {error:.1%} where checked"
+    error, checked = found["largest_reuse_error"], "none was checked"
+    if error is not None:
+        checked = f"off by at most {quantities.percent(error, 1)} where checked"
     output.say(
         f"note: {found['simulated_layers']} layers were simulated, {found['reused_layers']} took "
         f"the time of a similar one ({checked}); without --within all are"

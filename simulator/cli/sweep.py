@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.cli import options
+from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +59,6 @@ def sweep(
     from simulator.sweep.study import store_path
 
     if workers is not None and cluster is not None:
-        from workloads.errors import InputError
-
         raise InputError("--workers and --cluster cannot be combined; give one")
     output.check_targets(csv=csv, parquet=parquet, others=(report,))
     made = Study.from_file(study)
@@ -80,6 +79,7 @@ def sweep(
             "state": outcome.reason,
             "points": outcome.points,
             "failures": outcome.failures,
+            "first_failure": export.first_error(opened),
             "objectives": list(made.definition.objectives),
             "pareto": _rows(front),
         }
@@ -95,6 +95,8 @@ def sweep(
             output.say(f"wrote {parquet}")
         if report is not None:
             output.write_files({report: made.page(opened).encode()})
+    if outcome.failures and outcome.failures == outcome.points:
+        raise InputError(f"every point of the study failed: {summary['first_failure']}")
     if not outcome.complete:
         raise typer.Exit(130 if outcome.reason == "interrupted" else 1)
 
@@ -135,7 +137,8 @@ def _show(summary: dict[str, Any], front: pd.DataFrame) -> None:
     if left_out:
         output.say(f"left out for want of room: {', '.join(left_out)}: {elsewhere}")
     if summary["failures"]:
-        output.say(f"{summary['failures']} points failed; their errors are in the table")
+        first = summary["first_failure"]
+        output.say(f"{summary['failures']} points failed, one as {first}; --csv has all errors")
     output.say(f"{summary['state']}; results are in {summary['store']}")
 
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +15,8 @@ from simulator import breakdown, comparison, quantities
 from simulator.breakdown import time_text
 from simulator.cli import details
 from simulator.report import Report
+
+VERY_LONG_WORD = 28  # longer ones, patterns of methods with all their options, are folded
 
 
 def console(wide: int = 120) -> Console:
@@ -30,10 +32,11 @@ def console(wide: int = 120) -> Console:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     """Make a table; columns whose name starts with `>` are numbers, aligned to the right.
 
-    Where the terminal is narrow, texts are folded and numbers stay whole. Texts are shown as they
-    are: a layer called `[red]` is no markup.
+    Where the terminal is narrow, texts are folded, between words where that is enough, and numbers
+    stay whole. Texts are shown as they are: a layer called `[red]` is no markup.
     """
-    heading = Text(title) if title else None
+    short = len(title) <= console().width
+    heading = Text(title, no_wrap=short, overflow="ignore" if short else None) if title else None
     made = Table(title=heading, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     made.title_justify = "left"
     for name in columns:
@@ -43,6 +46,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text
             made.add_column(name, overflow="fold")
     for row in rows:
         made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    _fold_between_words(made)
     return made
 
 
@@ -52,10 +56,51 @@ def of_columns(title: str, columns: breakdown.Columns) -> Table:
 
 
 def fits(made: Table) -> bool:
-    """Return whether a table is no wider than the terminal."""
-    out = console()
-    unlimited = out.options.update(max_width=10_000)
-    return Measurement.get(out, unlimited, made).maximum <= out.width
+    """Return whether a table is no wider than the terminal, with no text folded."""
+    narrowed = any(column.width is not None for column in made.columns)
+    return not narrowed and sum(widest for _, widest in _widths(made)) <= _room(made)
+
+
+def holds_words(made: Table) -> bool:
+    """Return whether the terminal has room for a table in which only very long words are folded."""
+    return sum(least for least, _ in _widths(made)) <= _room(made)
+
+
+def _fold_between_words(made: Table) -> None:
+    """Narrow the widest columns of a table until it fits, none below its longest word.
+
+    If that is too wide, words but those of the first column, the names, are folded as well.
+    """
+    room = _room(made)
+    for longest in range(VERY_LONG_WORD, 1, -1):
+        widths = _widths(made, longest)
+        if sum(least for least, _ in widths) <= room:
+            break
+    if sum(widest for _, widest in widths) <= room:
+        return
+    limit = max(widest for _, widest in widths)
+    while limit and sum(min(max(limit, least), widest) for least, widest in widths) > room:
+        limit -= 1
+    for column, (least, widest) in zip(made.columns, widths, strict=True):
+        column.width = min(max(limit, least), widest)
+
+
+def _widths(made: Table, longest: int = VERY_LONG_WORD) -> list[tuple[int, int]]:
+    """Return the width of each column's longest word, of at most `longest`, and longest cell."""
+    widths = []
+    for at, column in enumerate(made.columns):
+        texts = [str(cell) for cell in (column.header, *column.cells)]
+        widest = max(cell_len(text) for text in texts)
+        word = max((cell_len(word) for text in texts for word in text.split()), default=0)
+        at_most = longest if at else VERY_LONG_WORD
+        widths.append((widest if column.no_wrap else min(at_most, word), widest))
+    return widths
+
+
+def _room(made: Table) -> int:
+    """Return the columns of the terminal that the lines and gaps of a table leave."""
+    gaps = 3 * len(made.columns) - 1
+    return console().width - gaps
 
 
 def show_report(report: Report, dense: Report | None, *, layers: int) -> None:

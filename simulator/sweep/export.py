@@ -16,6 +16,7 @@ from simulator.sweep.definition import METRICS, WHOLE_METRICS
 from simulator.sweep.space import field_kind, field_names
 from simulator.sweep.store import Store
 from workloads.errors import InputError
+from workloads.files import file_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,6 +142,13 @@ def _typed(column: tuple[Any, ...], kind: type) -> list[Any]:
     return [None if value is None else cast(value) for value in column]
 
 
+def first_error(store: Store) -> str | None:
+    """Return the error of the first point that failed, if any did."""
+    for (error,) in store.rows(["error"], "WHERE error IS NOT NULL"):
+        return str(error).removeprefix("InputError: ")
+    return None
+
+
 def _blocks(
     store: Store, columns: list[str], where: str = "", values: tuple[Any, ...] = ()
 ) -> Iterator[list[tuple[Any, ...]]]:
@@ -151,10 +159,11 @@ def _blocks(
 
 def _whole(path: Path, write: Callable[[Path], None]) -> None:
     """Write to a temporary name beside `path` and take its place; raise `InputError` if refused."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    final = file_named(path)
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     try:
         write(temporary)
-        os.replace(temporary, path)
+        os.replace(temporary, final)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

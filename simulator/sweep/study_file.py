@@ -46,6 +46,8 @@ def read_file(path: Path) -> Definition:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"the study {path} is not TOML: {error}") from None
+    except RecursionError:
+        raise InputError(f"the study {path} nests lists too deeply to be read") from None
     try:
         return from_values({"name": path.stem, **values})
     except InputError as error:

@@ -339,7 +339,7 @@ def test_a_request_longer_than_the_cache_is_refused(tokens: int) -> None:
     long = RequestBatch(name="long", lengths=(10, tokens), channels=(0, 3))
     message = (
         rf"long, request 2 \(line 3 of a trace\): {tokens} tokens do not fit into channel 3, whose "
-        r"cache has room for \d+ tiles"
+        r"cache has room for \d+ tiles, not \d+; give the channel fewer or shorter requests"
     )
     with pytest.raises(InputError, match=message):
         neupims.schedule(neupims.Config(), long)

@@ -52,6 +52,44 @@ def test_the_readme_shows_what_the_command_prints(sparsight, monkeypatch) -> Non
     assert [line for line in shown if line][1 : len(expected) + 1] == expected
 
 
+def test_a_wide_comparison_is_parted_before_a_name_is_cut(sparsight, monkeypatch) -> None:
+    in_terminal(monkeypatch, 80)
+    accelerators = ("sat", "systolic", "tensorcore", "gpu")
+    shown = sparsight(
+        "compare", *accelerators, "--trace", "digits-vit", "--methods", "dense,sr-ste:2:4"
+    )
+    lines = plain(shown.out)
+    assert max(map(len, lines)) <= 80
+    rows = [tuple(line.split()[:2]) for line in lines]
+    for each in accelerators:
+        for method in ("dense", "sr-ste:2:4"):
+            assert rows.count((each, method)) == 3
+    headings = [line.split()[2:] for line in lines if line.split()[:1] == ["accelerator"]]
+    assert headings[:2] == [
+        ["time", "speedup", "by", "method"],
+        ["energy", "off-chip", "utilisation"],
+    ]
+
+
+def test_a_narrow_list_leaves_columns_out_before_it_cuts_words(sparsight, monkeypatch) -> None:
+    in_terminal(monkeypatch, 80)
+    shown = sparsight("networks")
+    assert max(map(len, plain(shown.out))) <= 80
+    assert {"resnet18-64-3x3", "3x224x224"} <= set(shown.out.split())
+    assert "left out for want of room: source: --json" in shown.err
+    in_terminal(monkeypatch, 200)
+    wide = sparsight("networks")
+    assert "source" in wide.out
+    assert "left out" not in wide.err
+
+
+def test_the_operations_of_a_trace_keep_their_names_whole(sparsight, monkeypatch) -> None:
+    in_terminal(monkeypatch, 80)
+    shown = sparsight("trace", "show", "digits-resnet")
+    assert "blocks.0.bn1.normalise.FF" in shown.out.split()
+    assert "zeros: --json" in shown.err
+
+
 @pytest.mark.parametrize("command", [COMPARE, RUN])
 def test_tables_fit_a_terminal_of_80_columns(sparsight, monkeypatch, command) -> None:
     in_terminal(monkeypatch, 80)

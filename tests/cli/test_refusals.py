@@ -38,7 +38,11 @@ NETWORK = ("run", "sat", "--network", "resnet9", "--batch", "2")
         (("compare", "sat", *NETWORK[2:], "--methods", "bdwp,bdwp:2:8"), "bdwp:2:8 is named twice"),
         ((*GEMM, "--pattern", "99999:999999"), "M of N:M must be at most 65536, not 999999"),
         (("run", "sat", "--model", "nope"), "give a file, MODULE:FUNCTION, or a name"),
-        (("run", "neupims", "--requests", "sharegpt:999999999999999"), "does not fit into memory"),
+        (("run", "neupims", "--requests", "sharegpt:999999999999999"), "at most 10000000 requests"),
+        (
+            ("run", "gpu", "--requests", "sharegpt", "--batch", "99999999999999999999"),
+            "at most 10000000 requests, not 99999999999999999999",
+        ),
         (("serve",), "Missing option '--system'. Choose from: gpu-only, npu-only, npu-pim"),
         ((*GEMM, "--inference"), "--inference applies to --network and --model only"),
         ((*GEMM, "--method", "bdwp:2:8"), "with --gemm use --pattern"),

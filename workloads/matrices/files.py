@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from workloads.errors import InputError
+from workloads.files import write_whole
 from workloads.importers.bounded import gunzip
 from workloads.matrices.csr import Csr
 from workloads.matrices.graph_tool import parse_graph_tool
@@ -72,9 +73,7 @@ def write_matrix(path: str | Path, matrix: Csr) -> Path:
 
         mmwrite(buffer, matrix.to_scipy().tocoo(), symmetry="general")
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(buffer.getvalue())
-    os.replace(partial, target)
+    write_whole({target: buffer.getvalue()})
     return target
 
 

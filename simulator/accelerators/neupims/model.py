@@ -35,6 +35,7 @@ NPU_MACS = 8 * 128 * 128
 SIZE = 128
 VECTOR_UNITS = 8
 SCRATCHPAD_BYTES = 1 << 20
+MOST_REQUESTS = 10_000_000  # of a drawn batch; no cache holds as many
 
 LANES = {"systolic arrays": "array", "vector units": "vector", "pim": "pim", "link": "link"}
 """Lane of the timeline by what works."""
@@ -86,6 +87,8 @@ def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatc
         batch, seed, rest = 0, 0, [0]
     if rest or batch < 1 or seed < 0:
         raise InputError(f"--requests must be a CSV file or {name}:BATCH:SEED, not {text!r}")
+    if batch > MOST_REQUESTS:
+        raise InputError(f"a batch has at most {MOST_REQUESTS} requests, not {batch}")
     return warm_batch(name, batch, np.random.default_rng(seed))
 
 
