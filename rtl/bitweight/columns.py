@@ -96,12 +96,7 @@ class ColumnArray(wiring.Component):
                 raise InputError(f"{name} must lie in {least} to 64, not {value}")
         if not 1 <= depth <= 65_536:
             raise InputError(f"depth must lie in 1 to 65536 groups, not {depth}")
-        if lanes not in (1, 2, 4):
-            raise InputError(f"lanes must be 1, 2 or 4, not {lanes}")
-        if engine not in ENGINES:
-            raise InputError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
-        if engine != "opt4" and (lanes > 1 or segmented):
-            raise InputError(f"only opt4 can be segmented or have several lanes, not {engine}")
+        _check_engine(engine, lanes, segmented)
         self.columns, self.elements, self.lanes, self.width = columns, elements, lanes, width
         self.banks, self.depth, self.fifo = banks, depth, fifo
         self.simd, self.engine = min(simd, elements), engine
@@ -316,3 +311,12 @@ class ColumnArray(wiring.Component):
             for i in range(len(own)):
                 at = (c * self.elements + i * self.simd + s) * 32
                 m.d.comb += self.results[at : at + 32].eq(unit.results[i * 32 : (i + 1) * 32])
+
+
+def _check_engine(engine: str, lanes: int, segmented: bool) -> None:
+    if lanes not in (1, 2, 4):
+        raise InputError(f"lanes must be 1, 2 or 4, not {lanes}")
+    if engine not in ENGINES:
+        raise InputError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+    if engine != "opt4" and (lanes > 1 or segmented):
+        raise InputError(f"only opt4 can be segmented or have several lanes, not {engine}")

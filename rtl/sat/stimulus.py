@@ -44,7 +44,10 @@ def train(component: Sat, rng: random.Random) -> Stimulus:
 
 
 def _products(p: Parameters, rng: np.random.Generator) -> Job:
-    """Return two products that tile the array with remainders, one of each stationarity."""
+    """Return two products that tile the array with remainders, one of each stationarity.
+
+    In the second one row begins with infinities, which every sum of this row takes to every PE.
+    """
     pattern, job = NM(p.n, p.m), Job()
     height, groups, width = p.rows + 1, p.rows + 1, p.cols + 1
     left, right = (_operand(rng, shape, p) for shape in ((height, p.m), (p.m, width)))
@@ -52,6 +55,8 @@ def _products(p: Parameters, rng: np.random.Generator) -> Job:
     first.instruction["period"] = p.n * p.slots + p.rows * (p.interleave + 1) + p.interleave
     shapes = ((height, groups * p.m), (groups * p.m, width))
     left, right = (_operand(rng, shape, p) for shape in shapes)
+    if p.data_type == "fp16":
+        left[0, : p.m] = np.inf
     windows, packed = nm.windows(left, pattern), nm.compress(right, pattern)
     block = ceil_div(height, 2)
     second = host.weight_stationary(windows, packed, p, block_rows=block)

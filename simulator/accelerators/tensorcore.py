@@ -196,9 +196,8 @@ class Plan:
 def schedule(config: Config, workload: Workload) -> Plan:
     """Choose the compact operand of every product and cut it into blocks."""
     check_countable(workload.name, workload.macs)
-    return Plan(
-        workload=workload, products=tuple(_plan_product(config, op) for op in workload.matmuls)
-    )
+    products = tuple(_plan_product(config, op) for op in workload.matmuls)
+    return Plan(workload=workload, products=products)
 
 
 def fits_two_of_four(pattern: Pattern) -> bool:

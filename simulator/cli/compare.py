@@ -63,10 +63,8 @@ def compare(
     if steps is not None and not chosen:
         raise InputError("--steps integrates methods over a run; name some with --methods")
     workload = inputs.read_comparable(inputs.Source.of(context.params), chosen)
-    wanted, chosen_settings = inputs.read_accelerators(
-        names or (), accelerators, workload, settings or ()
-    )
-    configs = inputs.read_configs(wanted, chosen_settings)
+    wanted, given = inputs.read_accelerators(names or (), accelerators, workload, settings or ())
+    configs = inputs.read_configs(wanted, given)
     output.check_targets(csv=csv, parquet=parquet, plot=plot, report_dir=report_dir)
     reports = comparison.reports(configs, workload, chosen, progress=output.progress)
     rows = comparison.rows(reports)

@@ -87,12 +87,10 @@ def sweep(
             output.print_json(summary)
         else:
             _show(summary, front)
-        if csv is not None:
-            export.write_csv(opened, csv)
-            output.say(f"wrote {csv}")
-        if parquet is not None:
-            export.write_parquet(opened, parquet)
-            output.say(f"wrote {parquet}")
+        for path, write in ((csv, export.write_csv), (parquet, export.write_parquet)):
+            if path is not None:
+                write(opened, path)
+                output.say(f"wrote {path}")
         if report is not None:
             output.write_files({report: made.page(opened).encode()})
     if outcome.failures and outcome.failures == outcome.points:

@@ -336,9 +336,21 @@ def test_sparse_and_quantised_weights_shrink_the_products_of_a_decoder() -> None
         moved = [row(report, name)["compulsory_bytes"] for report in (dense, sparse, small)]
         assert moved[0] - moved[1] == 2 * weights - weights // 4 * 2 * 18 // 8
         assert moved[0] - moved[2] == 2 * weights - weights // 2
-    assert simulate(batch, gpu.Config(weight_pattern="3:4")).notes[1:] == (
-        "weights of 3:4 run dense: only 2:4 helps",
-    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"weight_pattern": "3:4"}, "only N:M with at most 2 in every 4 helps"),
+        ({"weight_pattern": "2:4", "weight_dtype": "fp32"}, "fp16, bf16, fp8, int8, not fp32"),
+        ({"weight_pattern": "2:4", "device": "rtx2080ti"}, "has no sparse tensor cores"),
+    ],
+)
+def test_weights_of_a_decoder_that_run_dense_say_why(fields: dict[str, str], why: str) -> None:
+    batch = RequestBatch(name="batch", lengths=(128,) * 8)
+    (_, note) = simulate(batch, gpu.Config(**fields)).notes
+    assert note.startswith(f"weights of {fields['weight_pattern']} run dense: ")
+    assert why in note
 
 
 def test_a_batch_that_does_not_fit_the_memory_is_refused() -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from simulator import accelerators, run_options
 from simulator.configuration import override, parse_settings
 from simulator.sweep import expressions, study_file
+from tests.fuzz import graphs
 from workloads import InputError, trace
+from workloads.importers import read_model
 from workloads.llm import read_requests
 from workloads.matrices import read_matrix
 from workloads.methods import parse_method
@@ -142,6 +144,22 @@ InterfaceBandwidth: CALC
 """
 
 
+OPERATORS = (
+    b"LSTM",
+    b"GRU",
+    b"RNN",
+    b"Range",
+    b"Expand",
+    b"Where",
+    b"Squeeze",
+    b"ConstantOfShape",
+    b"hidden_size",
+    b"layout",
+    b"reverse",
+    b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+)
+
+
 def _trace_seeds() -> tuple[bytes, ...]:
     return (trace.shipped()["digits-vit"].read_bytes(),)
 
@@ -149,6 +167,11 @@ def _trace_seeds() -> tuple[bytes, ...]:
 @cache
 def targets() -> dict[str, Target]:
     """Return the targets by name."""
+    return _texts() | _files()
+
+
+def _texts() -> dict[str, Target]:
+    """Return what is typed at the command line, and studies."""
     models = accelerators.names()
     return {
         "settings": Target(
@@ -191,6 +214,12 @@ def targets() -> dict[str, Target]:
                 b"1e9",
             ),
         ),
+    }
+
+
+def _files() -> dict[str, Target]:
+    """Return traces, requests, matrices, layer tables and models."""
+    return {
         "trace": Target(
             read=lambda content: trace.read_trace(_file(content, ".trace")), seeds=_trace_seeds()
         ),
@@ -213,5 +242,15 @@ def targets() -> dict[str, Target]:
             read=lambda content: read_configuration(_file(content, ".cfg")),
             seeds=(SCALESIM,),
             words=(b"[", b"]", b":", b"=", b"%(x)s", b"nan", b"os", b"USER"),
+        ),
+        "recurrent": Target(
+            read=lambda content: read_model(_file(content, ".onnx")),
+            seeds=tuple(graphs.recurrent(cell) for cell in graphs.GATES),
+            words=OPERATORS,
+        ),
+        "folding": Target(
+            read=lambda content: read_model(_file(content, ".onnx")),
+            seeds=(graphs.folded(),),
+            words=OPERATORS,
         ),
     }

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from dataflow.bitweight import GROUP
 from dataflow.digits import normal_pmf
 from dataflow.digits.tables import mask_table
+from dataflow.rounding import ceil_div
 from simulator.accelerators.bitweight import laws
 from simulator.accelerators.bitweight.columns import Steps, groups
 from simulator.accelerators.bitweight.config import Config
@@ -295,7 +296,7 @@ def expected(config: Config, m: int, k: int, classes: Classes | None = None) -> 
     """
     known = assumed(config.operand_std, config.width) if classes is None else classes
     mean, full, last = row_and_tiles(known, k, config.lanes, config.rows, m)
-    tiles = -(-m // config.rows)
+    tiles = ceil_div(m, config.rows)
     whole = tiles - 1
     slowest = whole * full + last
     fixed = tiles * laws.last_step(0, passes=config.passes, drain=config.drain_cycles)

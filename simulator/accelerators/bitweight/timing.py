@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from dataflow.rounding import ceil_div
 from simulator.accelerators.bitweight import baselines, columns, encoded, kept, laws, statistical
 from simulator.accelerators.bitweight.columns import Steps
 from simulator.accelerators.bitweight.config import BIT_SLICE, DENSE, SPARSE, Config
@@ -41,7 +42,7 @@ class Work(NamedTuple):
 def product(config: Config, op: MatMul, side: str) -> Work:
     """Return the cost of a product whose `side` is encoded."""
     others = op.n if side == "left" else op.m
-    across = -(-others // config.cols)
+    across = ceil_div(others, config.cols)
     found, steps = encoded.UNUSED, NO_STEPS
     if config.engine in DENSE:
         cycles = op.batch * sum(_dense(config, op, k) for k in parts(config, op.k))
@@ -56,7 +57,7 @@ def product(config: Config, op: MatMul, side: str) -> Work:
     results = op.batch * op.m * op.n
     held = 2 * PSUM_BYTES * op.m * op.n <= config.out_buffer_bytes
     return Work(
-        cycles=cycles + -(-joins * results // config.vector_lanes),
+        cycles=cycles + ceil_div(joins * results, config.vector_lanes),
         steps=steps,
         others=others,
         tiles_across=across,
@@ -126,7 +127,7 @@ def _dense(config: Config, op: MatMul, k: int) -> int:
 def _bit_slice(config: Config, op: MatMul) -> int:
     left, right = (encoded.known(config, op, side).pmf for side in ("left", "right"))
     per_mac = baselines.cycles_per_mac(config.engine, left, right, config.width)
-    tiles = -(-op.m // config.rows) * -(-op.n // config.cols) * op.batch
+    tiles = ceil_div(op.m, config.rows) * ceil_div(op.n, config.cols) * op.batch
     return math.ceil(tiles * op.k * per_mac)
 
 

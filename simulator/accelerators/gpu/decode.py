@@ -355,7 +355,9 @@ def simulate_batch(config: Config, plan: DecodePlan) -> Report:
     layers, devices = config.decoder.layers, config.tensor_parallel
     notes = [decoding.covers("one decoder layer", layers=layers, devices=devices)]
     if config.weights != DENSE and not any(p.sparse_operand for p in plan.products):
-        notes.append(f"weights of {config.weights} run dense: only 2:4 helps")
+        products = (op for op in plan.operations if isinstance(op, MatMul))
+        first = next(op for op in products if config.weights in (op.left.pattern, op.right.pattern))
+        notes.append(f"weights of {config.weights} run dense: {model.why_dense(config, first)}")
     energy_pj = {name: sum(row["components"][name] for row in made) for name in model.COMPONENTS}
     return Report(
         accelerator="gpu",

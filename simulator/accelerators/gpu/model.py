@@ -187,13 +187,13 @@ def _notes(config: Config, plan: Plan) -> tuple[str, ...]:
     for op, product in decided:
         patterns = (op.left.pattern, op.right.pattern, op.out.pattern)
         if not product.sparse_operand and patterns != (DENSE, DENSE, DENSE):
-            unused.setdefault(_why_dense(config, op), []).append(op.name)
+            unused.setdefault(why_dense(config, op), []).append(op.name)
     for why, ops in unused.items():
         notes.append(f"{len(ops)} products, such as {ops[0]}, run dense: {why}")
     return tuple(notes)
 
 
-def _why_dense(config: Config, op: MatMul) -> str:
+def why_dense(config: Config, op: MatMul) -> str:
     """Say why a product with a pattern runs dense."""
     if not config.nm_support:
         return "nm_support is off"

@@ -12,6 +12,7 @@ import numpy as np
 from dataflow.rounding import ceil_div
 from simulator import decoding
 from simulator.accelerators.neupims.config import Config
+from simulator.accelerators.neupims.npu import ARRAYS, SIZE
 from simulator.accelerators.neupims.outcome import Outcome
 from simulator.accelerators.neupims.plan import (
     OUTPUT,
@@ -30,9 +31,8 @@ from workloads.errors import InputError
 from workloads.llm import RequestBatch, read_requests
 from workloads.llm.requests import DATASETS, warm_batch
 
-NPU_MACS = 8 * 128 * 128
-"""Multiply-accumulates a clock of the eight systolic arrays."""
-SIZE = 128
+NPU_MACS = ARRAYS * SIZE * SIZE
+"""Multiply-accumulates a clock of the systolic arrays."""
 VECTOR_UNITS = 8
 SCRATCHPAD_BYTES = 1 << 20
 MOST_REQUESTS = 10_000_000  # of a drawn batch; no cache holds as many

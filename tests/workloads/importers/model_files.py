@@ -181,37 +181,16 @@ SPARSE_ROWS = np.array(
 def write_tflite(path: Path) -> Path:
     """A pointwise convolution whose weights are stored compressed by rows (CSR)."""
     flat = Flat(b"TFL3")
-    segments = np.concatenate([[0], np.cumsum((SPARSE_ROWS != 0).sum(axis=1))]).astype("<i4")
-    columns = np.nonzero(SPARSE_ROWS)[1].astype("u1")
     stored = SPARSE_ROWS[SPARSE_ROWS != 0]
 
     def ints(*values: int) -> Any:
         return lambda: flat.vector(np.array(values, "<i4"))
 
-    def vector(values: np.ndarray) -> Any:
-        return lambda: flat.table({0: ("->", lambda: flat.vector(values))})
-
-    def dimension(size: int) -> Any:
-        return lambda: flat.table({0: ("<b", 0), 1: ("<i", size)})
-
-    def compressed() -> int:
-        return flat.table(
-            {
-                0: ("<b", 1),
-                2: ("<B", 1),
-                3: ("->", vector(segments)),
-                4: ("<B", 3),
-                5: ("->", vector(columns)),
-            }
-        )
-
-    def sparsity() -> int:
-        dims = [dimension(5), dimension(1), dimension(1), compressed]
-        return flat.table({0: ("->", ints(0, 1, 2, 3)), 2: ("->", lambda: flat.tables(dims))})
-
     def tensor(shape: tuple[int, ...], kind: int, buffer: int, sparse: bool = False) -> Any:
         fields = {0: ("->", ints(*shape)), 1: ("<b", kind), 2: ("<I", buffer)}
-        return lambda: flat.table(fields | ({6: ("->", sparsity)} if sparse else {}))
+        if sparse:
+            fields[6] = ("->", lambda: rows_that_are_kept(flat))
+        return lambda: flat.table(fields)
 
     def options() -> int:
         return flat.table({0: ("<b", 0), 1: ("<i", 1), 2: ("<i", 1)})
@@ -248,6 +227,33 @@ def write_tflite(path: Path) -> Path:
     struct.pack_into("<I", flat.content, 0, root)
     path.write_bytes(bytes(flat.content))
     return path
+
+
+def rows_that_are_kept(flat: Flat) -> int:
+    """Write where the values of `SPARSE_ROWS` stand: dense dimensions, the last one by rows."""
+    segments = np.concatenate([[0], np.cumsum((SPARSE_ROWS != 0).sum(axis=1))]).astype("<i4")
+    columns = np.nonzero(SPARSE_ROWS)[1].astype("u1")
+
+    def vector(values: np.ndarray) -> Any:
+        return lambda: flat.table({0: ("->", lambda: flat.vector(values))})
+
+    def dimension(size: int) -> Any:
+        return lambda: flat.table({0: ("<b", 0), 1: ("<i", size)})
+
+    def compressed() -> int:
+        return flat.table(
+            {
+                0: ("<b", 1),
+                2: ("<B", 1),
+                3: ("->", vector(segments)),
+                4: ("<B", 3),
+                5: ("->", vector(columns)),
+            }
+        )
+
+    order = np.arange(4, dtype="<i4")
+    dims = [dimension(5), dimension(1), dimension(1), compressed]
+    return flat.table({0: ("->", lambda: flat.vector(order)), 2: ("->", lambda: flat.tables(dims))})
 
 
 def write_chakra(path: Path) -> Path:
