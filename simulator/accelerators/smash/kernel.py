@@ -90,7 +90,7 @@ def _take_item(threads: Any, machine: Any, shared: Any, items: Any, thread: int)
         shared[CURSOR] += 1
     else:
         item = threads[thread, ITEM]
-        threads[thread, ITEM] += len(threads) - 1
+        threads[thread, ITEM] += len(threads) - 2
     if item >= shared[ITEM_END]:
         return False
     row = items[item, 0]
@@ -192,8 +192,9 @@ def _stream(machine: Any, shared: Any, now: int) -> Any:
 
 @inlined
 def _start_product(
-    threads: Any, machine: Any, b_columns: Any, multiplier: Any, tags: Any, thread: int
-) -> None:
+    threads: Any, machine: Any, b_columns: Any, b_values: Any, multiplier: Any, tags: Any,
+    thread: int,
+) -> None:  # fmt: skip
     """Form the key of the thread's element of B; probe next if its operands are loaded."""
     at = threads[thread, AT]
     access = machine[ACCESS]
@@ -203,6 +204,8 @@ def _start_product(
     product = np.uint64(key) * multiplier
     slot = np.int64(product >> np.uint64(machine[SHIFT])) & machine[MASK]
     prefetch(tags, 2 * slot)
+    prefetch(b_columns, at + 16)
+    prefetch(b_values, at + 8)
     threads[thread, KEY] = key
     threads[thread, SLOT] = slot
     threads[thread, STEPS] = 0
@@ -226,12 +229,12 @@ def _start_item(threads: Any, machine: Any, shared: Any, items: Any, thread: int
 
 @inlined
 def _go_on(
-    threads: Any, machine: Any, shared: Any, b_columns: Any, items: Any, multiplier: Any,
-    tags: Any, thread: int,
+    threads: Any, machine: Any, shared: Any, b_columns: Any, b_values: Any, items: Any,
+    multiplier: Any, tags: Any, thread: int,
 ) -> None:  # fmt: skip
     """Find what the thread does next: an element of B, an entry of A, or a new item."""
     if threads[thread, AT] < threads[thread, END]:
-        _start_product(threads, machine, b_columns, multiplier, tags, thread)
+        _start_product(threads, machine, b_columns, b_values, multiplier, tags, thread)
         return
     if threads[thread, NEXT] == AFTER_ITEM:
         threads[thread, STEPS] = 0
@@ -275,7 +278,7 @@ def _step(
         ready = now + wait_at_bank(machine, shared, banks, now, machine[BANKS] - 1)
         _start_item(threads, machine, shared, items, thread)
         return ready
-    _go_on(threads, machine, shared, b_columns, items, multiplier, tags, thread)
+    _go_on(threads, machine, shared, b_columns, b_values, items, multiplier, tags, thread)
     return ready
 
 
@@ -301,7 +304,7 @@ def _begin(
 ) -> None:  # fmt: skip
     """Queue the first event of every thread and of the engine that streams."""
     now = shared[NOW]
-    count = len(threads) - 1
+    count = len(threads) - 2
     heads[:] = -1
     pending[:] = 0
     shared[LIVE] = count
@@ -335,7 +338,7 @@ def run_window(
     the threads ended.
     """
     _begin(threads, heads, tails, pending, pipes, machine, shared, items)
-    engine = len(threads) - 1
+    engine = len(threads) - 2
     now = shared[NOW]
     while shared[LIVE] > 0:
         now, thread = pop(threads, heads, pending, now)

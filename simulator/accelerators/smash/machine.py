@@ -81,11 +81,10 @@ def push(
     threads[thread, TIME] = time
     bucket = min(time, now + RING - 1) & (RING - 1)
     threads[thread, LINK] = -1
-    if heads[bucket] < 0:
-        heads[bucket] = thread
-        pending[bucket >> 6] |= np.uint64(1) << np.uint64(bucket & 63)
-    else:
-        threads[tails[bucket], LINK] = thread
+    first = heads[bucket]
+    heads[bucket] = thread if first < 0 else first
+    threads[len(threads) - 1 if first < 0 else tails[bucket], LINK] = thread
+    pending[bucket >> 6] |= np.uint64(1) << np.uint64(bucket & 63)
     tails[bucket] = thread
 
 
@@ -101,8 +100,7 @@ def pop(threads: Any, heads: Any, pending: Any, now: int) -> Any:
     thread = heads[bucket]
     following = threads[thread, LINK]
     heads[bucket] = following
-    if following < 0:
-        pending[bucket >> 6] ^= np.uint64(1) << np.uint64(bucket & 63)
+    pending[bucket >> 6] ^= np.uint64(following < 0) << np.uint64(bucket & 63)
     return now, thread
 
 

@@ -46,8 +46,8 @@ class Machine:
 
         slots = config.table(version)
         self.layout = layout
-        self.threads = np.zeros((config.threads + 1, layout.FIELDS), dtype=np.int64)
-        self.threads[:, layout.PIPE] = np.arange(config.threads + 1) % config.pipelines
+        self.threads = np.zeros((config.threads + 2, layout.FIELDS), dtype=np.int64)
+        self.threads[:, layout.PIPE] = np.arange(config.threads + 2) % config.pipelines
         self.heads = np.full(layout.RING, -1, dtype=np.int16)
         self.tails = np.zeros(layout.RING, dtype=np.int16)
         self.pending = np.zeros(layout.RING // 64, dtype=np.uint64)
@@ -100,7 +100,7 @@ def run(
             machine.totals, machine.order, machine.histogram, right.shape[1],
         )  # fmt: skip
         spent["hashing"] += int(shared[layout.NOW]) - start
-        busy += machine.threads[:-1, layout.BUSY] - start
+        busy += machine.threads[:-2, layout.BUSY] - start
         spent["write_back"] += _finish_window(machine, config, version, windows, index)
         result.collect(machine, windows, index)
     spent["write_back"] += _drain(machine)

@@ -43,7 +43,7 @@ def _collisions(tags: Any, mask: int, slot: int, tag: int, long: bool) -> Any:
     collisions = 0
     while collisions < PROBE_RUN:
         found = tags[2 * ((slot + collisions) & mask)]
-        if found == tag or found == 0:
+        if ((found ^ tag) - 1 | found - 1) < 0:
             break
         collisions += 1
     return collisions
