@@ -7,7 +7,7 @@ an integer matrix, constants and shared state are integer vectors; their columns
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -21,9 +21,9 @@ inlined: Any = njit(cache=True, _nrt=False, forceinline=True)  # type: ignore[ca
 
 # Columns of `threads`; those of the inner loop come first.
 (
-    TIME, OPERATION, LINK, SLOT, KEY, STEPS, AT, END, BASE, OWED, PIPE, ENTRY, ROW, LOADS, NEXT,
-    LAST, ITEM, BUSY,
-) = range(18)  # fmt: skip
+    TIME, OPERATION, LINK, SLOT, KEY, STEPS, AT, END, BASE, PIPE, ENTRY, ROW, LOADS, NEXT, LAST,
+    ITEM, BUSY,
+) = range(17)  # fmt: skip
 FIELDS = 24
 
 # Operations: what the event of a thread does.
@@ -32,20 +32,39 @@ TOKEN, LOAD, POINTER, PROBE, IDLE = range(5)
 # What a thread goes on with after its loads.
 AFTER_ITEM, AFTER_ENTRY, AFTER_PRODUCT = range(3)
 
-# Columns of `machine`.
-(
-    LATENCY, PAD_LATENCY, ATOMIC, DRAM_LATENCY, DRAM_RATE, ACCESS, BANKS, DYNAMIC, FRAGMENTED,
-    PER_PRODUCT, PER_PROBE, PER_ENTRY, ACCESS_TIME, POINTER_TIME, SHIFT, MASK,
-    PER_CLAIM,
-) = range(17)  # fmt: skip
-MACHINE = 17
-
 # Columns of `shared`: state that all threads see, and counts.
 (
     NOW, DRAM_FREE, CURSOR, ITEM_END, FILL, STREAM_LEFT, STREAM_DONE, LIVE, PROBES, INSTRUCTIONS,
     DRAM_BYTES, BANK_WAIT, COLUMN_LOW, COLUMN_HIGH, FIRST_ROW, SPAN, PRODUCTS, FINISH,
 ) = range(18)  # fmt: skip
 SHARED = 18
+
+
+class Constants(NamedTuple):
+    """What does not change while a window is hashed; compiled code keeps it in registers.
+
+    Latencies, times and `atomic` are cycles (times of DRAM in parts of `DRAM_SCALE`), rates and
+    `access` bytes, `per_...` instructions; `shift` and `mask` turn a hash into a slot.
+    """
+
+    latency: int
+    pad_latency: int
+    atomic: int
+    dram_latency: int
+    dram_rate: int
+    access: int
+    banks: int
+    dynamic: int
+    fragmented: int
+    per_product: int
+    per_probe: int
+    per_entry: int
+    per_claim: int
+    access_time: int
+    pointer_time: int
+    shift: int
+    mask: int
+
 
 RING = 1 << 11
 DRAM_SCALE = 64
@@ -106,19 +125,18 @@ def pop(threads: Any, heads: Any, pending: Any, now: int) -> Any:
 
 @inlined
 def issue(
-    threads: Any, pipes: Any, machine: Any, shared: Any, thread: int, now: int, ready: int
-) -> Any:
-    """Issue the instructions that the thread owes; returns the cycle of its next operation.
+    threads: Any, pipes: Any, machine: Any, shared: Any, thread: int, now: int, ready: int,
+    owed: int,
+) -> Any:  # fmt: skip
+    """Issue `owed` instructions of the thread; returns the cycle of its next operation.
 
     They take their latencies after `ready`, and slots of the pipeline that are counted from `now`:
     the thread goes on only when the pipeline has worked off all that was asked of it until now.
     """
-    owed = threads[thread, OWED]
-    threads[thread, OWED] = 0
     pipe = threads[thread, PIPE]
     shared[INSTRUCTIONS] += owed
     pipes[pipe] = max(pipes[pipe], now) + owed
-    return max(ready + owed * machine[LATENCY], pipes[pipe])
+    return max(ready + owed * machine.latency, pipes[pipe])
 
 
 @inlined
@@ -135,12 +153,12 @@ def wait_at_bank(machine: Any, shared: Any, banks: Any, now: int, slot: int, ask
 
     Nothing is queued, and 0 returned, if `asked` is 0.
     """
-    bank = slot & (machine[BANKS] - 1)
+    bank = slot & (machine.banks - 1)
     free = banks[bank]
     start = max(free, now)
     shared[BANK_WAIT] += asked * (start - now)
-    banks[bank] = start + machine[ATOMIC] if asked else free
-    return asked * (start - now + machine[ATOMIC] + machine[PAD_LATENCY])
+    banks[bank] = start + machine.atomic if asked else free
+    return asked * (start - now + machine.atomic + machine.pad_latency)
 
 
 @inlined
@@ -150,18 +168,18 @@ def wait_at_banks(machine: Any, shared: Any, banks: Any, now: int, slot: int, co
     Operations at different banks do not wait for each other, so all rounds over the banks are
     added up bank after bank, and only what is left over goes from slot to slot.
     """
-    rounds = count // machine[BANKS]
-    left = count & (machine[BANKS] - 1)
+    rounds = count // machine.banks
+    left = count & (machine.banks - 1)
     waited = 0
     if rounds > 0:
-        again = rounds * (rounds - 1) // 2 * machine[ATOMIC]
-        held = rounds * machine[ATOMIC]
+        again = rounds * (rounds - 1) // 2 * machine.atomic
+        held = rounds * machine.atomic
         for bank in range(len(banks)):
             start = max(banks[bank], now)
             waited += rounds * (start - now) + again
             banks[bank] = start + held
         shared[BANK_WAIT] += waited
-    ready = waited + rounds * machine[BANKS] * (machine[ATOMIC] + machine[PAD_LATENCY])
+    ready = waited + rounds * machine.banks * (machine.atomic + machine.pad_latency)
     for at in range(slot, slot + left):
         ready += wait_at_bank(machine, shared, banks, now, at)
     return ready

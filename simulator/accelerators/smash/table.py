@@ -8,12 +8,7 @@ from simulator.accelerators.smash.machine import (
     AT,
     FILL,
     FIRST_ROW,
-    FRAGMENTED,
     KEY,
-    MASK,
-    OWED,
-    PER_CLAIM,
-    PER_PROBE,
     PROBE_BINS,
     PROBE_RUN,
     PROBES,
@@ -63,25 +58,24 @@ def probe(
     """
     slot = threads[thread, SLOT]
     tag = threads[thread, KEY] + 1
-    mask = machine[MASK]
+    mask = machine.mask
     collisions = _collisions(tags, mask, slot, tag, threads[thread, STEPS] >= PROBE_RUN)
     probes = min(collisions + 1, PROBE_RUN)
     ready = now + wait_at_banks(machine, shared, banks, now, slot, probes)
     threads[thread, STEPS] += probes
-    threads[thread, OWED] += probes * machine[PER_PROBE]
+    owed = probes * machine.per_probe
     slot = (slot + collisions) & mask
     threads[thread, SLOT] = slot
     if collisions == PROBE_RUN:
-        return ready, False
+        return ready, owed, False
     claimed = tags[2 * slot] == 0
     tags[2 * slot] = tag
     fill = shared[FILL]
     order[fill] = slot | (threads[thread, ROW] - shared[FIRST_ROW]) << ROW_PLACE
     shared[FILL] = fill + claimed
-    counter = 0 if machine[FRAGMENTED] else threads[thread, ROW]
+    counter = 0 if machine.fragmented else threads[thread, ROW]
     ready += wait_at_bank(machine, shared, banks, now, counter, claimed)
-    threads[thread, OWED] += claimed * machine[PER_CLAIM]
-    return ready, True
+    return ready, owed + claimed * machine.per_claim + 1, True
 
 
 @inlined
@@ -97,5 +91,4 @@ def accumulate(
     shared[PROBES] += steps
     shared[PRODUCTS] += 1
     threads[thread, AT] += 1
-    threads[thread, OWED] += 1
     return wait_at_bank(machine, shared, banks, now, slot)
