@@ -24,7 +24,6 @@ from simulator.accelerators.smash.machine import (
     AFTER_PRODUCT,
     AT,
     BASE,
-    BUSY,
     COLUMN_HIGH,
     COLUMN_LOW,
     CURSOR,
@@ -32,6 +31,7 @@ from simulator.accelerators.smash.machine import (
     END,
     ENTRY,
     FINISH,
+    FIELDS,
     FIRST_ROW,
     IDLE,
     ITEM,
@@ -43,6 +43,7 @@ from simulator.accelerators.smash.machine import (
     LOAD,
     LOADS,
     NEXT,
+    NOBODY,
     NOW,
     OPERATION,
     POINTER,
@@ -77,32 +78,32 @@ def _take_item(threads: Any, machine: Any, shared: Any, items: Any, thread: int)
         item = shared[CURSOR]
         shared[CURSOR] += 1
     else:
-        item = threads[thread, ITEM]
-        threads[thread, ITEM] += len(threads) - 2
+        item = threads[thread + ITEM]
+        threads[thread + ITEM] += len(threads) // FIELDS - 2
     if item >= shared[ITEM_END]:
         return False
     row = items[item, 0]
-    threads[thread, ROW] = row
-    threads[thread, ENTRY] = items[item, 1] - 1
-    threads[thread, LAST] = items[item, 2]
-    threads[thread, BASE] = (row - shared[FIRST_ROW]) * shared[SPAN] - shared[COLUMN_LOW]
-    threads[thread, AT] = 0
-    threads[thread, END] = 0
-    threads[thread, STEPS] = 0
+    threads[thread + ROW] = row
+    threads[thread + ENTRY] = items[item, 1] - 1
+    threads[thread + LAST] = items[item, 2]
+    threads[thread + BASE] = (row - shared[FIRST_ROW]) * shared[SPAN] - shared[COLUMN_LOW]
+    threads[thread + AT] = 0
+    threads[thread + END] = 0
+    threads[thread + STEPS] = 0
     return True
 
 
 @inlined
 def _next_entry(threads: Any, machine: Any, thread: int) -> bool:
     """Move to the next entry of A and count the loads for it; False at the end of the item."""
-    entry = threads[thread, ENTRY] + 1
-    threads[thread, ENTRY] = entry
-    if entry >= threads[thread, LAST]:
+    entry = threads[thread + ENTRY] + 1
+    threads[thread + ENTRY] = entry
+    if entry >= threads[thread + LAST]:
         return False
     access = machine.access
-    first = threads[thread, STEPS] == 0
-    threads[thread, STEPS] = 1
-    threads[thread, LOADS] = granules(entry, first, 4, access) + granules(entry, first, 8, access)
+    first = threads[thread + STEPS] == 0
+    threads[thread + STEPS] = 1
+    threads[thread + LOADS] = granules(entry, first, 4, access) + granules(entry, first, 8, access)
     return True
 
 
@@ -117,7 +118,7 @@ def _enter_row(
     thread: int,
 ) -> int:
     """Set the range of B for the thread's entry of A; returns the steps of a search, if any."""
-    k = a_columns[threads[thread, ENTRY]]
+    k = a_columns[threads[thread + ENTRY]]
     at, end = b_starts[k], b_starts[k + 1]
     steps = 0
     if shared[COLUMN_LOW] > 0 or shared[COLUMN_HIGH] < width:
@@ -127,9 +128,9 @@ def _enter_row(
             length //= 2
         at = narrow(b_columns, at, end, shared[COLUMN_LOW])
         end = narrow(b_columns, at, end, shared[COLUMN_HIGH])
-    threads[thread, AT] = at
-    threads[thread, END] = end
-    threads[thread, KEY] = -1
+    threads[thread + AT] = at
+    threads[thread + END] = end
+    threads[thread + KEY] = -1
     return steps
 
 
@@ -139,19 +140,19 @@ def _load(threads: Any, machine: Any, shared: Any, thread: int, now: int) -> Any
 
     Returns the cycle of the answer and the instructions that are owed after it.
     """
-    following = threads[thread, NEXT]
+    following = threads[thread + NEXT]
     if following == AFTER_ITEM:
         ready = move_bytes(shared, now, POINTER_BYTES, machine.pointer_time)
     else:
         ready = move_bytes(shared, now, machine.access, machine.access_time)
     ready += machine.dram_latency
-    threads[thread, LOADS] -= 1
-    if threads[thread, LOADS] > 0 or following == AFTER_ITEM:
+    threads[thread + LOADS] -= 1
+    if threads[thread + LOADS] > 0 or following == AFTER_ITEM:
         return ready, 0
     if following == AFTER_ENTRY:
-        threads[thread, OPERATION] = POINTER
+        threads[thread + OPERATION] = POINTER
         return ready, 0
-    threads[thread, OPERATION] = PROBE
+    threads[thread + OPERATION] = PROBE
     return ready, machine.per_product
 
 
@@ -188,22 +189,22 @@ def _start_product(
 
     Returns the instructions that are owed.
     """
-    at = threads[thread, AT]
+    at = threads[thread + AT]
     access = machine.access
-    begins = threads[thread, KEY] < 0
+    begins = threads[thread + KEY] < 0
     loads = granules(at, begins, 4, access) + granules(at, begins, 8, access)
-    key = threads[thread, BASE] + b_columns[at]
+    key = threads[thread + BASE] + b_columns[at]
     product = np.uint64(key) * multiplier
     slot = np.int64(product >> np.uint64(machine.shift)) & machine.mask
     prefetch(tags, 2 * slot)
-    prefetch(b_columns, at + 16)
-    prefetch(b_values, at + 8)
-    threads[thread, KEY] = key
-    threads[thread, SLOT] = slot
-    threads[thread, STEPS] = 0
-    threads[thread, LOADS] = loads
-    threads[thread, NEXT] = AFTER_PRODUCT
-    threads[thread, OPERATION] = LOAD if loads > 0 else PROBE
+    prefetch(b_columns, at + 2)
+    prefetch(b_values, at + 2)
+    threads[thread + KEY] = key
+    threads[thread + SLOT] = slot
+    threads[thread + STEPS] = 0
+    threads[thread + LOADS] = loads
+    threads[thread + NEXT] = AFTER_PRODUCT
+    threads[thread + OPERATION] = LOAD if loads > 0 else PROBE
     return 0 if loads > 0 else machine.per_product
 
 
@@ -211,11 +212,11 @@ def _start_product(
 def _start_item(threads: Any, machine: Any, shared: Any, items: Any, thread: int) -> int:
     """Load the next item, whose number is known; returns the instructions that are owed."""
     if _take_item(threads, machine, shared, items, thread):
-        threads[thread, OPERATION] = LOAD
-        threads[thread, LOADS] = ITEM_BYTES // POINTER_BYTES
-        threads[thread, NEXT] = AFTER_ITEM
+        threads[thread + OPERATION] = LOAD
+        threads[thread + LOADS] = ITEM_BYTES // POINTER_BYTES
+        threads[thread + NEXT] = AFTER_ITEM
     else:
-        threads[thread, OPERATION] = IDLE
+        threads[thread + OPERATION] = IDLE
     return 2
 
 
@@ -228,16 +229,16 @@ def _go_on(
 
     Returns the instructions that are owed.
     """
-    if threads[thread, AT] < threads[thread, END]:
+    if threads[thread + AT] < threads[thread + END]:
         return _start_product(threads, machine, b_columns, b_values, multiplier, tags, thread)
-    if threads[thread, NEXT] == AFTER_ITEM:
-        threads[thread, STEPS] = 0
+    if threads[thread + NEXT] == AFTER_ITEM:
+        threads[thread + STEPS] = 0
     if _next_entry(threads, machine, thread):
-        threads[thread, OPERATION] = LOAD if threads[thread, LOADS] > 0 else POINTER
-        threads[thread, NEXT] = AFTER_ENTRY
+        threads[thread + OPERATION] = LOAD if threads[thread + LOADS] > 0 else POINTER
+        threads[thread + NEXT] = AFTER_ENTRY
         return 0
     if machine.dynamic:
-        threads[thread, OPERATION] = TOKEN
+        threads[thread + OPERATION] = TOKEN
         return 0
     return _start_item(threads, machine, shared, items, thread)
 
@@ -252,9 +253,9 @@ def _step(
 
     Returns the cycle of its answer and the instructions that are owed up to the next operation.
     """
-    operation = threads[thread, OPERATION]
+    operation = threads[thread + OPERATION]
     if operation == PROBE:
-        product = a_values[threads[thread, ENTRY]] * b_values[threads[thread, AT]]
+        product = a_values[threads[thread + ENTRY]] * b_values[threads[thread + AT]]
         ready, owed, found = probe(threads, machine, shared, banks, tags, order, thread, now)
         if not found:
             return ready, owed
@@ -263,7 +264,7 @@ def _step(
         )
     elif operation == LOAD:
         ready, owed = _load(threads, machine, shared, thread, now)
-        if threads[thread, NEXT] != AFTER_ITEM or threads[thread, LOADS] > 0:
+        if threads[thread + NEXT] != AFTER_ITEM or threads[thread + LOADS] > 0:
             return ready, owed
     elif operation == POINTER:
         ready, owed = _pointer(
@@ -283,10 +284,10 @@ def _schedule(
 ) -> None:  # fmt: skip
     """Queue the thread's next operation, or note that it has ended."""
     time = issue(threads, pipes, machine, shared, thread, now, ready, owed)
-    if threads[thread, OPERATION] != IDLE:
+    if threads[thread + OPERATION] != IDLE:
         push(threads, heads, tails, pending, thread, now, time)
         return
-    threads[thread, BUSY] = time
+    threads[thread + TIME] = time
     shared[LIVE] -= 1
     shared[FINISH] = max(shared[FINISH], time)
 
@@ -298,22 +299,23 @@ def _begin(
 ) -> None:  # fmt: skip
     """Queue the first event of every thread and of the engine that streams."""
     now = shared[NOW]
-    count = len(threads) - 2
-    heads[:] = -1
+    count = len(threads) // FIELDS - 2
+    heads[:] = NOBODY
     pending[:] = 0
     shared[LIVE] = count
     shared[FINISH] = now
     shared[STREAM_DONE] = now
     first = shared[CURSOR]
-    for thread in range(count):
-        threads[thread, ITEM] = first + thread
-        threads[thread, OPERATION] = TOKEN
+    for number in range(count):
+        thread = FIELDS * (number + 1)
+        threads[thread + ITEM] = first + number
+        threads[thread + OPERATION] = TOKEN
         owed = 2
         if not machine.dynamic:
             owed += _start_item(threads, machine, shared, items, thread)
         _schedule(threads, heads, tails, pending, pipes, machine, shared, thread, now, now, owed)
     if shared[STREAM_LEFT] > 0:
-        push(threads, heads, tails, pending, count, now, now)
+        push(threads, heads, tails, pending, len(threads) - FIELDS, now, now)
 
 
 @compiled
@@ -328,16 +330,16 @@ def run_window(
     (`shared[STREAM_LEFT]` bytes, v3). `tags` (key + 1, 0 if empty) and `totals` are even and odd
     places of the same table, `order` receives the slots as they are claimed, each with its row
     of the window from bit `ROW_PLACE` on.
-    The last row of `threads` is the engine that streams. `threads[:, BUSY]` are the cycles in which
-    the threads ended.
+    Before the threads is room for nobody, behind them stands the engine that streams.
     """
+    assert machine.mask >= 0 and machine.banks > 0  # so no slot or bank counts from the end
     _begin(threads, heads, tails, pending, pipes, machine, shared, items)
-    engine = len(threads) - 2
+    engine = len(threads) - FIELDS
     now = shared[NOW]
     while shared[LIVE] > 0:
         now, thread = pop(threads, heads, pending, now)
-        if threads[thread, TIME] > now:
-            push(threads, heads, tails, pending, thread, now, threads[thread, TIME])
+        if threads[thread + TIME] > now:
+            push(threads, heads, tails, pending, thread, now, threads[thread + TIME])
         elif thread == engine:
             done = _stream(machine, shared, now)
             if shared[STREAM_LEFT] > 0:

@@ -1,8 +1,9 @@
 """State of the block that `kernel` steps, and what its resources do: queue, pipelines, DRAM, banks.
 
 Pending events are kept in a ring of cycles with one queue each, and one bit that says whether it
-holds any. The state of a thread is one row of
-an integer matrix, constants and shared state are integer vectors; their columns are named here.
+holds any. The state of the threads is one vector of integers, `FIELDS` for each; a thread is named
+by the place where its own begin; at `NOBODY` is none. Shared state is another vector. The places
+of both are named here.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from simulator.accelerators.smash.bits import lowest_bit
 compiled: Any = njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 inlined: Any = njit(cache=True, _nrt=False, forceinline=True)  # type: ignore[call-overload]
 
-# Columns of `threads`; those of the inner loop come first.
+# Places of a thread's state; `TIME` is that of its next event, and in the end of its last.
 (
     TIME, OPERATION, LINK, SLOT, KEY, STEPS, AT, END, BASE, PIPE, ENTRY, ROW, LOADS, NEXT, LAST,
-    ITEM, BUSY,
-) = range(17)  # fmt: skip
-FIELDS = 24
+    ITEM,
+) = range(16)  # fmt: skip
+FIELDS = 16
+NOBODY = 0
 
 # Operations: what the event of a thread does.
 TOKEN, LOAD, POINTER, PROBE, IDLE = range(5)
@@ -32,12 +34,12 @@ TOKEN, LOAD, POINTER, PROBE, IDLE = range(5)
 # What a thread goes on with after its loads.
 AFTER_ITEM, AFTER_ENTRY, AFTER_PRODUCT = range(3)
 
-# Columns of `shared`: state that all threads see, and counts.
+# Places of `shared`: state that all threads see, and counts.
 (
     NOW, DRAM_FREE, CURSOR, ITEM_END, FILL, STREAM_LEFT, STREAM_DONE, LIVE, PROBES, INSTRUCTIONS,
-    DRAM_BYTES, BANK_WAIT, COLUMN_LOW, COLUMN_HIGH, FIRST_ROW, SPAN, PRODUCTS, FINISH,
-) = range(18)  # fmt: skip
-SHARED = 18
+    DRAM_BYTES, BANK_WAIT, COLUMN_LOW, COLUMN_HIGH, FIRST_ROW, SPAN, FINISH,
+) = range(17)  # fmt: skip
+SHARED = 17
 
 
 class Constants(NamedTuple):
@@ -97,12 +99,12 @@ def push(
     threads: Any, heads: Any, tails: Any, pending: Any, thread: int, now: int, time: int
 ) -> None:
     """Queue a thread's next event; one beyond the ring waits at its end and is queued again."""
-    threads[thread, TIME] = time
+    threads[thread + TIME] = time
     bucket = min(time, now + RING - 1) & (RING - 1)
-    threads[thread, LINK] = -1
-    first = heads[bucket]
-    heads[bucket] = thread if first < 0 else first
-    threads[len(threads) - 1 if first < 0 else tails[bucket], LINK] = thread
+    threads[thread + LINK] = NOBODY
+    first = np.int64(heads[bucket])
+    heads[bucket] = thread if first == NOBODY else first
+    threads[(NOBODY if first == NOBODY else np.int64(tails[bucket])) + LINK] = thread
     pending[bucket >> 6] |= np.uint64(1) << np.uint64(bucket & 63)
     tails[bucket] = thread
 
@@ -116,10 +118,10 @@ def pop(threads: Any, heads: Any, pending: Any, now: int) -> Any:
         word = pending[(now & (RING - 1)) >> 6]
     now += lowest_bit(word)  # type: ignore[call-arg]
     bucket = now & (RING - 1)
-    thread = heads[bucket]
-    following = threads[thread, LINK]
+    thread = np.int64(heads[bucket])
+    following = threads[thread + LINK]
     heads[bucket] = following
-    pending[bucket >> 6] ^= np.uint64(following < 0) << np.uint64(bucket & 63)
+    pending[bucket >> 6] ^= np.uint64(following == NOBODY) << np.uint64(bucket & 63)
     return now, thread
 
 
@@ -133,7 +135,7 @@ def issue(
     They take their latencies after `ready`, and slots of the pipeline that are counted from `now`:
     the thread goes on only when the pipeline has worked off all that was asked of it until now.
     """
-    pipe = threads[thread, PIPE]
+    pipe = threads[thread + PIPE]
     shared[INSTRUCTIONS] += owed
     pipes[pipe] = max(pipes[pipe], now) + owed
     return max(ready + owed * machine.latency, pipes[pipe])
@@ -168,6 +170,8 @@ def wait_at_banks(machine: Any, shared: Any, banks: Any, now: int, slot: int, co
     Operations at different banks do not wait for each other, so all rounds over the banks are
     added up bank after bank, and only what is left over goes from slot to slot.
     """
+    if count == 1:
+        return wait_at_bank(machine, shared, banks, now, slot)
     rounds = count // machine.banks
     left = count & (machine.banks - 1)
     waited = 0

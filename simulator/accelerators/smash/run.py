@@ -46,10 +46,10 @@ class Machine:
 
         slots = config.table(version)
         self.layout = layout
-        self.threads = np.zeros((config.threads + 2, layout.FIELDS), dtype=np.int64)
-        self.threads[:, layout.PIPE] = np.arange(config.threads + 2) % config.pipelines
-        self.heads = np.full(layout.RING, -1, dtype=np.int16)
-        self.tails = np.zeros(layout.RING, dtype=np.int16)
+        self.threads = np.zeros((config.threads + 2) * layout.FIELDS, dtype=np.int64)
+        self.field(layout.PIPE)[:] = np.arange(config.threads) % config.pipelines
+        self.heads = np.zeros(layout.RING, dtype=np.uint32)
+        self.tails = np.zeros(layout.RING, dtype=np.uint32)
         self.pending = np.zeros(layout.RING // 64, dtype=np.uint64)
         self.pipes = np.zeros(config.pipelines, dtype=np.int64)
         self.banks = np.zeros(config.scratchpad_banks, dtype=np.int64)
@@ -59,6 +59,10 @@ class Machine:
         self.tags = self.totals.view(np.int64)
         self.order = np.zeros(slots + 1, dtype=np.int64)
         self.histogram = np.zeros(layout.PROBE_BINS, dtype=np.int64)
+
+    def field(self, place: int) -> NDArray[np.int64]:
+        """Return one place of the state of every thread."""
+        return self.threads[place :: self.layout.FIELDS][1:-1]
 
     def add(self, phase: phases.Phase) -> int:
         """Let a phase pass in which no thread hashes; returns its cycles."""
@@ -99,7 +103,7 @@ def run(
             machine.totals, machine.order, machine.histogram, right.shape[1],
         )  # fmt: skip
         spent["hashing"] += int(shared[layout.NOW]) - start
-        busy += machine.threads[:-2, layout.BUSY] - start
+        busy += machine.field(layout.TIME) - start
         spent["write_back"] += _finish_window(machine, config, version, windows, index)
         result.collect(machine, windows, index)
     spent["write_back"] += _drain(config, machine)
@@ -109,7 +113,7 @@ def run(
         phases=spent,
         dram_bytes=int(shared[layout.DRAM_BYTES]),
         instructions=int(shared[layout.INSTRUCTIONS]),
-        products=int(shared[layout.PRODUCTS]),
+        products=int(machine.histogram.sum()),
         probes=int(shared[layout.PROBES]),
         bank_wait_cycles=int(shared[layout.BANK_WAIT]),
         windows=len(windows),
