@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -27,15 +27,24 @@ def console(wide: int = 120) -> Console:
     return Console(width=max(probe.width, 80 if sized else wide))
 
 
+class _Titled(Table):
+    """A table under a title that may be wider than its columns."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        title, self.title = self.title, None
+        if title:
+            yield Text(str(title), style="bold")
+        yield from super().__rich_console__(console, options)
+        self.title = title
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     """Make a table; columns whose name starts with `>` are numbers, aligned to the right.
 
     Where the terminal is narrow, texts are folded and numbers stay whole. Texts are shown as they
     are: a layer called `[red]` is no markup.
     """
-    heading = Text(title) if title else None
-    made = Table(title=heading, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    made.title_justify = "left"
+    made = _Titled(title=title or None, box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         if name.startswith(">"):
             made.add_column(name.removeprefix(">"), justify="right", no_wrap=True)

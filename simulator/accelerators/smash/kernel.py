@@ -30,8 +30,8 @@ from simulator.accelerators.smash.machine import (
     DRAM_SCALE,
     END,
     ENTRY,
-    FINISH,
     FIELDS,
+    FINISH,
     FIRST_ROW,
     IDLE,
     ITEM,
@@ -332,7 +332,8 @@ def run_window(
     of the window from bit `ROW_PLACE` on.
     Before the threads is room for nobody, behind them stands the engine that streams.
     """
-    assert machine.mask >= 0 and machine.banks > 0  # so no slot or bank counts from the end
+    assert machine.mask >= 0  # as compiled code must know: no slot counts from the end,
+    assert machine.banks > 0  # and no bank
     _begin(threads, heads, tails, pending, pipes, machine, shared, items)
     engine = len(threads) - FIELDS
     now = shared[NOW]
