@@ -157,7 +157,8 @@ def _read_npz(path: Path, name: str) -> Csr:
     from scipy.sparse import load_npz
 
     try:
-        entries: Any = load_npz(path).tocoo()
+        content: Any = load_npz(path)
+        entries = content.tocoo()
     except (ValueError, KeyError, zipfile.BadZipFile, AttributeError) as error:
         raise InputError(f"{path} is not a SciPy sparse .npz file: {error}") from None
     return _from_coordinates(entries, name)
