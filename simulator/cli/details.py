@@ -11,6 +11,9 @@ from simulator.quantities import label, of_key, text
 SHOWN_PLACES = 10
 """Places of a histogram that have a row of their own; the rest shares the last row."""
 
+PLACES = {"probe_histogram": "probes", "thread_busy_histogram": "tenths of the busiest"}
+"""What the places of a histogram count."""
+
 Shown = tuple[str, list[str], list[list[str]]]
 """Title, column names and rows of a table."""
 
@@ -116,24 +119,27 @@ def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _lines(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def _lines(record: Mapping[str, Any], prefix: str = "", of_all: str = "") -> dict[str, str]:
     """Return what a record says in words, with its unit where the words do not name it.
 
+    `of_all` is the unit of values that state none of their own.
+
     >>> _lines({"seconds": 0.01, "phases": {"hashing": 3}, "bank_wait_cycles": 7})
-    {'seconds': '10.0 ms', 'phases hashing': '3', 'bank wait, cycles': '7'}
+    {'seconds': '10.0 ms', 'phases hashing, cycles': '3', 'bank wait, cycles': '7'}
     """
     found: dict[str, str] = {}
     for key, value in record.items():
         words = f"{prefix}{label(key)}"
         if isinstance(value, Mapping):
-            found |= _lines(value, f"{words} ")
+            found |= _lines(value, f"{words} ", GLOSSARY[key].unit if key in GLOSSARY else "")
             continue
         shown, unit = of_key(key, value)
-        found[words if unit in ("", "ratio") or unit in words else f"{words}, {unit}"] = shown
+        unit = unit if key in GLOSSARY else of_all
+        found[words if unit in ("", "-", "ratio") or unit in words else f"{words}, {unit}"] = shown
     return found
 
 
-def _places(name: str, columns: Sequence[Sequence[Any]], heads: Sequence[str] = ("",)) -> Shown:
+def _places(name: str, columns: Sequence[Sequence[Any]], heads: Sequence[str] = ()) -> Shown:
     last = max(
         (at + 1 for column in columns for at, value in enumerate(column) if value), default=0
     )
@@ -144,4 +150,6 @@ def _places(name: str, columns: Sequence[Sequence[Any]], heads: Sequence[str] = 
     if last > SHOWN_PLACES:
         rest = [text(sum(column[SHOWN_PLACES:])) for column in columns]
         rows.append([f"{SHOWN_PLACES + 1} and more", *rest])
-    return title(name), ["", *(f">{head}" for head in heads)], rows
+    counted = GLOSSARY[name].unit if name in GLOSSARY else ""
+    named = heads or [counted] * len(columns)
+    return title(name), [PLACES.get(name, ""), *(f">{head}" for head in named)], rows

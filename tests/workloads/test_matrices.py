@@ -340,3 +340,18 @@ def test_a_batch_of_products_has_operands_of_its_own_for_each() -> None:
     assert right.nnz == 3 * op.k * op.n
     blocks = np.kron(np.eye(3), np.ones((op.m, op.k)))
     assert (left.to_scipy().toarray() != 0).tolist() == (blocks != 0).tolist()
+
+
+@pytest.mark.parametrize("column", [-1, 9])
+def test_an_npz_file_with_a_column_outside_the_matrix_is_refused(column: int, tmp_path) -> None:
+    path = tmp_path / "outside.npz"
+    np.savez(
+        path,
+        format=np.array(b"csr"),
+        shape=np.array([3, 3]),
+        data=np.ones(3),
+        indices=np.array([0, column, 1]),
+        indptr=np.array([0, 1, 2, 3]),
+    )
+    with pytest.raises(InputError, match=r"is not a SciPy sparse .npz file"):
+        read_matrix(str(path))

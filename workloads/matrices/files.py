@@ -157,9 +157,10 @@ def _read_npz(path: Path, name: str) -> Csr:
 
     try:
         content: Any = load_npz(path)
+        entries = content.tocoo()
     except (ValueError, KeyError, zipfile.BadZipFile, AttributeError) as error:
         raise InputError(f"{path} is not a SciPy sparse .npz file: {error}") from None
-    return _from_coordinates(content.tocoo(), name)
+    return _from_coordinates(entries, name)
 
 
 def _read_graph_tool(path: Path, name: str) -> Csr:

@@ -19,24 +19,18 @@ import numpy as np
 
 from dataflow.prefetch import prefetch
 from simulator.accelerators.smash.machine import (
-    ACCESS,
-    ACCESS_TIME,
     AFTER_ENTRY,
     AFTER_ITEM,
     AFTER_PRODUCT,
     AT,
-    BANKS,
     BASE,
-    BUSY,
     COLUMN_HIGH,
     COLUMN_LOW,
     CURSOR,
-    DRAM_LATENCY,
-    DRAM_RATE,
     DRAM_SCALE,
-    DYNAMIC,
     END,
     ENTRY,
+    FIELDS,
     FINISH,
     FIRST_ROW,
     IDLE,
@@ -48,19 +42,14 @@ from simulator.accelerators.smash.machine import (
     LIVE,
     LOAD,
     LOADS,
-    MASK,
     NEXT,
+    NOBODY,
     NOW,
     OPERATION,
-    OWED,
-    PER_ENTRY,
-    PER_PRODUCT,
     POINTER,
     POINTER_BYTES,
-    POINTER_TIME,
     PROBE,
     ROW,
-    SHIFT,
     SLOT,
     SPAN,
     STEPS,
@@ -85,36 +74,36 @@ from simulator.accelerators.smash.table import accumulate, probe
 @inlined
 def _take_item(threads: Any, machine: Any, shared: Any, items: Any, thread: int) -> bool:
     """Give the thread its next item; False if there is none."""
-    if machine[DYNAMIC]:
+    if machine.dynamic:
         item = shared[CURSOR]
         shared[CURSOR] += 1
     else:
-        item = threads[thread, ITEM]
-        threads[thread, ITEM] += len(threads) - 1
+        item = threads[thread + ITEM]
+        threads[thread + ITEM] += len(threads) // FIELDS - 2
     if item >= shared[ITEM_END]:
         return False
     row = items[item, 0]
-    threads[thread, ROW] = row
-    threads[thread, ENTRY] = items[item, 1] - 1
-    threads[thread, LAST] = items[item, 2]
-    threads[thread, BASE] = (row - shared[FIRST_ROW]) * shared[SPAN] - shared[COLUMN_LOW]
-    threads[thread, AT] = 0
-    threads[thread, END] = 0
-    threads[thread, STEPS] = 0
+    threads[thread + ROW] = row
+    threads[thread + ENTRY] = items[item, 1] - 1
+    threads[thread + LAST] = items[item, 2]
+    threads[thread + BASE] = (row - shared[FIRST_ROW]) * shared[SPAN] - shared[COLUMN_LOW]
+    threads[thread + AT] = 0
+    threads[thread + END] = 0
+    threads[thread + STEPS] = 0
     return True
 
 
 @inlined
 def _next_entry(threads: Any, machine: Any, thread: int) -> bool:
     """Move to the next entry of A and count the loads for it; False at the end of the item."""
-    entry = threads[thread, ENTRY] + 1
-    threads[thread, ENTRY] = entry
-    if entry >= threads[thread, LAST]:
+    entry = threads[thread + ENTRY] + 1
+    threads[thread + ENTRY] = entry
+    if entry >= threads[thread + LAST]:
         return False
-    access = machine[ACCESS]
-    first = threads[thread, STEPS] == 0
-    threads[thread, STEPS] = 1
-    threads[thread, LOADS] = granules(entry, first, 4, access) + granules(entry, first, 8, access)
+    access = machine.access
+    first = threads[thread + STEPS] == 0
+    threads[thread + STEPS] = 1
+    threads[thread + LOADS] = granules(entry, first, 4, access) + granules(entry, first, 8, access)
     return True
 
 
@@ -129,7 +118,7 @@ def _enter_row(
     thread: int,
 ) -> int:
     """Set the range of B for the thread's entry of A; returns the steps of a search, if any."""
-    k = a_columns[threads[thread, ENTRY]]
+    k = a_columns[threads[thread + ENTRY]]
     at, end = b_starts[k], b_starts[k + 1]
     steps = 0
     if shared[COLUMN_LOW] > 0 or shared[COLUMN_HIGH] < width:
@@ -139,30 +128,32 @@ def _enter_row(
             length //= 2
         at = narrow(b_columns, at, end, shared[COLUMN_LOW])
         end = narrow(b_columns, at, end, shared[COLUMN_HIGH])
-    threads[thread, AT] = at
-    threads[thread, END] = end
-    threads[thread, KEY] = -1
+    threads[thread + AT] = at
+    threads[thread + END] = end
+    threads[thread + KEY] = -1
     return steps
 
 
 @inlined
 def _load(threads: Any, machine: Any, shared: Any, thread: int, now: int) -> Any:
-    """Load one access of a stream or of an item; the last one decides what follows."""
-    following = threads[thread, NEXT]
+    """Load one access of a stream or of an item; the last one decides what follows.
+
+    Returns the cycle of the answer and the instructions that are owed after it.
+    """
+    following = threads[thread + NEXT]
     if following == AFTER_ITEM:
-        ready = move_bytes(shared, now, POINTER_BYTES, machine[POINTER_TIME])
+        ready = move_bytes(shared, now, POINTER_BYTES, machine.pointer_time)
     else:
-        ready = move_bytes(shared, now, machine[ACCESS], machine[ACCESS_TIME])
-    ready += machine[DRAM_LATENCY]
-    threads[thread, LOADS] -= 1
-    if threads[thread, LOADS] > 0 or following == AFTER_ITEM:
-        return ready
+        ready = move_bytes(shared, now, machine.access, machine.access_time)
+    ready += machine.dram_latency
+    threads[thread + LOADS] -= 1
+    if threads[thread + LOADS] > 0 or following == AFTER_ITEM:
+        return ready, 0
     if following == AFTER_ENTRY:
-        threads[thread, OPERATION] = POINTER
-        return ready
-    threads[thread, OPERATION] = PROBE
-    threads[thread, OWED] += machine[PER_PRODUCT]
-    return ready
+        threads[thread + OPERATION] = POINTER
+        return ready, 0
+    threads[thread + OPERATION] = PROBE
+    return ready, machine.per_product
 
 
 @inlined
@@ -171,20 +162,19 @@ def _pointer(
     width: int, thread: int, now: int,
 ) -> Any:  # fmt: skip
     """Load where the row of B begins and ends; a window of some columns searches inside it."""
-    ready = move_bytes(shared, now, POINTER_BYTES, machine[POINTER_TIME]) + machine[DRAM_LATENCY]
+    ready = move_bytes(shared, now, POINTER_BYTES, machine.pointer_time) + machine.dram_latency
     steps = _enter_row(threads, shared, a_columns, b_starts, b_columns, width, thread)
     for _ in range(steps):
-        moved = move_bytes(shared, now, POINTER_BYTES, machine[POINTER_TIME])
-        ready = max(ready, moved) + machine[DRAM_LATENCY]
-    threads[thread, OWED] += machine[PER_ENTRY] + 2 * steps
-    return ready
+        moved = move_bytes(shared, now, POINTER_BYTES, machine.pointer_time)
+        ready = max(ready, moved) + machine.dram_latency
+    return ready, machine.per_entry + 2 * steps
 
 
 @inlined
 def _stream(machine: Any, shared: Any, now: int) -> Any:
     """Move the next bytes of the window before this one to DRAM; returns the cycle it is done."""
     moved = min(shared[STREAM_LEFT], STREAM_BYTES)
-    done = move_bytes(shared, now, moved, moved * DRAM_SCALE // machine[DRAM_RATE])
+    done = move_bytes(shared, now, moved, moved * DRAM_SCALE // machine.dram_rate)
     shared[STREAM_LEFT] -= moved
     shared[STREAM_DONE] = done
     return done
@@ -192,56 +182,65 @@ def _stream(machine: Any, shared: Any, now: int) -> Any:
 
 @inlined
 def _start_product(
-    threads: Any, machine: Any, b_columns: Any, multiplier: Any, tags: Any, thread: int
-) -> None:
-    """Form the key of the thread's element of B; probe next if its operands are loaded."""
-    at = threads[thread, AT]
-    access = machine[ACCESS]
-    begins = threads[thread, KEY] < 0
+    threads: Any, machine: Any, b_columns: Any, b_values: Any, multiplier: Any, tags: Any,
+    thread: int,
+) -> Any:  # fmt: skip
+    """Form the key of the thread's element of B; probe next if its operands are loaded.
+
+    Returns the instructions that are owed.
+    """
+    at = threads[thread + AT]
+    access = machine.access
+    begins = threads[thread + KEY] < 0
     loads = granules(at, begins, 4, access) + granules(at, begins, 8, access)
-    key = threads[thread, BASE] + b_columns[at]
+    key = threads[thread + BASE] + b_columns[at]
     product = np.uint64(key) * multiplier
-    slot = np.int64(product >> np.uint64(machine[SHIFT])) & machine[MASK]
+    slot = np.int64(product >> np.uint64(machine.shift)) & machine.mask
     prefetch(tags, 2 * slot)
-    threads[thread, KEY] = key
-    threads[thread, SLOT] = slot
-    threads[thread, STEPS] = 0
-    threads[thread, LOADS] = loads
-    threads[thread, NEXT] = AFTER_PRODUCT
-    threads[thread, OPERATION] = LOAD if loads > 0 else PROBE
-    threads[thread, OWED] += 0 if loads > 0 else machine[PER_PRODUCT]
+    prefetch(b_columns, at + 2)
+    prefetch(b_values, at + 2)
+    threads[thread + KEY] = key
+    threads[thread + SLOT] = slot
+    threads[thread + STEPS] = 0
+    threads[thread + LOADS] = loads
+    threads[thread + NEXT] = AFTER_PRODUCT
+    threads[thread + OPERATION] = LOAD if loads > 0 else PROBE
+    return 0 if loads > 0 else machine.per_product
 
 
 @inlined
-def _start_item(threads: Any, machine: Any, shared: Any, items: Any, thread: int) -> None:
-    """Load the next item, whose number is known."""
-    threads[thread, OWED] += 2
+def _start_item(threads: Any, machine: Any, shared: Any, items: Any, thread: int) -> int:
+    """Load the next item, whose number is known; returns the instructions that are owed."""
     if _take_item(threads, machine, shared, items, thread):
-        threads[thread, OPERATION] = LOAD
-        threads[thread, LOADS] = ITEM_BYTES // POINTER_BYTES
-        threads[thread, NEXT] = AFTER_ITEM
+        threads[thread + OPERATION] = LOAD
+        threads[thread + LOADS] = ITEM_BYTES // POINTER_BYTES
+        threads[thread + NEXT] = AFTER_ITEM
     else:
-        threads[thread, OPERATION] = IDLE
+        threads[thread + OPERATION] = IDLE
+    return 2
 
 
 @inlined
 def _go_on(
-    threads: Any, machine: Any, shared: Any, b_columns: Any, items: Any, multiplier: Any,
-    tags: Any, thread: int,
-) -> None:  # fmt: skip
-    """Find what the thread does next: an element of B, an entry of A, or a new item."""
-    if threads[thread, AT] < threads[thread, END]:
-        _start_product(threads, machine, b_columns, multiplier, tags, thread)
-        return
-    if threads[thread, NEXT] == AFTER_ITEM:
-        threads[thread, STEPS] = 0
+    threads: Any, machine: Any, shared: Any, b_columns: Any, b_values: Any, items: Any,
+    multiplier: Any, tags: Any, thread: int,
+) -> Any:  # fmt: skip
+    """Find what the thread does next: an element of B, an entry of A, or a new item.
+
+    Returns the instructions that are owed.
+    """
+    if threads[thread + AT] < threads[thread + END]:
+        return _start_product(threads, machine, b_columns, b_values, multiplier, tags, thread)
+    if threads[thread + NEXT] == AFTER_ITEM:
+        threads[thread + STEPS] = 0
     if _next_entry(threads, machine, thread):
-        threads[thread, OPERATION] = LOAD if threads[thread, LOADS] > 0 else POINTER
-        threads[thread, NEXT] = AFTER_ENTRY
-    elif machine[DYNAMIC]:
-        threads[thread, OPERATION] = TOKEN
-    else:
-        _start_item(threads, machine, shared, items, thread)
+        threads[thread + OPERATION] = LOAD if threads[thread + LOADS] > 0 else POINTER
+        threads[thread + NEXT] = AFTER_ENTRY
+        return 0
+    if machine.dynamic:
+        threads[thread + OPERATION] = TOKEN
+        return 0
+    return _start_item(threads, machine, shared, items, thread)
 
 
 @inlined
@@ -250,46 +249,45 @@ def _step(
     threads: Any, banks: Any, machine: Any, shared: Any, multiplier: Any, tags: Any, totals: Any,
     order: Any, histogram: Any, width: int, thread: int, now: int,
 ) -> Any:  # fmt: skip
-    """Do a thread's operation at cycle `now` and choose its next; returns the cycle of its answer.
+    """Do a thread's operation at cycle `now` and choose its next.
 
-    Instructions up to the next operation are left owed.
+    Returns the cycle of its answer and the instructions that are owed up to the next operation.
     """
-    operation = threads[thread, OPERATION]
+    operation = threads[thread + OPERATION]
     if operation == PROBE:
-        ready, found = probe(threads, machine, shared, banks, tags, order, thread, now)
+        product = a_values[threads[thread + ENTRY]] * b_values[threads[thread + AT]]
+        ready, owed, found = probe(threads, machine, shared, banks, tags, order, thread, now)
         if not found:
-            return ready
-        product = a_values[threads[thread, ENTRY]] * b_values[threads[thread, AT]]
+            return ready, owed
         ready += accumulate(
             threads, machine, shared, banks, totals, histogram, product, thread, now
         )
     elif operation == LOAD:
-        ready = _load(threads, machine, shared, thread, now)
-        if threads[thread, NEXT] != AFTER_ITEM or threads[thread, LOADS] > 0:
-            return ready
+        ready, owed = _load(threads, machine, shared, thread, now)
+        if threads[thread + NEXT] != AFTER_ITEM or threads[thread + LOADS] > 0:
+            return ready, owed
     elif operation == POINTER:
-        ready = _pointer(
+        ready, owed = _pointer(
             threads, machine, shared, a_columns, b_starts, b_columns, width, thread, now
         )
     else:
-        ready = now + wait_at_bank(machine, shared, banks, now, machine[BANKS] - 1)
-        _start_item(threads, machine, shared, items, thread)
-        return ready
-    _go_on(threads, machine, shared, b_columns, items, multiplier, tags, thread)
-    return ready
+        ready = now + wait_at_bank(machine, shared, banks, now, machine.banks - 1)
+        return ready, _start_item(threads, machine, shared, items, thread)
+    owed += _go_on(threads, machine, shared, b_columns, b_values, items, multiplier, tags, thread)
+    return ready, owed
 
 
 @inlined
 def _schedule(
     threads: Any, heads: Any, tails: Any, pending: Any, pipes: Any, machine: Any, shared: Any,
-    thread: int, now: int, ready: int,
+    thread: int, now: int, ready: int, owed: int,
 ) -> None:  # fmt: skip
     """Queue the thread's next operation, or note that it has ended."""
-    time = issue(threads, pipes, machine, shared, thread, now, ready)
-    if threads[thread, OPERATION] != IDLE:
+    time = issue(threads, pipes, machine, shared, thread, now, ready, owed)
+    if threads[thread + OPERATION] != IDLE:
         push(threads, heads, tails, pending, thread, now, time)
         return
-    threads[thread, BUSY] = time
+    threads[thread + TIME] = time
     shared[LIVE] -= 1
     shared[FINISH] = max(shared[FINISH], time)
 
@@ -301,22 +299,23 @@ def _begin(
 ) -> None:  # fmt: skip
     """Queue the first event of every thread and of the engine that streams."""
     now = shared[NOW]
-    count = len(threads) - 1
-    heads[:] = -1
+    count = len(threads) // FIELDS - 2
+    heads[:] = NOBODY
     pending[:] = 0
     shared[LIVE] = count
     shared[FINISH] = now
     shared[STREAM_DONE] = now
     first = shared[CURSOR]
-    for thread in range(count):
-        threads[thread, ITEM] = first + thread
-        threads[thread, OPERATION] = TOKEN
-        threads[thread, OWED] = 2
-        if not machine[DYNAMIC]:
-            _start_item(threads, machine, shared, items, thread)
-        _schedule(threads, heads, tails, pending, pipes, machine, shared, thread, now, now)
+    for number in range(count):
+        thread = FIELDS * (number + 1)
+        threads[thread + ITEM] = first + number
+        threads[thread + OPERATION] = TOKEN
+        owed = 2
+        if not machine.dynamic:
+            owed += _start_item(threads, machine, shared, items, thread)
+        _schedule(threads, heads, tails, pending, pipes, machine, shared, thread, now, now, owed)
     if shared[STREAM_LEFT] > 0:
-        push(threads, heads, tails, pending, count, now, now)
+        push(threads, heads, tails, pending, len(threads) - FIELDS, now, now)
 
 
 @compiled
@@ -331,26 +330,29 @@ def run_window(
     (`shared[STREAM_LEFT]` bytes, v3). `tags` (key + 1, 0 if empty) and `totals` are even and odd
     places of the same table, `order` receives the slots as they are claimed, each with its row
     of the window from bit `ROW_PLACE` on.
-    The last row of `threads` is the engine that streams. `threads[:, BUSY]` are the cycles in which
-    the threads ended.
+    Before the threads is room for nobody, behind them stands the engine that streams.
     """
+    assert machine.mask >= 0  # as compiled code must know: no slot counts from the end,
+    assert machine.banks > 0  # and no bank
     _begin(threads, heads, tails, pending, pipes, machine, shared, items)
-    engine = len(threads) - 1
+    engine = len(threads) - FIELDS
     now = shared[NOW]
     while shared[LIVE] > 0:
         now, thread = pop(threads, heads, pending, now)
-        if threads[thread, TIME] > now:
-            push(threads, heads, tails, pending, thread, now, threads[thread, TIME])
+        if threads[thread + TIME] > now:
+            push(threads, heads, tails, pending, thread, now, threads[thread + TIME])
         elif thread == engine:
             done = _stream(machine, shared, now)
             if shared[STREAM_LEFT] > 0:
                 push(threads, heads, tails, pending, thread, now, done)
         else:
-            ready = _step(
+            ready, owed = _step(
                 a_columns, a_values, b_starts, b_columns, b_values, items, threads, banks,
                 machine, shared, multiplier, tags, totals, order, histogram, width, thread, now,
             )  # fmt: skip
-            _schedule(threads, heads, tails, pending, pipes, machine, shared, thread, now, ready)
+            _schedule(
+                threads, heads, tails, pending, pipes, machine, shared, thread, now, ready, owed
+            )
     while shared[STREAM_LEFT] > 0:
         _stream(machine, shared, shared[FINISH])
     shared[NOW] = max(shared[FINISH], shared[STREAM_DONE])

@@ -1,13 +1,14 @@
 """State of the block that `kernel` steps, and what its resources do: queue, pipelines, DRAM, banks.
 
 Pending events are kept in a ring of cycles with one queue each, and one bit that says whether it
-holds any. The state of a thread is one row of
-an integer matrix, constants and shared state are integer vectors; their columns are named here.
+holds any. The state of the threads is one vector of integers, `FIELDS` for each; a thread is named
+by the place where its own begin; at `NOBODY` is none. Shared state is another vector. The places
+of both are named here.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -19,12 +20,13 @@ from simulator.accelerators.smash.bits import lowest_bit
 compiled: Any = njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 inlined: Any = njit(cache=True, _nrt=False, forceinline=True)  # type: ignore[call-overload]
 
-# Columns of `threads`; those of the inner loop come first.
+# Places of a thread's state; `TIME` is that of its next event, and in the end of its last.
 (
-    TIME, OPERATION, LINK, SLOT, KEY, STEPS, AT, END, BASE, OWED, PIPE, ENTRY, ROW, LOADS, NEXT,
-    LAST, ITEM, BUSY,
-) = range(18)  # fmt: skip
-FIELDS = 24
+    TIME, OPERATION, LINK, SLOT, KEY, STEPS, AT, END, BASE, PIPE, ENTRY, ROW, LOADS, NEXT, LAST,
+    ITEM,
+) = range(16)  # fmt: skip
+FIELDS = 16
+NOBODY = 0
 
 # Operations: what the event of a thread does.
 TOKEN, LOAD, POINTER, PROBE, IDLE = range(5)
@@ -32,20 +34,39 @@ TOKEN, LOAD, POINTER, PROBE, IDLE = range(5)
 # What a thread goes on with after its loads.
 AFTER_ITEM, AFTER_ENTRY, AFTER_PRODUCT = range(3)
 
-# Columns of `machine`.
-(
-    LATENCY, PAD_LATENCY, ATOMIC, DRAM_LATENCY, DRAM_RATE, ACCESS, BANKS, DYNAMIC, FRAGMENTED,
-    PER_PRODUCT, PER_PROBE, PER_ENTRY, ACCESS_TIME, POINTER_TIME, SHIFT, MASK,
-    PER_CLAIM,
-) = range(17)  # fmt: skip
-MACHINE = 17
-
-# Columns of `shared`: state that all threads see, and counts.
+# Places of `shared`: state that all threads see, and counts.
 (
     NOW, DRAM_FREE, CURSOR, ITEM_END, FILL, STREAM_LEFT, STREAM_DONE, LIVE, PROBES, INSTRUCTIONS,
-    DRAM_BYTES, BANK_WAIT, COLUMN_LOW, COLUMN_HIGH, FIRST_ROW, SPAN, PRODUCTS, FINISH,
-) = range(18)  # fmt: skip
-SHARED = 18
+    DRAM_BYTES, BANK_WAIT, COLUMN_LOW, COLUMN_HIGH, FIRST_ROW, SPAN, FINISH,
+) = range(17)  # fmt: skip
+SHARED = 17
+
+
+class Constants(NamedTuple):
+    """What does not change while a window is hashed; compiled code keeps it in registers.
+
+    Latencies, times and `atomic` are cycles (times of DRAM in parts of `DRAM_SCALE`), rates and
+    `access` bytes, `per_...` instructions; `shift` and `mask` turn a hash into a slot.
+    """
+
+    latency: int
+    pad_latency: int
+    atomic: int
+    dram_latency: int
+    dram_rate: int
+    access: int
+    banks: int
+    dynamic: int
+    fragmented: int
+    per_product: int
+    per_probe: int
+    per_entry: int
+    per_claim: int
+    access_time: int
+    pointer_time: int
+    shift: int
+    mask: int
+
 
 RING = 1 << 11
 DRAM_SCALE = 64
@@ -78,14 +99,13 @@ def push(
     threads: Any, heads: Any, tails: Any, pending: Any, thread: int, now: int, time: int
 ) -> None:
     """Queue a thread's next event; one beyond the ring waits at its end and is queued again."""
-    threads[thread, TIME] = time
+    threads[thread + TIME] = time
     bucket = min(time, now + RING - 1) & (RING - 1)
-    threads[thread, LINK] = -1
-    if heads[bucket] < 0:
-        heads[bucket] = thread
-        pending[bucket >> 6] |= np.uint64(1) << np.uint64(bucket & 63)
-    else:
-        threads[tails[bucket], LINK] = thread
+    threads[thread + LINK] = NOBODY
+    first = np.int64(heads[bucket])
+    heads[bucket] = thread if first == NOBODY else first
+    threads[(NOBODY if first == NOBODY else np.int64(tails[bucket])) + LINK] = thread
+    pending[bucket >> 6] |= np.uint64(1) << np.uint64(bucket & 63)
     tails[bucket] = thread
 
 
@@ -98,29 +118,27 @@ def pop(threads: Any, heads: Any, pending: Any, now: int) -> Any:
         word = pending[(now & (RING - 1)) >> 6]
     now += lowest_bit(word)  # type: ignore[call-arg]
     bucket = now & (RING - 1)
-    thread = heads[bucket]
-    following = threads[thread, LINK]
+    thread = np.int64(heads[bucket])
+    following = threads[thread + LINK]
     heads[bucket] = following
-    if following < 0:
-        pending[bucket >> 6] ^= np.uint64(1) << np.uint64(bucket & 63)
+    pending[bucket >> 6] ^= np.uint64(following == NOBODY) << np.uint64(bucket & 63)
     return now, thread
 
 
 @inlined
 def issue(
-    threads: Any, pipes: Any, machine: Any, shared: Any, thread: int, now: int, ready: int
-) -> Any:
-    """Issue the instructions that the thread owes; returns the cycle of its next operation.
+    threads: Any, pipes: Any, machine: Any, shared: Any, thread: int, now: int, ready: int,
+    owed: int,
+) -> Any:  # fmt: skip
+    """Issue `owed` instructions of the thread; returns the cycle of its next operation.
 
     They take their latencies after `ready`, and slots of the pipeline that are counted from `now`:
     the thread goes on only when the pipeline has worked off all that was asked of it until now.
     """
-    owed = threads[thread, OWED]
-    threads[thread, OWED] = 0
-    pipe = threads[thread, PIPE]
+    pipe = threads[thread + PIPE]
     shared[INSTRUCTIONS] += owed
     pipes[pipe] = max(pipes[pipe], now) + owed
-    return max(ready + owed * machine[LATENCY], pipes[pipe])
+    return max(ready + owed * machine.latency, pipes[pipe])
 
 
 @inlined
@@ -137,12 +155,12 @@ def wait_at_bank(machine: Any, shared: Any, banks: Any, now: int, slot: int, ask
 
     Nothing is queued, and 0 returned, if `asked` is 0.
     """
-    bank = slot & (machine[BANKS] - 1)
+    bank = slot & (machine.banks - 1)
     free = banks[bank]
     start = max(free, now)
     shared[BANK_WAIT] += asked * (start - now)
-    banks[bank] = start + machine[ATOMIC] if asked else free
-    return asked * (start - now + machine[ATOMIC] + machine[PAD_LATENCY])
+    banks[bank] = start + machine.atomic if asked else free
+    return asked * (start - now + machine.atomic + machine.pad_latency)
 
 
 @inlined
@@ -152,18 +170,20 @@ def wait_at_banks(machine: Any, shared: Any, banks: Any, now: int, slot: int, co
     Operations at different banks do not wait for each other, so all rounds over the banks are
     added up bank after bank, and only what is left over goes from slot to slot.
     """
-    rounds = count // machine[BANKS]
-    left = count & (machine[BANKS] - 1)
+    if count == 1:
+        return wait_at_bank(machine, shared, banks, now, slot)
+    rounds = count // machine.banks
+    left = count & (machine.banks - 1)
     waited = 0
     if rounds > 0:
-        again = rounds * (rounds - 1) // 2 * machine[ATOMIC]
-        held = rounds * machine[ATOMIC]
+        again = rounds * (rounds - 1) // 2 * machine.atomic
+        held = rounds * machine.atomic
         for bank in range(len(banks)):
             start = max(banks[bank], now)
             waited += rounds * (start - now) + again
             banks[bank] = start + held
         shared[BANK_WAIT] += waited
-    ready = waited + rounds * machine[BANKS] * (machine[ATOMIC] + machine[PAD_LATENCY])
+    ready = waited + rounds * machine.banks * (machine.atomic + machine.pad_latency)
     for at in range(slot, slot + left):
         ready += wait_at_bank(machine, shared, banks, now, at)
     return ready

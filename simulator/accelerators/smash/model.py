@@ -46,6 +46,9 @@ RUN_OPTIONS = (
     RunOption(name="--hash", help="high, low or multiplicative bits", field="hash_kind"),
 )
 
+MANY_PROBES = 4
+"""Probes of a product on average from which a report says that its keys crowd together."""
+
 COMPARED_FIRST = ("version", "seconds", "speedup", "cycles", "dram_utilisation", "ipc")
 """What stands first where several versions are held against each other."""
 
@@ -130,7 +133,7 @@ def simulate(config: Config, plan: Plan) -> Report:
         columns=columns,
         extra=totals(works[::first], compulsory[::first])
         | (_only(results[0]) if len(results) == 1 else _side_by_side(config, results)),
-        notes=(*plan.notes, *_several(config)),
+        notes=(*plan.notes, *_several(config), *_clustered(results)),
     )
 
 
@@ -140,6 +143,20 @@ def _several(config: Config) -> tuple[str, ...]:
     return (
         f"{', '.join(config.versions)} run one after the other; "
         f"speedup is over {config.versions[0]}.",
+    )
+
+
+def _clustered(results: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Say where the keys crowd together in the table, which then says more than the version."""
+    crowded = [each for each in results if each["probes_per_product"] > MANY_PROBES]
+    if not crowded:
+        return ()
+    worst = max(crowded, key=lambda each: each["probes_per_product"])
+    versions = ", ".join(dict.fromkeys(each["version"] for each in crowded))
+    return (
+        f"In {versions} a product takes up to {worst['probes_per_product']:.0f} probes on average: "
+        "the hash puts keys of this matrix next to each other, and long walks past occupied slots "
+        "set the time; --hash multiplicative spreads them.",
     )
 
 

@@ -46,10 +46,10 @@ class Machine:
 
         slots = config.table(version)
         self.layout = layout
-        self.threads = np.zeros((config.threads + 1, layout.FIELDS), dtype=np.int64)
-        self.threads[:, layout.PIPE] = np.arange(config.threads + 1) % config.pipelines
-        self.heads = np.full(layout.RING, -1, dtype=np.int16)
-        self.tails = np.zeros(layout.RING, dtype=np.int16)
+        self.threads = np.zeros((config.threads + 2) * layout.FIELDS, dtype=np.int64)
+        self.field(layout.PIPE)[:] = np.arange(config.threads) % config.pipelines
+        self.heads = np.zeros(layout.RING, dtype=np.uint32)
+        self.tails = np.zeros(layout.RING, dtype=np.uint32)
         self.pending = np.zeros(layout.RING // 64, dtype=np.uint64)
         self.pipes = np.zeros(config.pipelines, dtype=np.int64)
         self.banks = np.zeros(config.scratchpad_banks, dtype=np.int64)
@@ -59,7 +59,10 @@ class Machine:
         self.tags = self.totals.view(np.int64)
         self.order = np.zeros(slots + 1, dtype=np.int64)
         self.histogram = np.zeros(layout.PROBE_BINS, dtype=np.int64)
-        self.constants = _constants(config, version)
+
+    def field(self, place: int) -> NDArray[np.int64]:
+        """Return one place of the state of every thread."""
+        return self.threads[place :: self.layout.FIELDS][1:-1]
 
     def add(self, phase: phases.Phase) -> int:
         """Let a phase pass in which no thread hashes; returns its cycles."""
@@ -91,26 +94,26 @@ def run(
     busy = np.zeros(config.threads, dtype=np.int64)
     result = _Result(work, left, right)
     for index in range(len(windows)):
-        multiplier = _set_window(machine, config, version, windows, items, index)
+        constants, multiplier = _set_window(machine, config, version, windows, items, index)
         start = int(shared[layout.NOW])
         step: Any = kernel.run_window
         step(
             *operands, table, machine.threads, machine.heads, machine.tails, machine.pending,
-            machine.pipes, machine.banks, machine.constants, shared, multiplier, machine.tags,
+            machine.pipes, machine.banks, constants, shared, multiplier, machine.tags,
             machine.totals, machine.order, machine.histogram, right.shape[1],
         )  # fmt: skip
         spent["hashing"] += int(shared[layout.NOW]) - start
-        busy += machine.threads[:-1, layout.BUSY] - start
+        busy += machine.field(layout.TIME) - start
         spent["write_back"] += _finish_window(machine, config, version, windows, index)
         result.collect(machine, windows, index)
-    spent["write_back"] += _drain(machine)
+    spent["write_back"] += _drain(config, machine)
     return Outcome(
         product=result.product(),
         cycles=int(shared[layout.NOW]),
         phases=spent,
         dram_bytes=int(shared[layout.DRAM_BYTES]),
         instructions=int(shared[layout.INSTRUCTIONS]),
-        products=int(shared[layout.PRODUCTS]),
+        products=int(machine.histogram.sum()),
         probes=int(shared[layout.PROBES]),
         bank_wait_cycles=int(shared[layout.BANK_WAIT]),
         windows=len(windows),
@@ -119,28 +122,29 @@ def run(
     )
 
 
-def _constants(config: Config, version: str) -> NDArray[np.int64]:
+def _constants(config: Config, version: str, shift: int) -> Any:
     from simulator.accelerators.smash import machine as layout
 
-    constants = np.zeros(layout.MACHINE, dtype=np.int64)
-    constants[layout.LATENCY] = config.instruction_latency_cycles
-    constants[layout.PAD_LATENCY] = config.scratchpad_latency_cycles
-    constants[layout.ATOMIC] = config.atomic_bank_cycles
-    constants[layout.DRAM_LATENCY] = config.dram_latency_cycles
-    constants[layout.DRAM_RATE] = config.dram_bytes_per_cycle
-    constants[layout.ACCESS] = config.access_bytes
-    constants[layout.BANKS] = config.scratchpad_banks
-    constants[layout.DYNAMIC] = version != "v1"
-    constants[layout.FRAGMENTED] = version == "v3"
-    constants[layout.PER_PRODUCT] = config.product_instructions
-    constants[layout.PER_PROBE] = config.probe_instructions
-    constants[layout.PER_ENTRY] = config.entry_instructions
-    constants[layout.PER_CLAIM] = 3 if version == "v3" else 1
-    scale = layout.DRAM_SCALE
-    constants[layout.ACCESS_TIME] = config.access_bytes * scale // config.dram_bytes_per_cycle
-    constants[layout.POINTER_TIME] = layout.POINTER_BYTES * scale // config.dram_bytes_per_cycle
-    constants[layout.MASK] = config.table(version) - 1
-    return constants
+    scale, rate = layout.DRAM_SCALE, config.dram_bytes_per_cycle
+    return layout.Constants(
+        latency=config.instruction_latency_cycles,
+        pad_latency=config.scratchpad_latency_cycles,
+        atomic=config.atomic_bank_cycles,
+        dram_latency=config.dram_latency_cycles,
+        dram_rate=rate,
+        access=config.access_bytes,
+        banks=config.scratchpad_banks,
+        dynamic=int(version != "v1"),
+        fragmented=int(version == "v3"),
+        per_product=config.product_instructions,
+        per_probe=config.probe_instructions,
+        per_entry=config.entry_instructions,
+        per_claim=3 if version == "v3" else 1,
+        access_time=config.access_bytes * scale // rate,
+        pointer_time=layout.POINTER_BYTES * scale // rate,
+        shift=shift,
+        mask=config.table(version) - 1,
+    )
 
 
 def _set_window(
@@ -150,21 +154,20 @@ def _set_window(
     windows: RowWindows,
     items: WorkItems,
     index: int,
-) -> np.uint64:
-    """Point the machine at a window; returns the multiplier of its hash."""
+) -> tuple[Any, np.uint64]:
+    """Point the machine at a window; returns its constants and the multiplier of its hash."""
     layout, shared = machine.layout, machine.shared
     low, high = int(windows.first_column[index]), int(windows.last_column[index])
     rows = int(windows.last_row[index] - windows.first_row[index])
     slot_bits = machine.slots.bit_length() - 1
     hashing = window_hash(config.hash_of(version), slot_bits, rows * (high - low))  # type: ignore[arg-type]
-    machine.constants[layout.SHIFT] = hashing.shift
     shared[layout.CURSOR] = items.window_start[index]
     shared[layout.ITEM_END] = items.window_start[index + 1]
     shared[layout.FIRST_ROW] = windows.first_row[index]
     shared[layout.COLUMN_LOW], shared[layout.COLUMN_HIGH] = low, high
     shared[layout.SPAN] = high - low
     shared[layout.FILL] = 0
-    return np.uint64(hashing.multiplier)
+    return _constants(config, version, int(hashing.shift)), np.uint64(hashing.multiplier)
 
 
 def _finish_window(
@@ -180,11 +183,11 @@ def _finish_window(
     return machine.add(phases.clear(config, slots))
 
 
-def _drain(machine: Machine) -> int:
+def _drain(config: Config, machine: Machine) -> int:
     """Stream out the last window; returns the cycles that it takes after all else."""
     layout, shared = machine.layout, machine.shared
     left = int(shared[layout.STREAM_LEFT])
-    cycles = -(-left // int(machine.constants[layout.DRAM_RATE]))
+    cycles = -(-left // config.dram_bytes_per_cycle)
     return machine.add(phases.Phase(cycles=cycles, dram_bytes=left))
 
 

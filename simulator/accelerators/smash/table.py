@@ -8,16 +8,10 @@ from simulator.accelerators.smash.machine import (
     AT,
     FILL,
     FIRST_ROW,
-    FRAGMENTED,
     KEY,
-    MASK,
-    OWED,
-    PER_CLAIM,
-    PER_PROBE,
     PROBE_BINS,
     PROBE_RUN,
     PROBES,
-    PRODUCTS,
     ROW,
     ROW_PLACE,
     SLOT,
@@ -29,22 +23,31 @@ from simulator.accelerators.smash.machine import (
 
 
 @inlined
+def _ends(found: int, tag: int) -> Any:
+    """Return whether a walk for `tag` ends where `found` is: it is that tag, or 0.
+
+    Neither is negative, so a difference of 0 is what 1 less makes negative. Written as two
+    comparisons they become two branches, each as good as random.
+    """
+    return ((found ^ tag) - 1 | found - 1) < 0
+
+
+@inlined
 def _collisions(tags: Any, mask: int, slot: int, tag: int, long: bool) -> Any:
     """Count the slots from `slot` on that hold other keys, up to `PROBE_RUN`.
 
     A `long` walk looks at all of them at once first, in vectors: most end in none of these slots.
     """
+    if _ends(tags[2 * slot], tag):
+        return 0
     if long and slot + PROBE_RUN <= mask:
         ends = 0
         for at in range(slot, slot + PROBE_RUN):
             ends += (tags[2 * at] == tag) | (tags[2 * at] == 0)
         if ends == 0:
             return PROBE_RUN
-    collisions = 0
-    while collisions < PROBE_RUN:
-        found = tags[2 * ((slot + collisions) & mask)]
-        if found == tag or found == 0:
-            break
+    collisions = 1
+    while collisions < PROBE_RUN and not _ends(tags[2 * ((slot + collisions) & mask)], tag):
         collisions += 1
     return collisions
 
@@ -61,27 +64,26 @@ def probe(
     without a branch, in vain if it is none. Returns the cycle of the answer, and whether the slot
     was found: not after `PROBE_RUN` collisions, so that others get their turn.
     """
-    slot = threads[thread, SLOT]
-    tag = threads[thread, KEY] + 1
-    mask = machine[MASK]
-    collisions = _collisions(tags, mask, slot, tag, threads[thread, STEPS] >= PROBE_RUN)
+    slot = threads[thread + SLOT]
+    tag = threads[thread + KEY] + 1
+    mask = machine.mask
+    collisions = _collisions(tags, mask, slot, tag, threads[thread + STEPS] >= PROBE_RUN)
     probes = min(collisions + 1, PROBE_RUN)
     ready = now + wait_at_banks(machine, shared, banks, now, slot, probes)
-    threads[thread, STEPS] += probes
-    threads[thread, OWED] += probes * machine[PER_PROBE]
+    threads[thread + STEPS] += probes
+    owed = probes * machine.per_probe
     slot = (slot + collisions) & mask
-    threads[thread, SLOT] = slot
+    threads[thread + SLOT] = slot
     if collisions == PROBE_RUN:
-        return ready, False
+        return ready, owed, False
     claimed = tags[2 * slot] == 0
     tags[2 * slot] = tag
     fill = shared[FILL]
-    order[fill] = slot | (threads[thread, ROW] - shared[FIRST_ROW]) << ROW_PLACE
+    order[fill] = slot | (threads[thread + ROW] - shared[FIRST_ROW]) << ROW_PLACE
     shared[FILL] = fill + claimed
-    counter = 0 if machine[FRAGMENTED] else threads[thread, ROW]
+    counter = 0 if machine.fragmented else threads[thread + ROW]
     ready += wait_at_bank(machine, shared, banks, now, counter, claimed)
-    threads[thread, OWED] += claimed * machine[PER_CLAIM]
-    return ready, True
+    return ready, owed + claimed * machine.per_claim + 1, True
 
 
 @inlined
@@ -90,12 +92,10 @@ def accumulate(
     product: float, thread: int, now: int,
 ) -> Any:  # fmt: skip
     """Add the product to its slot and leave the element of B behind; returns its cycles."""
-    slot = threads[thread, SLOT]
-    steps = threads[thread, STEPS]
+    slot = threads[thread + SLOT]
+    steps = threads[thread + STEPS]
     totals[2 * slot + 1] += product
     histogram[min(steps, PROBE_BINS) - 1] += 1
     shared[PROBES] += steps
-    shared[PRODUCTS] += 1
-    threads[thread, AT] += 1
-    threads[thread, OWED] += 1
+    threads[thread + AT] += 1
     return wait_at_bank(machine, shared, banks, now, slot)
