@@ -31,7 +31,7 @@ WRITTEN_AHEAD = 256
 """Entries of the result between asking for a line to write and writing it."""
 
 ONE = np.uint64(1)
-STEP, HALF = np.uint64(LANES), np.uint64(LANES // 2)
+STEP = np.uint64(LANES)
 KNUTH = np.uint64(0x9E3779B97F4A7C15)
 """2**64 over the golden ratio, the multiplier of Fibonacci hashing."""
 
@@ -88,16 +88,14 @@ def take_row(
 
     Lines to write are asked for `ahead` of it.
     """
-    at = np.uint64(0)
-    while wide and at + STEP <= found:
-        take_lanes(total, total_bits, resting, fresh, at, columns, values, begin + at)
-        at += STEP
-    for block in range(at, found, np.uint64(2 * LINE)):
+    for block in range(np.uint64(0), found, STEP):
         soon = np.int64(begin + block) + ahead
         ask_to_write(columns, soon)
         ask_to_write(values, soon)
-        ask_to_write(values, soon + LINE)
-        for t in range(block, min(block + np.uint64(2 * LINE), found)):
+        if wide and block + STEP <= found:
+            take_lanes(total, total_bits, resting, fresh, block, columns, values, begin + block)
+            continue
+        for t in range(block, min(block + STEP, found)):
             j = fresh[t]
             columns[begin + t] = j
             values[begin + t] = total[j]
@@ -123,15 +121,20 @@ def multiply_dense(
         i = last - 1 - row if down else first + row
         found = np.uint64(0)
         low, high = np.uint64(0), np.uint64(0)
-        for p in range(np.uint64(a_starts[i]), np.uint64(a_starts[i + 1])):
-            if p + np.uint64(2 * AHEAD) < end:
-                start = np.uint64(b_starts[a_columns[p + np.uint64(AHEAD)]])
+        row_end = np.uint64(a_starts[i + 1])
+        back = row_end - np.uint64(a_starts[max(i - 1, first)]) if down else np.uint64(0)
+        for p in range(np.uint64(a_starts[i]), row_end):
+            soon, later = p + np.uint64(AHEAD), p + np.uint64(2 * AHEAD)
+            soon -= back if soon >= row_end else np.uint64(0)
+            later -= back if later >= row_end else np.uint64(0)
+            if max(soon, later) < end:
+                start = np.uint64(b_starts[a_columns[soon]])
                 prefetch(b_columns, start)
                 prefetch(b_columns, start + np.uint64(2 * LINE))
                 prefetch(b_values, start)
                 prefetch(b_values, start + np.uint64(LINE))
                 prefetch(b_values, start + np.uint64(2 * LINE))
-                prefetch(b_starts, a_columns[p + np.uint64(2 * AHEAD)])
+                prefetch(b_starts, a_columns[later])
             k = np.uint64(a_columns[p])
             scale = a_values[p]
             q, stop = np.uint64(b_starts[k]), np.uint64(b_starts[k + ONE])
@@ -144,12 +147,11 @@ def multiply_dense(
                 for t in range(covered):
                     total[left + t] += scale * b_values[q + t] + zero
                 q += covered
-            while wide and q + HALF <= stop:
+            while wide and q + STEP <= stop:
                 found += add_lanes(
-                    total, total_bits, resting, b_columns, b_values, q, stop - q, scale,
-                    fresh, found,
-                )  # fmt: skip
-                q = min(q + STEP, stop)
+                    total, total_bits, resting, b_columns, b_values, q, scale, fresh, found
+                )
+                q += STEP
             for r in range(q, stop):
                 j = b_columns[r]
                 new = np.uint64(total_bits[j] == resting)
