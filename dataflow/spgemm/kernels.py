@@ -22,7 +22,7 @@ from dataflow.lanes import LANES, add_lanes, take_lanes
 from dataflow.prefetch import ask_to_write, prefetch
 
 AHEAD = 8
-"""Entries of A between asking for a row of B and using it; half as far again for its start."""
+"""Entries of A between asking for a row of B and using it, and between that and its start."""
 
 LINE = 8
 """Values in a cache line: rows of B are asked for two lines deep."""
@@ -36,6 +36,17 @@ KNUTH = np.uint64(0x9E3779B97F4A7C15)
 """2**64 over the golden ratio, the multiplier of Fibonacci hashing."""
 
 
+@njit(nogil=True, forceinline=True)
+def mark_columns(columns: Any, first: Any, stop: Any, mark: Any, tag: Any) -> Any:
+    """Mark columns `first` to `stop` of B, and return how many were not."""
+    new = np.uint64(0)
+    for t in range(first, stop):
+        j = columns[t]
+        new += np.uint64(mark[j] < tag)
+        mark[j] = tag
+    return new
+
+
 @njit(cache=True, nogil=True)
 def count_rows(
     a_starts: Any, a_columns: Any, b_starts: Any, b_columns: Any, first: int, last: int,
@@ -43,8 +54,9 @@ def count_rows(
 ) -> None:  # fmt: skip
     """Write the number of distinct columns of each row of the result; `mark` bytes begin at 0.
 
-    A row of B is taken in steps of eight, the last of which may take a column again: it is marked
-    by then, and no step has a length that must be guessed.
+    A mark is the number of the row, counted anew every 255, that last had the column: whether it is
+    smaller is the carry of one comparison. What is left of a row of B behind its eights is taken as
+    the last eight, of which some are marked by then: no step has a length that must be guessed.
     """
     end = np.uint64(a_starts[last])
     tag = np.uint8(0)
@@ -63,19 +75,13 @@ def count_rows(
             k = np.uint64(a_columns[p])
             q, stop = np.uint64(b_starts[k]), np.uint64(b_starts[k + ONE])
             if stop - q < STEP:
-                for t in range(q, stop):
-                    j = b_columns[t]
-                    distinct += np.uint64(mark[j] != tag)
-                    mark[j] = tag
+                distinct += mark_columns(b_columns, q, stop, mark, tag)
                 continue
-            while True:
-                for t in range(8):
-                    j = b_columns[q + np.uint64(t)]
-                    distinct += np.uint64(mark[j] != tag)
-                    mark[j] = tag
-                if q + STEP == stop:
-                    break
-                q = min(q + STEP, stop - STEP)
+            while q + STEP <= stop:
+                distinct += mark_columns(b_columns, q, q + STEP, mark, tag)
+                q += STEP
+            if q < stop:
+                distinct += mark_columns(b_columns, stop - STEP, stop, mark, tag)
         counts[i] = distinct
 
 
