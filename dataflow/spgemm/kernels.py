@@ -47,6 +47,20 @@ def mark_columns(columns: Any, first: Any, stop: Any, mark: Any, tag: Any) -> An
     return new
 
 
+@njit(nogil=True, forceinline=True)
+def covered(left: Any, right: Any, low: Any, high: Any) -> Any:
+    """Return how many of the columns from `left` to `right` on lie in the run `low` to `high`."""
+    return min(high, right) - left if left >= low and left < high else np.uint64(0)
+
+
+@njit(nogil=True, forceinline=True)
+def grown(left: Any, right: Any, low: Any, high: Any) -> Any:
+    """Return the run `low` to `high`, lengthened by columns `left` to `right` that begin in it."""
+    if high == low:
+        return left, right
+    return low, max(high, right) if left >= low and left <= high else high
+
+
 @njit(cache=True, nogil=True)
 def count_rows(
     a_starts: Any, a_columns: Any, b_starts: Any, b_columns: Any, first: int, last: int,
@@ -55,8 +69,9 @@ def count_rows(
     """Write the number of distinct columns of each row of the result; `mark` bytes begin at 0.
 
     A mark is the number of the row, counted anew every 255, that last had the column: whether it is
-    smaller is the carry of one comparison. What is left of a row of B behind its eights is taken as
-    the last eight, of which some are marked by then: no step has a length that must be guessed.
+    smaller is the carry of one comparison. Columns of a run that is marked are passed over. What a
+    row of B has behind its eights is taken as its last eight, of which some are marked by then: no
+    step has a length that must be guessed.
     """
     end = np.uint64(a_starts[last])
     tag = np.uint8(0)
@@ -65,7 +80,7 @@ def count_rows(
             mark[:] = 0
             tag = np.uint8(0)
         tag = np.uint8(tag + np.uint8(1))
-        distinct = np.uint64(0)
+        distinct, low, high = np.uint64(0), np.uint64(0), np.uint64(0)
         for p in range(np.uint64(a_starts[i]), np.uint64(a_starts[i + 1])):
             if p + np.uint64(2 * AHEAD) < end:
                 start = np.uint64(b_starts[a_columns[p + np.uint64(AHEAD)]])
@@ -74,6 +89,12 @@ def count_rows(
                 prefetch(b_starts, a_columns[p + np.uint64(2 * AHEAD)])
             k = np.uint64(a_columns[p])
             q, stop = np.uint64(b_starts[k]), np.uint64(b_starts[k + ONE])
+            if q == stop:
+                continue
+            left, right = np.uint64(b_columns[q]), np.uint64(b_columns[stop - ONE]) + ONE
+            if right - left == stop - q:
+                q += covered(left, right, low, high)
+                low, high = grown(left, right, low, high)
             if stop - q < STEP:
                 distinct += mark_columns(b_columns, q, stop, mark, tag)
                 continue
@@ -147,12 +168,12 @@ def multiply_dense(
             if q == stop:
                 continue
             left, right = np.uint64(b_columns[q]), np.uint64(b_columns[stop - ONE]) + ONE
-            dense_run = right - left == stop - q
-            if dense_run and left >= low and left < high:
-                covered = min(high, right) - left
-                for t in range(covered):
+            if right - left == stop - q:
+                known = covered(left, right, low, high)
+                for t in range(known):
                     total[left + t] += scale * b_values[q + t] + zero
-                q += covered
+                q += known
+                low, high = grown(left, right, low, high)
             while wide and q + STEP <= stop:
                 found += add_lanes(
                     total, total_bits, resting, b_columns, b_values, q, scale, fresh, found
@@ -164,9 +185,6 @@ def multiply_dense(
                 total[j] += scale * b_values[r] + zero
                 fresh[found] = j
                 found += new
-            if dense_run and (high == low or (left >= low and left <= high)):
-                low = left if high == low else low
-                high = max(high, right)
         begin = n - found if down else n
         ahead: Any = min(-np.int64(found), -WRITTEN_AHEAD) if down else WRITTEN_AHEAD
         take_row(total, total_bits, resting, fresh, found, columns, values, begin, ahead, wide)

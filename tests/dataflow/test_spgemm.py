@@ -12,7 +12,7 @@ from numba import njit
 
 from dataflow import lanes
 from dataflow.spgemm import count, kernels, multiply, row_products, split_evenly
-from dataflow.spgemm.count import index_arrays
+from dataflow.spgemm.count import index_arrays, row_counts
 from workloads import InputError
 from workloads.matrices import Csr, banded, block_sparse, power_law, rmat, uniform
 
@@ -142,6 +142,22 @@ def test_counts_are_those_of_the_product(name: str) -> None:
     assert work.multiplies == result.sum()
     assert np.array_equal(work.row_nnz, np.diff(result.indptr))
     assert work.adds == work.multiplies - result.nnz
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_runs_that_overlap_touch_or_enclose_each_other_are_counted_once(seed: int) -> None:
+    """Rows of B without gaps are taken as runs; those with gaps lie among them."""
+    rng = generator(seed)
+    right = np.zeros((30, 40))
+    for row in right:
+        low, length = int(rng.integers(40)), int(rng.integers(20))
+        row[low : low + length] = 1.0
+        row[rng.integers(40, size=int(rng.integers(3)))] = rng.integers(2)
+    left = rng.random((20, 30)) < 0.2
+    counts = row_counts(Csr.from_dense(left.astype(float)), Csr.from_dense(right))
+    assert counts.tolist() == np.count_nonzero(left.astype(float) @ right, axis=1).tolist()
+    product = multiply(Csr.from_dense(left.astype(float)), Csr.from_dense(right)).csr()
+    assert np.array_equal(product.to_scipy().toarray(), left.astype(float) @ right)
 
 
 def test_counting_rows_beyond_the_tags_of_the_marks_stays_exact() -> None:
