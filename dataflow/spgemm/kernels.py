@@ -141,8 +141,7 @@ def multiply_dense(
     beyond; returns the entries written. `fresh` is room for the columns of a row and `LANES` more.
     `wide` takes eight places at a time.
     """
-    n = np.uint64(offset)
-    end = np.uint64(a_starts[last])
+    n, end = np.uint64(offset), np.uint64(a_starts[last])
     zero = total[0] - total[0]
     for row in range(last - first):
         i = last - 1 - row if down else first + row
