@@ -22,7 +22,7 @@ from dataflow.lanes import LANES, add_lanes, take_lanes
 from dataflow.prefetch import ask_to_write, prefetch
 
 AHEAD = 8
-"""Entries of A between asking for a row of B and using it; half as far again for its start."""
+"""Entries of A between asking for a row of B and using it, and between that and its start."""
 
 LINE = 8
 """Values in a cache line: rows of B are asked for two lines deep."""
@@ -31,9 +31,34 @@ WRITTEN_AHEAD = 256
 """Entries of the result between asking for a line to write and writing it."""
 
 ONE = np.uint64(1)
-STEP, HALF = np.uint64(LANES), np.uint64(LANES // 2)
+STEP = np.uint64(LANES)
 KNUTH = np.uint64(0x9E3779B97F4A7C15)
 """2**64 over the golden ratio, the multiplier of Fibonacci hashing."""
+
+
+@njit(nogil=True, forceinline=True)
+def mark_columns(columns: Any, first: Any, stop: Any, mark: Any, tag: Any) -> Any:
+    """Mark columns `first` to `stop` of B, and return how many were not."""
+    new = np.uint64(0)
+    for t in range(first, stop):
+        j = columns[t]
+        new += np.uint64(mark[j] < tag)
+        mark[j] = tag
+    return new
+
+
+@njit(nogil=True, forceinline=True)
+def covered(left: Any, right: Any, low: Any, high: Any) -> Any:
+    """Return how many of the columns from `left` to `right` on lie in the run `low` to `high`."""
+    return min(high, right) - left if left >= low and left < high else np.uint64(0)
+
+
+@njit(nogil=True, forceinline=True)
+def grown(left: Any, right: Any, low: Any, high: Any) -> Any:
+    """Return the run `low` to `high`, lengthened by columns `left` to `right` that begin in it."""
+    if high == low:
+        return left, right
+    return low, max(high, right) if left >= low and left <= high else high
 
 
 @njit(cache=True, nogil=True)
@@ -43,8 +68,10 @@ def count_rows(
 ) -> None:  # fmt: skip
     """Write the number of distinct columns of each row of the result; `mark` bytes begin at 0.
 
-    A row of B is taken in steps of eight, the last of which may take a column again: it is marked
-    by then, and no step has a length that must be guessed.
+    A mark is the number of the row, counted anew every 255, that last had the column: whether it is
+    smaller is the carry of one comparison. Columns of a run that is marked are passed over. What a
+    row of B has behind its eights is taken as its last eight, of which some are marked by then: no
+    step has a length that must be guessed.
     """
     end = np.uint64(a_starts[last])
     tag = np.uint8(0)
@@ -53,7 +80,7 @@ def count_rows(
             mark[:] = 0
             tag = np.uint8(0)
         tag = np.uint8(tag + np.uint8(1))
-        distinct = np.uint64(0)
+        distinct, low, high = np.uint64(0), np.uint64(0), np.uint64(0)
         for p in range(np.uint64(a_starts[i]), np.uint64(a_starts[i + 1])):
             if p + np.uint64(2 * AHEAD) < end:
                 start = np.uint64(b_starts[a_columns[p + np.uint64(AHEAD)]])
@@ -62,20 +89,20 @@ def count_rows(
                 prefetch(b_starts, a_columns[p + np.uint64(2 * AHEAD)])
             k = np.uint64(a_columns[p])
             q, stop = np.uint64(b_starts[k]), np.uint64(b_starts[k + ONE])
-            if stop - q < STEP:
-                for t in range(q, stop):
-                    j = b_columns[t]
-                    distinct += np.uint64(mark[j] != tag)
-                    mark[j] = tag
+            if q == stop:
                 continue
-            while True:
-                for t in range(8):
-                    j = b_columns[q + np.uint64(t)]
-                    distinct += np.uint64(mark[j] != tag)
-                    mark[j] = tag
-                if q + STEP == stop:
-                    break
-                q = min(q + STEP, stop - STEP)
+            left, right = np.uint64(b_columns[q]), np.uint64(b_columns[stop - ONE]) + ONE
+            if right - left == stop - q:
+                q += covered(left, right, low, high)
+                low, high = grown(left, right, low, high)
+            if stop - q < STEP:
+                distinct += mark_columns(b_columns, q, stop, mark, tag)
+                continue
+            while q + STEP <= stop:
+                distinct += mark_columns(b_columns, q, q + STEP, mark, tag)
+                q += STEP
+            if q < stop:
+                distinct += mark_columns(b_columns, stop - STEP, stop, mark, tag)
         counts[i] = distinct
 
 
@@ -88,16 +115,14 @@ def take_row(
 
     Lines to write are asked for `ahead` of it.
     """
-    at = np.uint64(0)
-    while wide and at + STEP <= found:
-        take_lanes(total, total_bits, resting, fresh, at, columns, values, begin + at)
-        at += STEP
-    for block in range(at, found, np.uint64(2 * LINE)):
+    for block in range(np.uint64(0), found, STEP):
         soon = np.int64(begin + block) + ahead
         ask_to_write(columns, soon)
         ask_to_write(values, soon)
-        ask_to_write(values, soon + LINE)
-        for t in range(block, min(block + np.uint64(2 * LINE), found)):
+        if wide and block + STEP <= found:
+            take_lanes(total, total_bits, resting, fresh, block, columns, values, begin + block)
+            continue
+        for t in range(block, min(block + STEP, found)):
             j = fresh[t]
             columns[begin + t] = j
             values[begin + t] = total[j]
@@ -116,49 +141,49 @@ def multiply_dense(
     beyond; returns the entries written. `fresh` is room for the columns of a row and `LANES` more.
     `wide` takes eight places at a time.
     """
-    n = np.uint64(offset)
-    end = np.uint64(a_starts[last])
+    n, end = np.uint64(offset), np.uint64(a_starts[last])
     zero = total[0] - total[0]
     for row in range(last - first):
         i = last - 1 - row if down else first + row
         found = np.uint64(0)
         low, high = np.uint64(0), np.uint64(0)
-        for p in range(np.uint64(a_starts[i]), np.uint64(a_starts[i + 1])):
-            if p + np.uint64(2 * AHEAD) < end:
-                start = np.uint64(b_starts[a_columns[p + np.uint64(AHEAD)]])
+        row_end = np.uint64(a_starts[i + 1])
+        back = row_end - np.uint64(a_starts[max(i - 1, first)]) if down else np.uint64(0)
+        for p in range(np.uint64(a_starts[i]), row_end):
+            soon, later = p + np.uint64(AHEAD), p + np.uint64(2 * AHEAD)
+            soon -= back if soon >= row_end else np.uint64(0)
+            later -= back if later >= row_end else np.uint64(0)
+            if max(soon, later) < end:
+                start = np.uint64(b_starts[a_columns[soon]])
                 prefetch(b_columns, start)
                 prefetch(b_columns, start + np.uint64(2 * LINE))
                 prefetch(b_values, start)
                 prefetch(b_values, start + np.uint64(LINE))
                 prefetch(b_values, start + np.uint64(2 * LINE))
-                prefetch(b_starts, a_columns[p + np.uint64(2 * AHEAD)])
+                prefetch(b_starts, a_columns[later])
             k = np.uint64(a_columns[p])
             scale = a_values[p]
             q, stop = np.uint64(b_starts[k]), np.uint64(b_starts[k + ONE])
             if q == stop:
                 continue
             left, right = np.uint64(b_columns[q]), np.uint64(b_columns[stop - ONE]) + ONE
-            dense_run = right - left == stop - q
-            if dense_run and left >= low and left < high:
-                covered = min(high, right) - left
-                for t in range(covered):
+            if right - left == stop - q:
+                known = covered(left, right, low, high)
+                for t in range(known):
                     total[left + t] += scale * b_values[q + t] + zero
-                q += covered
-            while wide and q + HALF <= stop:
+                q += known
+                low, high = grown(left, right, low, high)
+            while wide and q + STEP <= stop:
                 found += add_lanes(
-                    total, total_bits, resting, b_columns, b_values, q, stop - q, scale,
-                    fresh, found,
-                )  # fmt: skip
-                q = min(q + STEP, stop)
+                    total, total_bits, resting, b_columns, b_values, q, scale, fresh, found
+                )
+                q += STEP
             for r in range(q, stop):
                 j = b_columns[r]
                 new = np.uint64(total_bits[j] == resting)
                 total[j] += scale * b_values[r] + zero
                 fresh[found] = j
                 found += new
-            if dense_run and (high == low or (left >= low and left <= high)):
-                low = left if high == low else low
-                high = max(high, right)
         begin = n - found if down else n
         ahead: Any = min(-np.int64(found), -WRITTEN_AHEAD) if down else WRITTEN_AHEAD
         take_row(total, total_bits, resting, fresh, found, columns, values, begin, ahead, wide)
