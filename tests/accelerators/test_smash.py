@@ -402,6 +402,20 @@ def test_versions_are_shown_side_by_side_in_words(columns: str, capsys, monkeypa
     assert [float(ratio) for ratio in rows["speedup"]] == pytest.approx([1, v2 / v3], rel=1e-3)
 
 
+def test_a_note_says_where_keys_crowd_and_which_hash_spreads_them() -> None:
+    product = sparse_product(read_matrix("polblogs"), read_matrix("polblogs"))
+    crowded, spread = (
+        smash.simulate(config, smash.schedule(config, product))
+        for config in (
+            smash.Config(version="v1"),
+            smash.Config(version="v1", hash_kind="multiplicative"),
+        )
+    )
+    assert any("--hash multiplicative spreads them" in note for note in crowded.notes)
+    assert not any("--hash" in note for note in spread.notes)
+    assert spread.extra["probes_per_product"] < 2 < crowded.extra["probes_per_product"]
+
+
 def test_phases_are_shown_with_their_unit(capsys) -> None:
     assert main(["run", "smash", "--matrix", "polblogs", "--version", "v3"]) == 0
     assert "Phases, cycles" in capsys.readouterr().out
