@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dataflow.hashing import window_hash
 from dataflow.row_windows import RowWindows, WorkItems
 from dataflow.spgemm import Product, Work
+from dataflow.spgemm.memory import Room
 from simulator.accelerators.smash import phases
 from simulator.accelerators.smash.config import Config
 from workloads.matrices.csr import Csr
@@ -192,13 +193,13 @@ def _drain(config: Config, machine: Machine) -> int:
 
 
 class _Result:
-    """C as it grows, in arrays with room for every row's bound; only what is used is touched."""
+    """C as it grows, in room for every row's bound; only what is used is touched."""
 
     def __init__(self, work: Work, left: Csr, right: Csr) -> None:
         room = int(np.minimum(work.row_products, right.shape[1]).sum()) + 1
         self.shape = (left.shape[0], right.shape[1])
-        self.columns = np.empty(room, dtype=np.int32)
-        self.values = np.empty(room, dtype=np.float64)
+        self.columns = Room(room, np.dtype(np.int32))
+        self.values = Room(room, np.dtype(np.float64))
         self.lengths = np.zeros(left.shape[0], dtype=np.int64)
         self.filled = 0
 
@@ -215,14 +216,13 @@ class _Result:
         collect: Any = collect_window
         collect(
             machine.tags, machine.totals, machine.order, fill, low, span, counts, places,
-            self.columns, self.values, self.filled,
+            self.columns.array, self.values.array, self.filled,
         )  # fmt: skip
         self.lengths[first:last] += counts
         self.filled += fill
 
     def product(self) -> Product:
-        """Return C; the arrays give back the room they did not use."""
-        self.columns.resize(self.filled, refcheck=False)
-        self.values.resize(self.filled, refcheck=False)
+        """Return C; the room can be used no more."""
         starts = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
-        return Product(shape=self.shape, indptr=starts, indices=self.columns, values=self.values)
+        columns, values = (room.taken(0, self.filled) for room in (self.columns, self.values))
+        return Product(shape=self.shape, indptr=starts, indices=columns, values=values)
