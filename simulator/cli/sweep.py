@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+    from simulator.sweep.store import Store
+
 SHOWN, LEAST_SHOWN = 12, 4
 """Rows of the fronts in the tables of a terminal, shared by the workloads; the least of each."""
 
@@ -87,16 +89,24 @@ def sweep(
             output.print_json(summary)
         else:
             _show(summary, front)
-        for path, write in ((csv, export.write_csv), (parquet, export.write_parquet)):
-            if path is not None:
-                write(opened, path)
-                output.say(f"wrote {path}")
+        _export(opened, csv, parquet)
         if report is not None:
             output.write_files({report: made.page(opened).encode()})
     if outcome.failures and outcome.failures == outcome.points:
         raise InputError(f"every point of the study failed: {summary['first_failure']}")
     if not outcome.complete:
         raise typer.Exit(130 if outcome.reason == "interrupted" else 1)
+
+
+def _export(opened: Store, csv: Path | None, parquet: Path | None) -> None:
+    """Write every point as a table, and say so."""
+    from simulator.cli import output
+    from simulator.sweep import export
+
+    for path, write in ((csv, export.write_csv), (parquet, export.write_parquet)):
+        if path is not None:
+            write(opened, path)
+            output.say(f"wrote {path}")
 
 
 def _rows(front: pd.DataFrame) -> list[dict[str, Any]]:
