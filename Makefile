@@ -54,7 +54,7 @@ bench: $(VENV)/test.stamp
 # Tools that answer the same questions, each in an environment of its own; make bench compares with
 # those that are there. SCALE-Sim 3.0.0 fails with NumPy 2.4, ZigZag misses six, AccelForge needs 3.12.
 peers: $(VENV)/test.stamp
-	-$(PIP) '.[spgemm-benchmarks]'
+	-$(PIP) --editable '.[spgemm-benchmarks]'
 	-$(PYTHON) -m venv $(PEERS)/scalesim
 	-$(PEERS)/scalesim/bin/pip install --quiet scalesim==3.0.0 'numpy<2.4'
 	-$(PYTHON) -m venv $(PEERS)/zigzag

@@ -1,4 +1,4 @@
-"""Accesses of a row-wise product whose merger joins a limited number of rows of B at a time.
+"""Merges of a row-wise product whose merger joins a limited number of rows of B at a time.
 
 A row of A with more entries than the merger's radix is merged in groups; each group leaves a
 partial fiber on chip, which is read once by the next level and is gone then (Gamma, ASPLOS 2021,
@@ -17,58 +17,149 @@ from dataflow.traffic import byte_reuse
 from workloads.errors import InputError
 from workloads.matrices.csr import Csr
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FiberTraffic:
-    """Bytes of B fetched, of partial fibers spilled and fetched; elements of partial fibers."""
-
-    b_bytes: int
-    spilled_bytes: int
-    partial_elements: int
+_MOMENTS = 64
+"""Moments of an entry of A: its row of B, then partial fibers made and read, level by level."""
 
 
-def fiber_traffic(
-    left: Csr, right: Csr, *, radix: int, cache_bytes: int, entry_bytes: int
-) -> FiberTraffic:
-    """Return what an LRU cache of whole fibers, rows of B and partial ones alike, lets through.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Merges:
+    """Merges in the order in which they can be done, and what an LRU cache lets through for each.
 
-    Rows of A are worked through in order, one after the other.
+    `elements` are those that a merge takes in, `fetched_bytes` its fibers that the cache lacks,
+    `spilled_bytes` its own partial fiber if that is evicted before it is read, `entries` those of
+    A that it works off. `parent` is the merge that reads its partial fiber, -1 if it ends a row,
+    which is `row`.
+    """
+
+    elements: NDArray[np.int64]
+    entries: NDArray[np.int64]
+    fetched_bytes: NDArray[np.int64]
+    spilled_bytes: NDArray[np.int64]
+    parent: NDArray[np.int64]
+    row: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of merges."""
+        return len(self.elements)
+
+    @property
+    def b_bytes(self) -> int:
+        """Bytes of B fetched."""
+        return int(self.fetched_bytes.sum() - self.spilled_bytes.sum())
+
+    @property
+    def partial_elements(self) -> int:
+        """Elements of all partial fibers."""
+        return int(self.elements[~self.of_b].sum())
+
+    @property
+    def of_b(self) -> NDArray[np.bool_]:
+        """Whether a merge takes rows of B rather than partial fibers."""
+        return self.entries > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Partials:
+    """Partial fibers of one level: when each is made and read, by which merge, and its size."""
+
+    made: NDArray[np.int64]
+    read: NDArray[np.int64]
+    reader: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+
+def merges(left: Csr, right: Csr, *, radix: int, cache_bytes: int, entry_bytes: int) -> Merges:
+    """Return the merges of left times right, rows of A in order, one after the other.
+
+    The cache is LRU and keeps whole fibers, rows of B and partial ones alike. A merge is named by
+    the moment at which it ends.
     """
     if radix < 2:
         raise InputError(f"a merger must join at least two fibers, not {radix}")
-    place = np.arange(left.nnz)
-    objects, order, final = [left.indices.astype(np.int64)], [place * 64], [np.zeros(left.nnz)]
-    sizes = [right.row_lengths]
-    count, level, width = right.shape[0], 1, radix
+    levels: list[_Partials] = []
+    width = radix
     while width < int(left.row_lengths.max(initial=0)):
-        last_entry, parent_end, elements = _groups(left, right, width, width * radix)
-        names = count + np.arange(len(elements))
-        objects += [names, names]
-        order += [last_entry * 64 + 2 * level, parent_end * 64 + 2 * level + 1]
-        final += [np.zeros(len(names)), np.ones(len(names))]
-        sizes.append(elements)
-        count, level, width = count + len(names), level + 1, width * radix
-    by_time = np.argsort(np.concatenate(order), kind="stable")
-    sequence = np.concatenate(objects)[by_time]
-    done = np.concatenate(final)[by_time].astype(np.bool_)
-    profile = byte_reuse(sequence, np.concatenate(sizes) * entry_bytes, done)
-    missed = (profile.distance < 0) | (profile.distance > cache_bytes)
-    partial = sequence >= right.shape[0]
-    return FiberTraffic(
-        b_bytes=int(profile.size[missed & ~partial].sum()),
-        spilled_bytes=2 * int(profile.size[missed & partial & done].sum()),
-        partial_elements=int(sum(level_sizes.sum() for level_sizes in sizes[1:])),
+        levels.append(_partials(left, right, len(levels) + 1, width, radix))
+        width *= radix
+    row = np.flatnonzero(left.row_lengths)
+    ends = _end_of_row(left.indptr[row + 1] - 1)
+    names = np.concatenate([ends, *(level.made for level in levels)])
+    order = np.argsort(names)
+    names, ends_row = names[order], np.concatenate([row, np.full(len(names) - len(row), -1)])[order]
+    readers = [_first_readers(left, radix), *(level.reader for level in levels)]
+    fibers = [left.indices.astype(np.int64)]
+    sizes = [right.row_lengths]
+    for level in levels:
+        fibers.append(right.shape[0] + sum(map(len, sizes[1:])) + np.arange(len(level.sizes)))
+        sizes.append(level.sizes)
+    missed = _missed(fibers, sizes, levels, cache_bytes, entry_bytes)
+    reader = np.searchsorted(names, np.concatenate(readers))
+    made = np.searchsorted(names, np.concatenate([[], *(level.made for level in levels)]))
+    taken = np.concatenate([right.row_lengths[left.indices], *sizes[1:]])
+    count, partial = len(names), slice(left.nnz, None)
+    parent = np.full(count, -1, dtype=np.int64)
+    parent[made] = reader[partial]
+    return Merges(
+        elements=_summed(reader, taken, count),
+        entries=np.bincount(reader[: left.nnz], minlength=count),
+        fetched_bytes=_summed(reader, missed, count),
+        spilled_bytes=_summed(made, missed[partial], count),
+        parent=parent,
+        row=ends_row,
     )
 
 
-def _groups(
-    left: Csr, right: Csr, width: int, parent_width: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Cut rows longer than `width` into groups of `width` entries.
+def _summed(places: NDArray[np.int64], amounts: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    sums = np.zeros(count, dtype=np.int64)
+    np.add.at(sums, places, amounts)
+    return sums
 
-    Returns the last entry of each group, the last entry of the group that it is merged into, and
-    the distinct columns of its partial fiber.
+
+def _end_of_row(last_entry: NDArray[np.int64]) -> NDArray[np.int64]:
+    return last_entry * _MOMENTS + _MOMENTS - 1
+
+
+def _first_readers(left: Csr, radix: int) -> NDArray[np.int64]:
+    """Return, for each entry of A, the merge that takes its row of B."""
+    rows = np.repeat(np.arange(left.shape[0]), left.row_lengths)
+    begin, end = left.indptr[rows], left.indptr[rows + 1]
+    group = np.minimum(begin + ((np.arange(left.nnz) - begin) // radix + 1) * radix, end) - 1
+    return np.where(end - begin <= radix, _end_of_row(end - 1), group * _MOMENTS + 2)
+
+
+def _missed(
+    fibers: list[NDArray[np.int64]],
+    sizes: list[NDArray[np.int64]],
+    levels: list[_Partials],
+    cache_bytes: int,
+    entry_bytes: int,
+) -> NDArray[np.int64]:
+    """Return the bytes that each use of a row of B, then each of a partial fiber, must fetch.
+
+    A partial fiber enters the cache when it is made and leaves it when it is read.
     """
+    rows_of_b = len(fibers[0])
+    uses = np.concatenate([*fibers, *fibers[1:]])
+    moments = np.concatenate(
+        [
+            np.arange(rows_of_b) * _MOMENTS,
+            *(level.read for level in levels),
+            *(level.made for level in levels),
+        ]
+    )
+    reads = sum(map(len, fibers))
+    final = np.zeros(len(uses), dtype=np.bool_)
+    final[rows_of_b:reads] = True
+    by_time = np.argsort(moments, kind="stable")
+    profile = byte_reuse(uses[by_time], np.concatenate(sizes) * entry_bytes, final[by_time])
+    lacks = (profile.distance < 0) | (profile.distance > cache_bytes)
+    missed = np.empty(len(uses), dtype=np.int64)
+    missed[by_time] = np.where(lacks, profile.size, 0)
+    return missed[:reads]
+
+
+def _partials(left: Csr, right: Csr, level: int, width: int, radix: int) -> _Partials:
+    """Cut rows longer than `width` into groups of `width` entries, each a partial fiber."""
     rows = np.flatnonzero(left.row_lengths > width)
     pieces = -(-left.row_lengths[rows] // width)
     row = np.repeat(rows, pieces)
@@ -76,7 +167,7 @@ def _groups(
     begin, end = left.indptr[row], left.indptr[row + 1]
     first = begin + within * width
     last = np.minimum(first + width, end)
-    parent = np.minimum(begin + (within * width // parent_width + 1) * parent_width, end)
+    parent = np.minimum(begin + (within // radix + 1) * width * radix, end) - 1
     entries = np.repeat(first - np.cumsum(last - first) + (last - first), last - first)
     entries = entries + np.arange(len(entries))
     split = Csr(
@@ -86,4 +177,10 @@ def _groups(
         values=left.values[entries],
         name=f"groups of {left.name}",
     )
-    return last - 1, parent - 1, row_counts(split, right)
+    ends = end - begin <= width * radix
+    return _Partials(
+        made=(last - 1) * _MOMENTS + 2 * level,
+        read=parent * _MOMENTS + 2 * level + 1,
+        reader=np.where(ends, _end_of_row(parent), parent * _MOMENTS + 2 * (level + 1)),
+        sizes=row_counts(split, right),
+    )

@@ -130,6 +130,34 @@ def test_extensor_counts_skip_ahead_steps() -> None:
         assert ours == naive_steps(a.tolist(), b.tolist())
 
 
+@pytest.mark.parametrize("run", [kernel.pipelined, kernel.pipelined.py_func])
+def test_blocks_of_extensor_share_one_port(run) -> None:
+    """Loads end at 2, 4 and 12: the first result goes before the third load, from 7 to 10.
+
+    The first block is worked on from 2 to 7, the second from 7 to 8, the third from 12 to 21; the
+    second result moves from 12 to 16 and the third, alone, from 21 to 22.
+    """
+    loads, steps, stores = (np.array(x, dtype=float) for x in ([2, 2, 2], [5, 1, 9], [3, 4, 1]))
+    assert run(loads, steps, stores) == 22
+    rng = np.random.default_rng(2)
+    for size in range(30):
+        times = tuple(rng.integers(0, 9, size).astype(float) for _ in range(3))
+        assert run(*times) == naive_pipeline(*times)
+
+
+def naive_pipeline(loads, steps, stores) -> float:
+    """Each end by its definition: the port takes load 1, load 2, store 1, load 3, store 2, ..."""
+    n = len(steps)
+    loaded, worked, stored, port = [0.0] * n, [0.0] * n, [0.0] * n, 0.0
+    for block in range(n):
+        port = loaded[block] = max(port, worked[block - 2] if block > 1 else 0) + loads[block]
+        begin = max(loaded[block], worked[block - 1] if block else 0)
+        worked[block] = max(begin, stored[block - 2] if block > 1 else 0) + steps[block]
+        if block:
+            port = stored[block - 1] = max(port, worked[block - 1]) + stores[block - 1]
+    return max(port, worked[-1]) + stores[-1] if n else 0.0
+
+
 def test_extensor_steps_do_not_depend_on_the_blocks() -> None:
     """One PE: its time is the sum of all steps, however they are grouped."""
     alone = {"pes": 1, "tile": 8}

@@ -8,9 +8,9 @@ TeAAL's numbers); partial outputs: a microtile of C is read again, whole, for ev
 that reaches it, which reproduces TeAAL's 132 551 840 bytes; skip-ahead steps of the innermost
 intersections, which reproduce its 585 522 222.
 
-*Approximate*: microtiles go to the next free PE, one intersection step a cycle; in each block of
-the last-level buffer the longer of traffic and intersection counts; B and partial outputs are
-not overlapped.
+*Approximate*: microtiles go to the next free PE, one intersection step a cycle; a block of the
+last-level buffer is loaded, worked on and written back when the next block of M begins, as its
+description says of A and of C (evicted on M2), with room for two blocks each; B is not overlapped.
 
 *Ignored*: intersection of the outer levels, the network, what the buffers hold beyond a block.
 """

@@ -1,4 +1,4 @@
-"""Compiled loops: skip-ahead steps of microtiles, and their time on PEs that take the next one.
+"""Compiled loops: skip-ahead steps of microtiles, their time on PEs, the pipeline of blocks.
 
 A segment is the run of entries of one line (a row of A or a column of B) in one microtile of K;
 segments are sorted by microtile, then by line.
@@ -80,3 +80,20 @@ def finish(steps: Any, pes: Any) -> Any:
         free = np.argmin(pes)
         pes[free] += work
     return pes.max()
+
+
+@njit(cache=True)
+def pipelined(loads: Any, steps: Any, stores: Any) -> Any:
+    """Return the cycles of blocks that are loaded, worked on and stored, in this order.
+
+    The buffer holds two blocks of operands and two of results. One memory port moves the operands
+    of the next block before the results of the block before this one. All arguments are cycles.
+    """
+    port = stored = worked = worked_before = result = 0.0
+    for block in range(len(steps)):
+        port = max(port, worked_before) + loads[block]
+        done = max(port, worked, stored) + steps[block]
+        if block:
+            port = stored = max(port, worked) + result
+        worked_before, worked, result = worked, done, stores[block]
+    return max(port, worked) + result

@@ -78,10 +78,10 @@ class Segments:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tiling:
-    """Decisions: both operands in microtiles, blocks of each dimension, bytes of each microtile.
+    """Decisions: both operands in microtiles, bytes of A's and of the results of each block.
 
-    `a_bytes` is (M microtiles, K microtiles); `c_bytes` (M, N) of the result; `again_bytes` (K
-    blocks) the partial outputs that are read when a block of K begins, before it is written back.
+    `a_bytes` is (M microtiles, K microtiles). `read_bytes` and `written_bytes`, (K, M, N) blocks,
+    are the partial outputs that a block reads before it adds to them, and the results it leaves.
     """
 
     a: Segments
@@ -89,8 +89,8 @@ class Tiling:
     a_bytes: NDArray[np.int64]
     b_total_bytes: int
     b_present: NDArray[np.bool_]
-    c_bytes: NDArray[np.int64]
-    again_bytes: NDArray[np.int64]
+    read_bytes: NDArray[np.int64]
+    written_bytes: NDArray[np.int64]
 
 
 def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
@@ -121,7 +121,7 @@ def _tile(config: Config, left: Csr, right: Csr, _: Work) -> Tiling:
     block_of, column_of = np.nonzero(b_occupied)
     top = len(np.unique(block_of // config.k_tiles * n + column_of))
     b_fibers = len(b.line) + int(b_occupied.sum()) + top
-    c_tiles, again = _outputs(config, left, right, a_bytes > 0, b_occupied)
+    read, written = _outputs(config, left, right, a_bytes > 0, b_occupied)
     return Tiling(
         a=a,
         b=b,
@@ -130,8 +130,8 @@ def _tile(config: Config, left: Csr, right: Csr, _: Work) -> Tiling:
         b_present=np.stack(
             [b_occupied[:, blocks_n == block].any(axis=1) for block in range(blocks_n[-1] + 1)]
         ),
-        c_bytes=OUTPUT_ENTRY_BYTES * c_tiles,
-        again_bytes=OUTPUT_ENTRY_BYTES * again,
+        read_bytes=OUTPUT_ENTRY_BYTES * read,
+        written_bytes=OUTPUT_ENTRY_BYTES * written,
     )
 
 
@@ -158,17 +158,26 @@ def _per_tile(
 def _outputs(
     config: Config, left: Csr, right: Csr, a_tiles: NDArray[np.bool_], b_tiles: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the entries of C in each microtile, and those read again in each block of K."""
+    """Return the entries of C that each block reads and leaves, both (K, M, N) blocks.
+
+    A microtile of C that a block of K adds to is read and written whole.
+    """
     m, n = a_tiles.shape[0], b_tiles.shape[1]
-    blocks = -(-a_tiles.shape[1] // config.k_tiles)
-    again = np.zeros(blocks, dtype=np.int64)
-    for block in range(1, blocks):
-        middle = block * config.k_tiles
-        span = slice(middle, middle + config.k_tiles)
-        reached = (a_tiles[:, span].astype(np.int64) @ b_tiles[span].astype(np.int64)) > 0
-        before = _result_tiles(config, _first_columns(left, middle * config.tile), right, m, n)
-        again[block] = int(before[reached].sum())
-    return _result_tiles(config, left, right, m, n), again
+    read, written = [], []
+    before = np.zeros((m, n), dtype=np.int64)
+    for k in _runs(a_tiles.shape[1], config.k_tiles):
+        reached = (a_tiles[:, k].astype(np.int64) @ b_tiles[k].astype(np.int64)) > 0
+        after = _result_tiles(config, _first_columns(left, k.stop * config.tile), right, m, n)
+        read.append(_block_sums(config, before * reached))
+        written.append(_block_sums(config, after * reached))
+        before = after
+    return np.stack(read), np.stack(written)
+
+
+def _block_sums(config: Config, tiles: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum microtiles (M, N) over blocks."""
+    rows = np.add.reduceat(tiles, np.arange(0, tiles.shape[0], config.m_tiles), axis=0)
+    return np.add.reduceat(rows, np.arange(0, tiles.shape[1], config.n_tiles), axis=1)
 
 
 def _first_columns(matrix: Csr, columns: int) -> Csr:
@@ -190,41 +199,36 @@ def _result_tiles(config: Config, left: Csr, right: Csr, m: int, n: int) -> NDAr
 
 
 def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
+    from simulator.accelerators.extensor import kernel
+
     tiling: Tiling = step.decisions
+    blocks = np.array(list(_blocks(config, tiling)), dtype=np.int64).reshape(-1, 4)
+    a_bytes, read, written, steps = (int(total) for total in blocks.sum(axis=0))
+    result = int(tiling.written_bytes.sum() - tiling.read_bytes.sum())
+    traffic = Traffic(a=a_bytes, b=tiling.b_total_bytes, partial=read + written - result, c=result)
     bytes_per_cycle = config.dram_bytes_per_s / config.clock_hz
-    a_bytes = compute = 0
-    overlapped = 0.0
-    for block, present, steps, share in _blocks(config, step, tiling):
-        moved = int(tiling.a_bytes[block[0], block[1]][:, present].sum())
-        overlapped += max(steps, (moved + share) / bytes_per_cycle)
-        a_bytes += moved
-        compute += steps
-    partial = 2 * int(tiling.again_bytes.sum())
-    traffic = Traffic(
-        a=a_bytes, b=tiling.b_total_bytes, partial=partial, c=int(tiling.c_bytes.sum())
-    )
+    moved_in, moved_out = blocks[:, 0] + blocks[:, 1], blocks[:, 2]
+    pipelined: Any = kernel.pipelined
     phases = {
-        "blocks": math.ceil(overlapped),
+        "blocks": math.ceil(
+            pipelined(moved_in / bytes_per_cycle, blocks[:, 3], moved_out / bytes_per_cycle)
+        ),
         "load_b": sparse_products.memory_cycles(config, traffic.b),
-        "partial_outputs": sparse_products.memory_cycles(config, partial),
     }
     least = int(tiling.a_bytes.sum()) + traffic.b + traffic.c
     return sparse_products.Cost(
         traffic=traffic,
         cycles=sum(phases.values()),
-        compute_cycles=compute,
+        compute_cycles=steps,
         phases=phases,
         extra={"tiled_compulsory_bytes": least},
     )
 
 
-def _blocks(
-    config: Config, step: sparse_products.Step, tiling: Tiling
-) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_], int, int]]:
-    """Give each block of the buffer: its tiles of A, which of them meet B, steps, bytes of C.
+def _blocks(config: Config, tiling: Tiling) -> Iterator[tuple[int, int, int, int]]:
+    """Give bytes of A, of partial outputs, of results, and steps of each block of the buffer.
 
-    Results are written when a block of K first makes them; what later blocks write again counts as
-    partial outputs.
+    Blocks of N are outermost, those of M innermost. A microtile of A is read if it meets B.
     """
     from simulator.accelerators.extensor import kernel
 
@@ -236,17 +240,21 @@ def _blocks(
     lists_a = (a.inner, a.first, a.last, a.line, a.tile_start)
     lists_b = (b.inner, b.first, b.last, b.line, b.tile_start)
     m_count, k_count = tiling.a_bytes.shape
-    for n_block, n_tiles in enumerate(_runs(tiling.c_bytes.shape[1], config.n_tiles)):
-        for k_tiles in _runs(k_count, config.k_tiles):
-            present = tiling.b_present[n_block, k_tiles]
-            for m_tiles in _runs(m_count, config.m_tiles):
-                bounds = tuple(
-                    edge for run in (k_tiles, m_tiles, n_tiles) for edge in (run.start, run.stop)
+    for n in range(tiling.read_bytes.shape[2]):
+        for k, k_tiles in enumerate(_runs(k_count, config.k_tiles)):
+            present = tiling.b_present[n, k_tiles]
+            for m, m_tiles in enumerate(_runs(m_count, config.m_tiles)):
+                n_low = n * config.n_tiles
+                bounds = (k_tiles.start, k_tiles.stop, m_tiles.start, m_tiles.stop)
+                block_steps(
+                    *lists_a, *lists_b, config.tile, (*bounds, n_low, n_low + config.n_tiles), steps
                 )
-                block_steps(*lists_a, *lists_b, config.tile, bounds, steps)
-                share = int(tiling.c_bytes[m_tiles, n_tiles].sum()) if not k_tiles.start else 0
-                done = int(kernel.finish(steps.ravel(), pes))
-                yield (m_tiles, k_tiles), present, done, share
+                yield (
+                    int(tiling.a_bytes[m_tiles, k_tiles][:, present].sum()),
+                    int(tiling.read_bytes[k, m, n]),
+                    int(tiling.written_bytes[k, m, n]),
+                    int(kernel.finish(steps.ravel(), pes)),
+                )
 
 
 def _runs(count: int, length: int) -> list[slice]:

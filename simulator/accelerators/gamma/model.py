@@ -1,23 +1,15 @@
-"""Gamma: row-wise product with a cache of fibers and high-radix mergers.
-
-*Source*: "Gamma: Leveraging Gustavson's Algorithm", ASPLOS 2021 (abstract); parameters and format
-of entries as in TeAAL's description of it (MICRO 2023).
-
-*Exact*: bytes of A, C and of B under a fully associative LRU cache that keeps whole fibers, partial
-fibers of rows larger than the radix included.
-
-*Approximate*: Gamma's cache evicts by counted future use and its preprocessing reorders and splits
-rows; here rows keep their order. A merger takes one element a cycle, rows are shared evenly, and
-merging overlaps with traffic: the longer of the two is the time.
-
-*Ignored*: latencies, bank conflicts of the cache, uneven rows at the end.
-"""
+"""Config, merges and cost of Gamma."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
-from dataflow.merge_fibers import FiberTraffic, fiber_traffic
+import numpy as np
+
+from dataflow.merge_fibers import Merges, merges
+from dataflow.rounding import ceil_div
 from dataflow.spgemm import Work
 from dataflow.traffic import CSR12, row_wise_traffic
 from simulator import sparse_products
@@ -29,10 +21,6 @@ from workloads.operations import Workload
 RUN_OPTIONS = sparse_products.MATRIX_OPTIONS
 narrow = sparse_products.narrow
 workload_from_options = sparse_products.workload_from_options
-STEPS_NON_ZEROS = True
-
-NEVER_SLOWER_WITH = ("dram_bytes_per_s", "pes", "cache_bytes")
-"""Config fields whose increase never makes a run slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +42,10 @@ class Config(sparse_products.RivalConfig):
     dram_bytes_per_s: float = 128e9
     """HBM bandwidth in bytes/s (128 GB/s)."""
 
+    merges_ahead: int = 32
+    """Merges of rows of B whose fibers are fetched before a PE is free for them. Assumed: one for
+    each PE."""
+
     def __post_init__(self) -> None:
         sparse_products.RivalConfig.__post_init__(self)
         if self.radix < 2:
@@ -70,8 +62,8 @@ def schedule(config: Config, workload: Workload) -> sparse_products.Plan:
     return sparse_products.plan(config, workload, _decide)
 
 
-def _decide(config: Config, left: Csr, right: Csr, work: Work) -> FiberTraffic:
-    return fiber_traffic(
+def _decide(config: Config, left: Csr, right: Csr, work: Work) -> Merges:
+    return merges(
         left,
         right,
         radix=config.radix,
@@ -86,12 +78,30 @@ def simulate(config: Config, plan: sparse_products.Plan) -> Report:
 
 
 def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
-    fibers: FiberTraffic = step.decisions
+    """Let the merges pass; pointers move before them."""
+    from simulator.accelerators.gamma import kernel
+
+    of: Merges = step.decisions
+    entry = CSR12.entry_bytes
     traffic = row_wise_traffic(
         step.work,
         step.left.shape[0],
-        b_bytes=fibers.b_bytes + sparse_products.b_pointer_bytes(step.left),
-        spilled_entries=fibers.spilled_bytes // (2 * CSR12.entry_bytes),
+        b_bytes=of.b_bytes + sparse_products.b_pointer_bytes(step.left),
+        spilled_entries=int(of.spilled_bytes.sum()) // entry,
     )
-    merging = -(-(step.work.multiplies + fibers.partial_elements) // config.pes)
-    return sparse_products.overlapped(config, traffic, merging, "merge")
+    fetched = of.fetched_bytes + entry * of.entries
+    stored = of.spilled_bytes + entry * np.where(of.row >= 0, step.work.row_nnz[of.row], 0)
+    pointers = traffic.total - int(fetched.sum() + stored.sum())
+    per_cycle = config.dram_bytes_per_s / config.clock_hz
+    waits = np.bincount(of.parent[of.parent >= 0], minlength=len(of))
+    run_merges: Any = kernel.run_merges
+    cycles = run_merges(
+        of.elements, fetched / per_cycle, stored / per_cycle, of.parent, waits, config.pes,
+        config.merges_ahead, pointers / per_cycle,
+    )  # fmt: skip
+    return sparse_products.Cost(
+        traffic=traffic,
+        cycles=math.ceil(cycles),
+        compute_cycles=ceil_div(int(of.elements.sum()), config.pes),
+        phases={"merge": math.ceil(cycles)},
+    )
