@@ -2,7 +2,7 @@
 
 What is in order (columns, values, products, the list of new places) moves as one vector of eight;
 what is scattered is loaded and stored one by one, which on Zen 4 costs less than its gathers and
-scatters do. `fast_here` says where the vectors are single instructions. The plain functions are
+scatters do. `fast_here` says where that beats scalar code. The plain functions are
 what interpreted code runs and what the compiled ones must equal.
 """
 
@@ -23,9 +23,16 @@ _WORD, _LONG = ir.IntType(32), ir.IntType(64)
 
 
 @functools.cache
+def permutes() -> bool:
+    """Return whether a vector is packed by a permutation from a table: AVX2 without AVX-512."""
+    features = llvm.get_host_cpu_features()
+    return bool(features.get("avx2")) and not features.get("avx512f")
+
+
+@functools.cache
 def fast_here() -> bool:
-    """Return whether this processor compresses a vector by one instruction, as AVX-512 does."""
-    return bool(llvm.get_host_cpu_features().get("avx512f"))
+    """Return whether this processor packs a vector in a few instructions, by AVX-512 or AVX2."""
+    return permutes() or bool(llvm.get_host_cpu_features().get("avx512f"))
 
 
 def add_lanes(
@@ -35,8 +42,8 @@ def add_lanes(
     """Add `scale * values[t] + 0` to `total[columns[t]]` for eight t from `at` on.
 
     `columns` must differ in these places. Writes those at which `total` rests (its `bits` equal
-    `resting`) to `fresh` from `n` on, and returns how many there are; compiled code writes zeros
-    behind them, eight places in all.
+    `resting`) to `fresh` from `n` on, and returns how many there are; compiled code writes eight
+    places in all, those behind them without meaning.
     """
     new = 0
     for t in range(int(at), int(at) + LANES):
@@ -130,12 +137,36 @@ def _generate_add(context: Any, builder: Any, signature: Any, arguments: Any) ->
     places.store(builder.fadd(old, product))
     old_bits = builder.bitcast(old, _vector(resting.type))
     new = builder.icmp_unsigned("==", old_bits, _splat(builder, resting))
-    kind = ir.FunctionType(column.type, [column.type, new.type, column.type])
-    name = f"llvm.experimental.vector.compress.v{LANES}i32"
-    compress = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-    packed = builder.call(compress, [column, new, ir.Constant(column.type, None)])
+    mask = builder.bitcast(new, ir.IntType(LANES))
+    packed = (_permute if permutes() else _compress)(builder, column, new, mask)
     _Run(builder, _base(context, builder, kinds[6], fresh), n).store(packed)
-    return builder.zext(builder.ctpop(builder.bitcast(new, ir.IntType(LANES))), _LONG)
+    return builder.zext(builder.ctpop(mask), _LONG)
+
+
+def _call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    kind = ir.FunctionType(result, [each.type for each in arguments])
+    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    return builder.call(function, arguments)
+
+
+def _compress(builder: Any, column: Any, new: Any, mask: Any) -> Any:
+    """Return the columns that are new, packed: one instruction of AVX-512."""
+    name = f"llvm.experimental.vector.compress.v{LANES}i32"
+    return _call(builder, name, column.type, [column, new, ir.Constant(column.type, None)])
+
+
+def _permute(builder: Any, column: Any, new: Any, mask: Any) -> Any:
+    """Return the same by AVX2, in the order that a table has for each mask."""
+    name = "sparsight.orders"
+    table = builder.module.globals.get(name)
+    if table is None:
+        orders = [[lane for lane in range(LANES) if bits >> lane & 1] for bits in range(1 << LANES)]
+        rows = [order + [0] * (LANES - len(order)) for order in orders]
+        table = ir.GlobalVariable(builder.module, ir.ArrayType(column.type, len(rows)), name)
+        table.linkage, table.global_constant = "internal", True
+        table.initializer = ir.Constant(table.value_type, rows)
+    order = builder.load(builder.gep(table, [_LONG(0), builder.zext(mask, _LONG)]))
+    return _call(builder, "llvm.x86.avx2.permd", column.type, [column, order])
 
 
 def _generate_take(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

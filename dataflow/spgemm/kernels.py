@@ -19,16 +19,13 @@ import numpy as np
 from numba import njit
 
 from dataflow.lanes import LANES, add_lanes, take_lanes
-from dataflow.prefetch import ask_to_write, prefetch
+from dataflow.prefetch import prefetch
 
 AHEAD = 8
 """Entries of A between asking for a row of B and using it, and between that and its start."""
 
 LINE = 8
 """Values in a cache line: rows of B are asked for two lines deep."""
-
-WRITTEN_AHEAD = 256
-"""Entries of the result between asking for a line to write and writing it."""
 
 ONE = np.uint64(1)
 STEP = np.uint64(LANES)
@@ -109,24 +106,18 @@ def count_rows(
 @njit(nogil=True, forceinline=True)
 def take_row(
     total: Any, total_bits: Any, resting: Any, fresh: Any, found: Any, columns: Any, values: Any,
-    begin: Any, ahead: Any, wide: bool,
+    begin: Any, wide: bool,
 ) -> None:  # fmt: skip
-    """Move `found` fresh columns and their totals to place `begin`; let them rest.
-
-    Lines to write are asked for `ahead` of it.
-    """
-    for block in range(np.uint64(0), found, STEP):
-        soon = np.int64(begin + block) + ahead
-        ask_to_write(columns, soon)
-        ask_to_write(values, soon)
-        if wide and block + STEP <= found:
-            take_lanes(total, total_bits, resting, fresh, block, columns, values, begin + block)
-            continue
-        for t in range(block, min(block + STEP, found)):
-            j = fresh[t]
-            columns[begin + t] = j
-            values[begin + t] = total[j]
-            total_bits[j] = resting
+    """Move `found` fresh columns and their totals to place `begin`; let them rest."""
+    taken = np.uint64(0)
+    while wide and taken + STEP <= found:
+        take_lanes(total, total_bits, resting, fresh, taken, columns, values, begin + taken)
+        taken += STEP
+    for t in range(taken, found):
+        j = fresh[t]
+        columns[begin + t] = j
+        values[begin + t] = total[j]
+        total_bits[j] = resting
 
 
 @njit(cache=True, nogil=True)
@@ -185,8 +176,7 @@ def multiply_dense(
                 fresh[found] = j
                 found += new
         begin = n - found if down else n
-        ahead: Any = min(-np.int64(found), -WRITTEN_AHEAD) if down else WRITTEN_AHEAD
-        take_row(total, total_bits, resting, fresh, found, columns, values, begin, ahead, wide)
+        take_row(total, total_bits, resting, fresh, found, columns, values, begin, wide)
         counts[i] = found
         n = begin if down else n + found
     return abs(np.int64(n) - offset)

@@ -28,6 +28,9 @@ Result = TypeVar("Result")
 THREAD_PRODUCTS = 1 << 18
 """Fewer products than this, half a millisecond's, are not worth waking a thread for."""
 
+ENTRY_PRODUCTS = 2
+"""To begin an entry of the result and to write it takes about as long as so many products."""
+
 DENSE_COLUMNS = 1 << 24
 """More columns than this take the hash table: a dense row of 128 MiB no longer pays."""
 
@@ -72,14 +75,14 @@ def multiply(
 
     The accumulator of a row is dense up to `DENSE_COLUMNS` columns and a hash table beyond. The
     result has float32 values only if both operands have. Threads take contiguous rows with equal
-    shares of the partial products, and are fewer where that is less than `THREAD_PRODUCTS`. Raises
+    shares of the work, and are fewer where that is less than `THREAD_PRODUCTS`. Raises
     `InputError` for shapes that do not fit.
     """
     _check_choices(semiring, accumulator, threads)
     products = row_products(left, right)
     threads = min(threads, 1 + int(products.sum()) // THREAD_PRODUCTS)
     bound = np.minimum(products, right.shape[1])
-    cuts = split_evenly(products, threads)
+    cuts = split_evenly(products + ENTRY_PRODUCTS * bound, threads)
     arrays = (*short_arrays(left), *short_arrays(right))
     ends = _ends(arrays, right.shape[1], bound, cuts)
     dtype = np.result_type(left.values, right.values)

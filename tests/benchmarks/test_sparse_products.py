@@ -191,29 +191,16 @@ def two_over_one() -> float:
     return 2 * alone / (time.perf_counter() - start)
 
 
-def warm_seconds(function: Callable[[], object]) -> float:
-    """Return the wall time of a second run, whose result lies where the first one's lay."""
-    function()
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
 def two_threads() -> tuple[float, float]:
     """Return what two threads of arithmetic gain here, and what two of the product do.
 
-    Both are measured in turns, up to twenty times, until two idle cores were met.
+    One and two threads take turns, each result where the last one lay; the best of each counts.
     """
     matrix = MATRICES["rmat s14 e16"](np.random.default_rng(1))
-    best: list[tuple[float, float]] = []
-    for _ in range(20):
-        available = two_over_one()
-        one = min(warm_seconds(lambda: multiply(matrix, matrix)) for _ in range(3))
-        two = min(warm_seconds(lambda: multiply(matrix, matrix, threads=2)) for _ in range(3))
-        best.append((min(available, two_over_one()), one / two))
-        if best[-1][0] > 1.9:
-            break
-    return max(best)
+    available = max(two_over_one() for _ in range(3))
+    runs = {str(n): lambda n=n: multiply(matrix, matrix, threads=n) for n in (1, 2)}
+    best = best_times(runs, clock=time.perf_counter, rounds=8 * ROUNDS)
+    return available, best["1"] / best["2"]
 
 
 def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Result:

@@ -274,35 +274,38 @@ def test_wide_kernels_equal_scalar_ones_to_the_bit(dtype, seed: int) -> None:
         assert np.array_equal(narrow, wide)
 
 
-@pytest.mark.parametrize("at", [0, 3])
-def test_interpreted_lanes_equal_compiled_ones(at: int) -> None:
-    def run(add, take) -> list[np.ndarray]:
+@pytest.mark.parametrize("table", [True, False], ids=["as here", "without a table"])
+def test_interpreted_lanes_equal_compiled_ones_for_every_mask(table: bool, monkeypatch) -> None:
+    """On any processor: what it lacks the compiler takes apart, but the permutation of AVX2."""
+    if not table:
+        monkeypatch.setattr(lanes, "permutes", lambda: False)
+
+    @njit
+    def add(total, bits, resting, columns, values, at, scale, fresh, n):
+        return lanes.add_lanes(total, bits, resting, columns, values, at, scale, fresh, n)
+
+    @njit
+    def take(total, bits, resting, fresh, at, columns, values, n):
+        lanes.take_lanes(total, bits, resting, fresh, at, columns, values, n)
+
+    def run(add, take, mask: int) -> list[np.ndarray]:
+        places = np.array([9, 3, 0, 19, 7, 8, 1, 2, 4, 5, 6], dtype=np.uint32)
         total = np.full(20, -0.0)
-        total[3] = 1.5
+        total[places[1:9]] = [-0.0 if mask >> lane & 1 else 1.5 for lane in range(8)]
         bits = total.view(np.uint64)
-        places = np.array([3, 0, 19, 7, 8, 1, 2, 4, 5, 6, 9], dtype=np.uint32)
         fresh, columns = np.zeros(40, dtype=np.uint32), np.zeros(20, dtype=np.uint32)
         values = np.zeros(20)
         resting = np.array([-0.0]).view(np.uint64)[0]
-        new = add(total, bits, resting, places, np.arange(11.0), at, 2.0, fresh, 1)
+        new = int(add(total, bits, resting, places, np.arange(11.0), 1, 2.0, fresh, 1))
         total_then = total.copy()
         take(total, bits, resting, places, 0, columns, values, 2)
-        return [np.array(new), fresh, total_then, total, columns, values]
+        assert new == mask.bit_count()
+        return [fresh[: 1 + new], total_then, total, columns, values]
 
-    interpreted = run(lanes.add_lanes, lanes.take_lanes)
-    for one, other in zip(interpreted, run(_add, _take), strict=True):
-        assert np.array_equal(one, other)
-    assert interpreted[0] == (7 if at == 0 else 8)
-
-
-@njit
-def _add(total, bits, resting, columns, values, at, scale, fresh, n):
-    return lanes.add_lanes(total, bits, resting, columns, values, at, scale, fresh, n)
-
-
-@njit
-def _take(total, bits, resting, fresh, at, columns, values, n):
-    lanes.take_lanes(total, bits, resting, fresh, at, columns, values, n)
+    for mask in range(256):
+        interpreted = run(lanes.add_lanes, lanes.take_lanes, mask)
+        for one, other in zip(interpreted, run(add, take, mask), strict=True):
+            assert np.array_equal(one, other)
 
 
 def test_few_products_wake_no_thread(monkeypatch) -> None:
