@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dataflow.rounding import ceil_div
 from workloads.operations import Operand, Operation, Selection, VectorOp
 from workloads.patterns import DENSE
+from workloads.rounding import ceil_div
 
 FOLLOW = ("cycles", "memory_cycles", "stall_cycles", "bottleneck", "utilisation")
 """Columns that `row` computes from the others."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from workloads.errors import InputError
+from workloads.rounding import ceil_div
 
 LARGEST_GROUP = 1 << 16
 """Largest M of N:M: an index in a group has at most 16 bits, as one of an unstructured pattern."""
@@ -90,7 +91,7 @@ class NM:
 
     def stored_bits(self, *, elements: int, value_bits: int) -> int:
         """N values and N indices for every (also a last, incomplete) group of M elements."""
-        groups = -(-elements // self.m)
+        groups = ceil_div(elements, self.m)
         return groups * self.n * (value_bits + self.index_bits)
 
     def __str__(self) -> str:
@@ -155,7 +156,7 @@ class Block:
     def stored_bits(self, *, elements: int, value_bits: int) -> int:
         """The kept blocks and a bitmap of all blocks."""
         size = self.rows * self.cols
-        blocks = -(-elements // size)
+        blocks = ceil_div(elements, size)
         return math.ceil(blocks * self.fraction) * size * value_bits + blocks
 
     def __str__(self) -> str:
@@ -181,7 +182,7 @@ class Group:
 
     def stored_bits(self, *, elements: int, value_bits: int) -> int:
         """The kept groups and a bitmap of all groups."""
-        groups = -(-elements // self.size)
+        groups = ceil_div(elements, self.size)
         return math.ceil(groups * self.fraction) * self.size * value_bits + groups
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dataflow.dram_timing import COMMANDS, DramTiming, constraints
 from workloads.errors import InputError
+from workloads.rounding import ceil_div
 
 Ints = NDArray[np.int64]
 
@@ -227,11 +228,11 @@ def device_state(
     requests of a channel without an answer, `elements_per_transfer` the length of a transfer.
     """
     _check_size(timing)
-    lines = -(-span_bytes // (timing.access_bytes * device_channels)) + 2
-    room = -(-2 * elements_per_transfer // (timing.access_bytes * device_channels)) + 3
+    lines = ceil_div(span_bytes, timing.access_bytes * device_channels) + 2
+    room = ceil_div(2 * elements_per_transfer, timing.access_bytes * device_channels) + 3
     stride = PENDING + lines + 2 * room
     set_at = FIRST_RECORD + stride * len(channels)
-    most = -(-2 * elements_per_transfer // timing.access_bytes) + 2
+    most = ceil_div(2 * elements_per_transfer, timing.access_bytes) + 2
     state = np.zeros(set_at + _set_slots(most), np.int64)
     values = {
         "interval": timing.refresh_interval if refresh else 0,

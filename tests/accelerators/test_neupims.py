@@ -10,7 +10,6 @@ import pytest
 
 from dataflow.dram_timing import HBM2, MEMORIES
 from dataflow.kv_layout import KvLayout, pack_channels, split_sub_batches
-from dataflow.rounding import ceil_div
 from simulator import breakdown, decoding, timeline
 from simulator.accelerators import gpu, neupims
 from simulator.accelerators.neupims import stepped
@@ -21,6 +20,7 @@ from simulator.energy import FP16_MULTIPLY_PJ, FP32_ADD_PJ
 from workloads.errors import InputError
 from workloads.llm import DECODERS, RequestBatch, read_requests
 from workloads.llm.requests import DATASETS, sample_lengths, warm_batch
+from workloads.rounding import ceil_div
 
 SYSTEMS = ("npu-only", "npu-pim", "neupims")
 FEW = RequestBatch(name="few", lengths=(40, 700, 96, 33, 513, 5), channels=(0, 1, 1, 3, 2, 3))

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from workloads.errors import InputError
 from workloads.matrices.csr import Csr
+from workloads.rounding import ceil_div
 
 GRAPH500 = (0.57, 0.19, 0.19, 0.05)
 """Quadrant probabilities of the Graph500 benchmark."""
@@ -85,7 +86,7 @@ def block_sparse(
     for value, what in ((rows, "rows"), (columns, "columns"), (block, "block side")):
         _positive(value, what)
     _share(density, "block density")
-    kept = rng.random((-(-rows // block), -(-columns // block))) < density
+    kept = rng.random((ceil_div(rows, block), ceil_div(columns, block))) < density
     mask = np.repeat(np.repeat(kept, block, axis=0), block, axis=1)[:rows, :columns]
     row, column = np.nonzero(mask)
     return _from_places((rows, columns), row, column, rng, f"block-{block}-{density:g}")

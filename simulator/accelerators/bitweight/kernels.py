@@ -13,6 +13,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from dataflow.bitweight import GROUP
+from dataflow.tiling import ceil_div
 
 Ints = NDArray[np.int64]
 Steps = NDArray[np.uint8]
@@ -71,7 +72,7 @@ def tile_ends(
 ) -> Ints:
     """Return for each tile of `columns` rows the cycle of its last step, banks and all."""
     rows = steps.shape[0]
-    tiles = (rows + columns - 1) // columns
+    tiles = ceil_div(rows, columns)
     ends = np.zeros(tiles, np.int64)
     for tile in prange(tiles):
         own = steps[tile * columns : min((tile + 1) * columns, rows)]

@@ -15,6 +15,7 @@ from simulator.accelerators.systolic import memory
 from simulator.report import REQUIRED, Report
 from workloads.operand_values import TensorValues
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
+from workloads.rounding import ceil_div
 
 COLUMNS = (
     *REQUIRED,
@@ -158,7 +159,7 @@ def _product(config: Config, op: MatMul) -> memory.Product:
     """Return one product of the batch with its bytes: operands in `width` bits, sums in 32."""
 
     def stored(elements: int) -> int:
-        return -(-elements * config.width // (8 * op.batch))
+        return ceil_div(elements * config.width, 8 * op.batch)
 
     return memory.Product(
         m=op.m,
@@ -212,7 +213,7 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
         config,
         op,
         kind=kind,
-        compute_cycles=-(-lane_operations // config.vector_lanes),
+        compute_cycles=ceil_div(lane_operations, config.vector_lanes),
         dram_bytes=traffic,
         compulsory_bytes=traffic,
         busy="vector unit",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dataflow.rounding import ceil_div
 from simulator import energy, operation_rows
 from simulator.accelerators.gpu.config import Config
 from simulator.accelerators.gpu.devices import SPARSE_DTYPES
@@ -22,6 +21,7 @@ from simulator.accelerators.gpu.products import dram_bytes, l2_bytes
 from simulator.report import REQUIRED, Report
 from workloads.operations import MatMul, Selection, VectorOp
 from workloads.patterns import DENSE, NM
+from workloads.rounding import ceil_div
 
 COLUMNS = (
     *REQUIRED,

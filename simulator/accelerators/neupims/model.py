@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.rounding import ceil_div
 from simulator import decoding
 from simulator.accelerators.neupims.config import Config
 from simulator.accelerators.neupims.npu import ARRAYS, SIZE
@@ -30,6 +29,7 @@ from simulator.run_options import RunOption
 from workloads.errors import InputError
 from workloads.llm import RequestBatch, read_requests
 from workloads.llm.requests import DATASETS, warm_batch
+from workloads.rounding import ceil_div
 
 NPU_MACS = ARRAYS * SIZE * SIZE
 """Multiply-accumulates a clock of the systolic arrays."""

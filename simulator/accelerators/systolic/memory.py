@@ -17,8 +17,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from dataflow.rounding import ceil_div
 from simulator.accelerators.systolic.timing import Dataflow
+from workloads.rounding import ceil_div
 
 
 class Product(NamedTuple):

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dataflow.rounding import ceil_div
 from simulator import energy, operation_rows
 from simulator.accelerators.systolic import memory, timing
 from simulator.accelerators.systolic.config import Config
@@ -15,6 +14,7 @@ from simulator.counting import check_countable
 from simulator.report import REQUIRED, Report
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
 from workloads.patterns import DENSE, NM, Block
+from workloads.rounding import ceil_div
 
 COLUMNS = (
     *REQUIRED,
