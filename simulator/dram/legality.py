@@ -22,6 +22,7 @@ pipeline has steps; a GEMV holds up the next one for `gemv_clocks`).
 
 from __future__ import annotations
 
+from dataflow.dram_rules import BROADCAST
 from dataflow.dram_timing import (
     COMMANDS,
     COMP,
@@ -47,8 +48,6 @@ from simulator.dram.state import (
     record,
 )
 from workloads.errors import InputError
-
-BROADCAST = (COMP, READRES, GEMV)
 
 
 def idle_channel(timing: DramTiming, *, dual: bool) -> Ints:
