@@ -333,12 +333,8 @@ def _moved_bytes(op: MatMul, sparse_operand: str) -> int:
 
 def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
     if isinstance(op, Selection):
-        scans = op.pattern.n if isinstance(op.pattern, NM) else 1
-        lane_operations, kind = scans * op.elements, "selection"
-        moved = sum(
-            operation_rows.stored_bytes(op, 8 * VALUE_BYTES, compact=compact)
-            for compact in (False, True)
-        )
+        lane_operations, kind = operation_rows.comparisons(op), "selection"
+        moved = operation_rows.selected_bytes(op, 8 * VALUE_BYTES)
     else:
         lane_operations = op.elements * op.lane_operations
         moved, kind = op.read_bytes + op.write_bytes, op.kind

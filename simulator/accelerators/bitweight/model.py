@@ -177,7 +177,6 @@ def _product_row(config: Config, op: MatMul, side: str, reuse: memory.Reuse) -> 
     work = timing.product(config, op, side)
     steps = work.tiles_across * work.steps.total
     slowest = work.tiles_across * work.steps.slowest
-    compulsory = op.batch * (product.left_bytes + product.right_bytes + product.out_bytes)
     return _row(
         config,
         op,
@@ -196,7 +195,7 @@ def _product_row(config: Config, op: MatMul, side: str, reuse: memory.Reuse) -> 
         digits=mean_digits(work.known.pmf, "ent", config.width) if config.reads_digits else 0.0,
         digits_from=work.known.origin,
         dram_bytes=op.batch * reuse.traffic_bytes(product) + work.spilled_bytes,
-        compulsory_bytes=compulsory,
+        compulsory_bytes=op.batch * product.compulsory_bytes,
         busy="slowest column" if slowest > 1.1 * steps else "array",
         **timing.energy(config, op, work),
     )

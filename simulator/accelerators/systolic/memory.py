@@ -32,6 +32,11 @@ class Product(NamedTuple):
     out_bytes: int
     psum_bytes: int
 
+    @property
+    def compulsory_bytes(self) -> int:
+        """Bytes of the operands and the result, each moved once."""
+        return self.left_bytes + self.right_bytes + self.out_bytes
+
 
 class Reuse(NamedTuple):
     """How often each operand crosses the off-chip interface, and the bytes of spilled sums."""
