@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from dataflow import dram_timing as dt
 from dataflow.dram_timing import DramTiming, delay_table
-from rtl.pim.timers import COMMAND_COUNT, Timers
+from rtl.pim.timers import Timers
 
 
 class BankController(wiring.Component):
@@ -31,11 +31,11 @@ class BankController(wiring.Component):
         self.row_bits = max(1, (timing.rows - 1).bit_length())
         super().__init__(
             {
-                "issued": In(COMMAND_COUNT),
-                "others": In(COMMAND_COUNT),
+                "issued": In(dt.COMMAND_COUNT),
+                "others": In(dt.COMMAND_COUNT),
                 "row": In(self.row_bits),
-                "ready": Out(COMMAND_COUNT),
-                "allowed": Out(COMMAND_COUNT),
+                "ready": Out(dt.COMMAND_COUNT),
+                "allowed": Out(dt.COMMAND_COUNT),
                 "is_open": Out(1),
                 "open_row": Out(self.row_bits),
                 "pim_open": Out(1),

@@ -13,7 +13,7 @@ from dataflow.dram_timing import DramTiming, delay_table, gemv_clocks
 from rtl.export import shared
 from rtl.pim.bank import BankController
 from rtl.pim.parameters import command_layout, comps_in_row
-from rtl.pim.timers import COMMAND_COUNT, ActivationWindow, Timers
+from rtl.pim.timers import ActivationWindow, Timers
 
 
 class CommandGate(wiring.Component):
@@ -36,7 +36,7 @@ class CommandGate(wiring.Component):
         super().__init__(
             {
                 "command": In(stream.Signature(command_layout(timing))),
-                "ready": Out(data.ArrayLayout(COMMAND_COUNT, banks)),
+                "ready": Out(data.ArrayLayout(dt.COMMAND_COUNT, banks)),
                 "is_open": Out(banks),
                 "open_row": Out(rows),
                 "pim_open": Out(banks),
@@ -48,11 +48,11 @@ class CommandGate(wiring.Component):
         """Build a controller per bank, timers per group and rank, and the choice of the command."""
         m = Module()
         timing, command = self.timing, self.command.payload
-        fires = Signal(COMMAND_COUNT)
-        kinds = Signal(COMMAND_COUNT)
+        fires = Signal(dt.COMMAND_COUNT)
+        kinds = Signal(dt.COMMAND_COUNT)
         at = Signal(len(command.bank))
         m.d.comb += [
-            kinds.eq(Cat(command.kind == kind for kind in range(COMMAND_COUNT))),
+            kinds.eq(Cat(command.kind == kind for kind in range(dt.COMMAND_COUNT))),
             at.eq(Mux(_any(kinds, BROADCAST), 0, command.bank)),
             fires.eq(Mux(self.command.valid & self.command.ready, kinds, 0)),
         ]
@@ -92,7 +92,7 @@ class CommandGate(wiring.Component):
                 timers.events.eq(Cat(Mux(here, fires, 0), Mux(here, 0, fires))),
                 window.act.eq(fires[dt.ACT] & here),
             ]
-            ready = Signal(COMMAND_COUNT, name=f"rank_{rank}_ready")
+            ready = Signal(dt.COMMAND_COUNT, name=f"rank_{rank}_ready")
             act_waits = _bit(dt.ACT, ~window.ready)
             m.d.comb += ready.eq(timers.ready & channel & ~act_waits)
             ranks.append(ready)
@@ -123,7 +123,7 @@ class CommandGate(wiring.Component):
         with m.If(fires[dt.READRES]):
             m.d.sync += filled.eq(0)
         waits = _bit(dt.GEMV, left != 0) | _bit(dt.READRES, filling != 0)
-        ready = Signal(COMMAND_COUNT, name="channel_ready")
+        ready = Signal(dt.COMMAND_COUNT, name="channel_ready")
         m.d.comb += ready.eq(~waits)
         return ready
 
@@ -131,7 +131,7 @@ class CommandGate(wiring.Component):
         """Return which commands may issue at the bank `at`."""
         timing = self.timing
         per_rank = timing.groups * timing.banks
-        legal = Signal(COMMAND_COUNT)
+        legal = Signal(dt.COMMAND_COUNT)
         one = Array(bank.allowed for bank in banks)[at]
         m.d.comb += legal.eq(one)
         for kind, size in ((dt.G_ACT, timing.banks), (dt.REF, per_rank)):
@@ -153,4 +153,4 @@ def _any(kinds: Signal, chosen: tuple[int, ...]) -> Value:
 
 def _bit(command: int, value: Value) -> Value:
     """Return a bit per command, `value` in the place of `command`."""
-    return Cat(Const(0, command), value, Const(0, COMMAND_COUNT - command - 1))
+    return Cat(Const(0, command), value, Const(0, dt.COMMAND_COUNT - command - 1))

@@ -13,13 +13,6 @@ from dataflow.dram_timing import DramTiming
 from rtl.pim.estimate import ESTIMATE_BITS, Estimate
 from rtl.pim.parameters import command_layout, instruction_layout
 from rtl.pim.refresh import RefreshTimer
-from rtl.pim.timers import COMMAND_COUNT
-
-VECTOR_BANK, VECTOR_ROW = 0, 0
-"""GWRITE reads this row (published simulator)."""
-
-SLACK_FOR_NORMAL = 10
-"""Least slack before a refresh at which an access may pass a waiting PIM command."""
 
 SLACK_BITS = ESTIMATE_BITS - 1
 AMPLE_CLOCKS = (1 << SLACK_BITS) - 1
@@ -60,7 +53,7 @@ class Sequencer(wiring.Component):
         super().__init__(
             {
                 "program": In(stream.Signature(instruction_layout(timing))),
-                "ready": In(data.ArrayLayout(COMMAND_COUNT, timing.banks_total)),
+                "ready": In(data.ArrayLayout(dt.COMMAND_COUNT, timing.banks_total)),
                 "is_open": In(timing.banks_total),
                 "open_row": In(rows),
                 "pim_open": In(timing.banks_total),
@@ -158,12 +151,12 @@ class Sequencer(wiring.Component):
     def _fits(self, m: Module, head: data.View, ahead: Value) -> tuple[Signal, Signal]:
         """Return whether the instruction ends before the next refresh, and the clocks to spare."""
         m.submodules.estimate = estimate = Estimate(timing=self.timing)
-        right = self.is_open[VECTOR_BANK] & (self.open_row[VECTOR_BANK] == VECTOR_ROW)
+        right = self.is_open[dt.GWRITE_BANK] & (self.open_row[dt.GWRITE_BANK] == dt.GWRITE_ROW)
         m.d.comb += [
             estimate.holds.eq(self.pim_open),
             estimate.comps.eq(head.comps),
             estimate.results.eq(head.results),
-            estimate.source_open.eq(self.is_open[VECTOR_BANK]),
+            estimate.source_open.eq(self.is_open[dt.GWRITE_BANK]),
             estimate.source_right.eq(right),
         ]
         clocks = Mux(head.kind == Op.GWRITE, estimate.gwrite, estimate.tile)
@@ -177,20 +170,20 @@ class Sequencer(wiring.Component):
         return fits, slack
 
     def _gwrite(self, m: Module, fits: Signal, slack: Signal, gwriting: Signal) -> None:
-        bank = VECTOR_BANK
+        bank = dt.GWRITE_BANK
         with m.If(~gwriting):
             m.d.comb += self.slack_now.eq(slack)
             m.d.sync += [self.fetching.eq(fits), self.skips.eq(~fits)]
         with m.If(gwriting | fits):
-            right = self.open_row[bank] == VECTOR_ROW
+            right = self.open_row[bank] == dt.GWRITE_ROW
             with m.If(self.is_open[bank] & right), m.If(self.ready[bank][dt.GWRITE]):
-                self._issue(m, dt.GWRITE, bank, VECTOR_ROW)
+                self._issue(m, dt.GWRITE, bank, dt.GWRITE_ROW)
                 m.d.comb += [self.program.ready.eq(1), self.copies.eq(1)]
                 m.d.sync += self.fetching.eq(0)
             with m.Elif(self.is_open[bank]), m.If(self.ready[bank][dt.PRE]):
                 self._issue(m, dt.PRE, bank)
             with m.Elif(self.ready[bank][dt.ACT]):
-                self._issue(m, dt.ACT, bank, VECTOR_ROW)
+                self._issue(m, dt.ACT, bank, dt.GWRITE_ROW)
 
     def _copy_timer(self, m: Module, gwriting: Signal) -> None:
         """Follow a GWRITE from its decision to the end of its copy: no other PIM command then."""
@@ -246,7 +239,7 @@ class Sequencer(wiring.Component):
         t = self.timing
         idle = ~self.valid & ~self.program.ready
         if self.dual:
-            leaves = ~turn | (self.slack_now >= SLACK_FOR_NORMAL)
+            leaves = ~turn | (self.slack_now >= dt.SLACK_FOR_NORMAL)
         else:
             leaves = self.skips | (self.host_valid & ~self.pim_mode)
         opens, closes = self.host_kind == dt.ACT, self.host_kind == dt.PRE
@@ -255,7 +248,7 @@ class Sequencer(wiring.Component):
         need = Mux(closes, t.rp + t.rcd_write, t.rcd_write)
         known = opens | closes | (self.host_kind == dt.RD) | (self.host_kind == dt.WR)
         blocked = self.rank_blocked.bit_select(self.host_bank, 1)
-        blocked |= gwriting & (self.host_bank == VECTOR_BANK)
+        blocked |= gwriting & (self.host_bank == dt.GWRITE_BANK)
         afford = ~spends | (self.slack_now > need)
         m.d.comb += self.host_turn.eq(idle & leaves & known & ~blocked & afford)
         with m.If(self.host_done & spends):

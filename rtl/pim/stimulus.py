@@ -14,7 +14,7 @@ from dataflow.dram_timing import DramTiming
 from rtl.pim.channel import Channel
 from rtl.pim.gate import CommandGate
 from rtl.pim.parameters import command_layout, comps_in_row, instruction_layout
-from rtl.pim.sequencer import VECTOR_BANK, VECTOR_ROW, Op
+from rtl.pim.sequencer import Op
 from rtl.stimulus import Stimulus, send, together
 
 GOAL_CHANGES, DROPS, OFFERS = 1 / 150, 0.03, 0.9
@@ -157,7 +157,7 @@ def multiply_rows(channel: Channel, rng: random.Random) -> Stimulus:
     numbers = np.random.default_rng(rng.getrandbits(32))
     rows = rows_after(timing, [], dual=bool(p.dual))
     last_tile, banks = min(TILES, timing.rows - 1), range(timing.banks_total)
-    written = [(VECTOR_BANK, VECTOR_ROW)]
+    written = [(dt.GWRITE_BANK, dt.GWRITE_ROW)]
     written += [(bank, row) for row in range(1, last_tile + 1) for bank in banks]
 
     def drive(*parts: Stimulus) -> Stimulus:
@@ -189,7 +189,7 @@ def _program(channel: Channel, tiles: int) -> Iterator[int]:
         fields = {"kind": kind, "row": row, "comps": comps, "results": results, "last": last}
         return sum(value << layout[name].offset for name, value in fields.items())
 
-    yield word(Op.GWRITE, VECTOR_ROW)
+    yield word(Op.GWRITE, dt.GWRITE_ROW)
     for row in range(1, tiles + 1):
         yield word(Op.HEADER, row, comps=2 * comps, results=2)
         for last in (0, 1):

@@ -16,7 +16,7 @@ ROW_HITS_BEFORE_CONFLICT = 4
 @kernel
 def earliest(s: Ints, ch: int, bank: int, command: int) -> int:
     """Return the first clock at which the timing constraints allow `command` in `bank`."""
-    clock = s[ch + state.READY_BANK + bank * state.COMMAND_COUNT + command]
+    clock = s[ch + state.READY_BANK + bank * dt.COMMAND_COUNT + command]
     other = s[ch + s[state.GROUP_READY + bank] + command]
     if other > clock:
         clock = other
@@ -35,14 +35,14 @@ def note(s: Ints, ch: int, bank: int, command: int, clock: int) -> None:
     for at in range(s[state.DELAY_FROM + command], s[state.DELAY_FROM + command + 1], 3):
         scope, second, ready = s[at], s[at + 1], clock + s[at + 2]
         if scope == dt.BANK:
-            place = ch + state.READY_BANK + bank * state.COMMAND_COUNT + second
+            place = ch + state.READY_BANK + bank * dt.COMMAND_COUNT + second
         elif scope == dt.GROUP:
             place = ch + s[state.GROUP_READY + bank] + second
         elif scope == dt.RANK:
             place = ch + s[state.RANK_READY + bank] + second
         else:
             for other in range(s[state.RANKS]):
-                place = ch + state.READY_RANK + other * state.COMMAND_COUNT + second
+                place = ch + state.READY_RANK + other * dt.COMMAND_COUNT + second
                 if other != rank and ready > s[place]:
                     s[place] = ready
             continue

@@ -23,9 +23,6 @@ from simulator.dram.bank import (
 from simulator.dram.responses import ANSWERS_PER_CLOCK, answer, answer_now, fall_due, leave
 from simulator.dram.state import Ints, kernel
 
-SLACK_FOR_NORMAL = 10
-"""Least slack before a refresh at which an access may pass a waiting PIM command."""
-
 
 @kernel
 def run(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int, end: int) -> None:
@@ -83,7 +80,7 @@ def _next_access(s: Ints, ch: int) -> int:
     per_rank = s[state.BANKS] * s[state.GROUPS]
     for rank in range(s[state.RANKS]):
         if hits >> (rank * per_rank) & ((1 << per_rank) - 1):
-            at = ch + state.READY_RANK + rank * state.COMMAND_COUNT
+            at = ch + state.READY_RANK + rank * dt.COMMAND_COUNT
             soonest = min(soonest, s[at + dt.RD], s[at + dt.WR])
     mask, bank = s[ch + state.ROW_MASK], 0
     while mask:
@@ -160,7 +157,7 @@ def _issue(s: Ints, ch: int, program: Ints, clock: int) -> None:
         if waiting and not s[ch + state.SKIP_PIM] and not refreshing:
             if pim.step(s, ch, program, clock):
                 return
-            if s[ch + state.SLACK] < SLACK_FOR_NORMAL:
+            if s[ch + state.SLACK] < dt.SLACK_FOR_NORMAL:
                 return
     elif not s[ch + state.SKIP_PIM]:
         idle = (s[ch + state.ROW_MASK] | s[ch + state.HIT_MASK]) == 0
@@ -244,7 +241,7 @@ def _banks_with_free_bus(s: Ints, ch: int, clock: int) -> int:
     per_rank = s[state.BANKS] * s[state.GROUPS]
     mask = 0
     for rank in range(s[state.RANKS]):
-        at = ch + state.READY_RANK + rank * state.COMMAND_COUNT
+        at = ch + state.READY_RANK + rank * dt.COMMAND_COUNT
         if s[at + dt.RD] <= clock or s[at + dt.WR] <= clock:
             mask |= ((1 << per_rank) - 1) << (rank * per_rank)
     return mask

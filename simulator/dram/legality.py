@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from dataflow.dram_rules import BROADCAST
 from dataflow.dram_timing import (
+    COMMAND_COUNT,
     COMMANDS,
     COMP,
     G_ACT,
@@ -37,7 +38,6 @@ from simulator.dram import bank as banks
 from simulator.dram.state import (
     BANKS,
     CHANNELS,
-    COMMAND_COUNT,
     COMP_STEP,
     FIRST_COMP,
     GROUPS,

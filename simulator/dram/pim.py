@@ -20,10 +20,6 @@ from simulator.dram.state import Ints, kernel
 GWRITE_OP, HEADER_OP, GEMV_OP, COMP_OP, READRES_OP = range(5)
 """Kinds of instruction in a PIM program."""
 
-GWRITE_ROW = 0
-"""GWRITE reads this row of bank 0, wherever the vector is (published simulator)."""
-
-
 KIND, TILE_ROW, COMPS, RESULTS, GROUP, LAST, TIME, PIM_FIELDS = range(8)
 """Columns of a PIM program, one row per instruction: its kind; the row of its tile; COMP of a GEMV,
 or those that a header's estimate assumes; READRES that a header announces; the group that a READRES
@@ -33,9 +29,9 @@ answers to; 1 for the last READRES of a tile; the clock at which the core hands 
 @kernel
 def gwrite_estimate(s: Ints, ch: int) -> int:
     """Return the controller's estimate of the clocks that a GWRITE takes."""
-    row = s[ch + state.BANK + 0 * state.BANK_FIELDS + state.OPEN_ROW]
+    row = s[ch + state.BANK + dt.GWRITE_BANK * state.BANK_FIELDS + state.OPEN_ROW]
     clocks = s[state.GWRITE_CLOCKS]
-    if row != GWRITE_ROW:
+    if row != dt.GWRITE_ROW:
         clocks += s[state.RP] + s[state.RCD_READ]
         if row >= 0:
             clocks += s[state.RTP]
@@ -115,22 +111,22 @@ def _gwrite(s: Ints, ch: int, clock: int) -> int:
             return 0
         s[ch + state.GWRITING] = 1
         s[ch + state.GWRITE_DONE] = -1
-    row = s[ch + state.BANK + 0 * state.BANK_FIELDS + state.OPEN_ROW]
-    if row == GWRITE_ROW:
-        if earliest(s, ch, 0, dt.GWRITE) > clock:
+    row = s[ch + state.BANK + dt.GWRITE_BANK * state.BANK_FIELDS + state.OPEN_ROW]
+    if row == dt.GWRITE_ROW:
+        if earliest(s, ch, dt.GWRITE_BANK, dt.GWRITE) > clock:
             return 0
-        note(s, ch, 0, dt.GWRITE, clock)
+        note(s, ch, dt.GWRITE_BANK, dt.GWRITE, clock)
         s[ch + state.GWRITE_DONE] = clock + s[state.GWRITE_CLOCKS]
         s[ch + state.PIM_HEAD] += 1
         return 1
     if row >= 0:
-        if earliest(s, ch, 0, dt.PRE) > clock:
+        if earliest(s, ch, dt.GWRITE_BANK, dt.PRE) > clock:
             return 0
-        close_row(s, ch, 0, clock)
+        close_row(s, ch, dt.GWRITE_BANK, clock)
         return 1
-    if earliest(s, ch, 0, dt.ACT) > clock:
+    if earliest(s, ch, dt.GWRITE_BANK, dt.ACT) > clock:
         return 0
-    open_row(s, ch, 0, GWRITE_ROW, clock)
+    open_row(s, ch, dt.GWRITE_BANK, dt.GWRITE_ROW, clock)
     return 1
 
 
@@ -233,7 +229,7 @@ def _gemv(s: Ints, ch: int, row: int, comps: int, tag: int, clock: int) -> int:
     note(s, ch, 0, dt.GEMV, clock)
     busy = s[state.COMP_STEP] * (max(comps, dt.PIM_PIPELINE_STEPS) + 1)
     for rank in range(s[state.RANKS]):
-        s[ch + state.READY_RANK + rank * state.COMMAND_COUNT + dt.GEMV] = clock + busy
+        s[ch + state.READY_RANK + rank * dt.COMMAND_COUNT + dt.GEMV] = clock + busy
     s[ch + state.COUNTS + dt.COMP] += comps
     s[ch + state.COUNTS + dt.READRES] += 1
     _answer(s, ch, tag, clock)
@@ -252,7 +248,7 @@ def _comp(s: Ints, ch: int, row: int, clock: int) -> int:
         s[ch + state.FIRST_COMP] = 0
         for rank in range(s[state.RANKS]):
             filled = clock + dt.PIM_PIPELINE_STEPS
-            at = ch + state.READY_RANK + rank * state.COMMAND_COUNT + dt.READRES
+            at = ch + state.READY_RANK + rank * dt.COMMAND_COUNT + dt.READRES
             s[at] = max(s[at], filled)
     s[ch + state.PIM_HEAD] += 1
     answer(s, ch, state.UNHEARD, clock + 1)

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from dataflow.dram_timing import COMMANDS, DramTiming, constraints
+from dataflow.dram_timing import COMMAND_COUNT, COMMANDS, DramTiming, constraints
 from workloads.errors import InputError
 from workloads.rounding import ceil_div
 
@@ -31,7 +31,6 @@ TRANSACTION_QUEUE = 32
 
 NEVER = 1 << 60
 MAX_BANKS, MAX_GROUPS, MAX_RANKS = 32, 8, 4
-COMMAND_COUNT = len(COMMANDS)
 WHEEL_SLOTS, WHEEL_ROOM = 256, 256
 """Clocks that an answer may lie ahead of the core, and answers of all channels in one clock."""
 
