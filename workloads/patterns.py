@@ -117,7 +117,7 @@ class Unstructured:
     index_bits: int = 16
 
     def __post_init__(self) -> None:
-        _check_fraction(self.fraction, "unstructured density")
+        check_fraction(self.fraction, "unstructured density")
         if self.index_bits < 0:
             raise InputError(f"unstructured index bits must not be negative, not {self.index_bits}")
 
@@ -146,7 +146,7 @@ class Block:
     def __post_init__(self) -> None:
         if self.rows < 1 or self.cols < 1:
             raise InputError(f"block size must be positive, not {self.rows}x{self.cols}")
-        _check_fraction(self.fraction, "block density")
+        check_fraction(self.fraction, "block density")
 
     @property
     def density(self) -> float:
@@ -173,7 +173,7 @@ class Group:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise InputError(f"group size must be positive, not {self.size}")
-        _check_fraction(self.fraction, "group density")
+        check_fraction(self.fraction, "group density")
 
     @property
     def density(self) -> float:
@@ -233,6 +233,7 @@ def _exact(fraction: float) -> str:
     return f"{float(fraction)!r}".removesuffix(".0")
 
 
-def _check_fraction(value: float, what: str) -> None:
+def check_fraction(value: float, what: str) -> None:
+    """Raise `InputError` unless `value` lies above 0 and is at most 1; `what` names it there."""
     if not 0 < value <= 1:
         raise InputError(f"{what} must be above 0 and at most 1, not {value!r}")

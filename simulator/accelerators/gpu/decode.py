@@ -30,9 +30,8 @@ from workloads.lowering import lower_attention
 from workloads.operations import MatMul, Operand, Pass, VectorOp
 from workloads.patterns import DENSE
 from workloads.rounding import ceil_div
-from workloads.vector_work import vector_work
+from workloads.vector_work import FP16_BYTES, vector_work
 
-FP16_BYTES = 2
 PIECE_TOKENS = 256
 """Tokens of a cache that one thread block reads (Flash-Decoding); assumed."""
 
