@@ -88,7 +88,7 @@ def build(mapped: Mapped, library: Library) -> Circuit:
 
 
 def simulate(circuit: Circuit, stimulus: dict[str, NDArray[Any]]) -> Activity:
-    """Run the circuit; `stimulus` gives one integer per cycle for every input but the clock.
+    """Run the circuit; `stimulus` has (cycles,) integers for every input but clock and reset.
 
     Values wider than 63 bits are given as Python integers. Outputs are sampled just before the
     edge that ends the cycle.

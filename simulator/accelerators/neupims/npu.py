@@ -70,7 +70,7 @@ def steps(
     after: Ints | int = -1,
     gap: int = SIZE,
 ) -> Ints:
-    """Return instructions as rows, scalars repeated."""
+    """Return instructions as rows of `program.STEP_FIELDS` columns, scalars repeated for each."""
     table = np.zeros((len(result), STEP_FIELDS), np.int64)
     for column, values in enumerate((kind, latency, first, last, after, gap, result)):
         table[:, column] = values
