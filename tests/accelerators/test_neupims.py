@@ -15,7 +15,7 @@ from simulator.accelerators.neupims import stepped
 from simulator.accelerators.neupims.config import weight_bits
 from simulator.collectives import Link, all_reduce_seconds
 from simulator.dram import energy
-from simulator.energy import FP16_MULTIPLY_PJ, FP32_ADD_PJ
+from simulator.energy import FP16_MULTIPLY_PJ, FP32_ADD_PJ, sram_byte_pj
 from workloads.errors import InputError
 from workloads.llm import DECODERS, RequestBatch
 from workloads.llm.requests import warm_batch
@@ -227,6 +227,14 @@ def test_the_output_layer_adds_its_energy_once() -> None:
     macs = len(FEW.lengths) * 4096 * DECODERS["gpt3-7b"].vocabulary
     assert added > macs * (FP16_MULTIPLY_PJ + FP32_ADD_PJ) * 1e-12
     assert added < plain["energy_per_layer_j"]
+
+
+@pytest.mark.parametrize("size", [1 << 17, 1 << 20, 1 << 24])
+def test_every_byte_of_the_npu_is_written_to_a_scratchpad_of_the_given_size_and_read(size) -> None:
+    report = run(scratchpad_bytes=size)
+    rows = zip(report.columns["bottleneck"], report.columns["dram_bytes"], strict=True)
+    moved = sum(each for bottleneck, each in rows if bottleneck != "pim")
+    assert report.energy_pj["npu scratchpads"] == pytest.approx(2 * moved * sram_byte_pj(size))
 
 
 def test_the_timeline_fills_a_lane_for_each_unit() -> None:
