@@ -23,29 +23,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from dataflow.dram_timing import (
-    ACT,
-    BANK,
-    COMP,
-    G_ACT,
-    GEMV,
-    GROUP,
-    GWRITE,
-    OTHER_RANKS,
-    PIM_PIPELINE_STEPS,
-    PPRE,
-    PRE,
-    RANK,
-    RD,
-    READRES,
-    REF,
-    WR,
-    DramTiming,
-    constraints,
-    gemv_clocks,
-)
+from dataflow import dram_timing as dt
+from dataflow.dram_timing import DramTiming, constraints, gemv_clocks
 
-BROADCAST = (COMP, READRES, GEMV)
+BROADCAST = (dt.COMP, dt.READRES, dt.GEMV)
 ACTIVATIONS_IN_WINDOW = 4
 
 
@@ -65,9 +46,9 @@ def banks_of(timing: DramTiming, command: int, bank: int) -> range:
     size = 1
     if command in BROADCAST:
         size = timing.banks_total
-    elif command == REF:
+    elif command == dt.REF:
         size = timing.groups * timing.banks
-    elif command == G_ACT:
+    elif command == dt.G_ACT:
         size = timing.banks
     first = bank // size * size
     return range(first, first + size)
@@ -85,7 +66,7 @@ def earliest(
             late = before.clock + delay
             if late > clock and any(_in_scope(timing, scope, at, own) for own in banks):
                 clock = late
-    if command == ACT:
+    if command == dt.ACT:
         rank = bank // (timing.groups * timing.banks)
         clock = max(clock, _window_opens(timing, history, rank))
     return max(clock, _pipeline_free(timing, history, command))
@@ -103,18 +84,18 @@ def _rules(timing: DramTiming, dual: bool) -> dict[tuple[int, int], list[tuple[i
 def _in_scope(timing: DramTiming, scope: int, one: int, other: int) -> bool:
     """Say whether `other` stands in `scope` to the bank `one`."""
     group, rank = timing.banks, timing.banks * timing.groups
-    if scope == BANK:
+    if scope == dt.BANK:
         return one == other
-    if scope == GROUP:
+    if scope == dt.GROUP:
         return one // group == other // group
     same = one // rank == other // rank
-    return same if scope == RANK else not same and scope == OTHER_RANKS
+    return same if scope == dt.RANK else not same and scope == dt.OTHER_RANKS
 
 
 def _window_opens(timing: DramTiming, history: Sequence[Issued], rank: int) -> int:
     """Return the first clock of a further ACT in the rank by tFAW."""
     per_rank = timing.groups * timing.banks
-    clocks = [h.clock for h in history if h.command == ACT and h.bank // per_rank == rank]
+    clocks = [h.clock for h in history if h.command == dt.ACT and h.bank // per_rank == rank]
     if len(clocks) < ACTIVATIONS_IN_WINDOW:
         return 0
     return clocks[-ACTIVATIONS_IN_WINDOW] + timing.faw
@@ -122,18 +103,18 @@ def _window_opens(timing: DramTiming, history: Sequence[Issued], rank: int) -> i
 
 def _pipeline_free(timing: DramTiming, history: Sequence[Issued], command: int) -> int:
     """Return the first clock at which the multipliers and adder trees allow `command`."""
-    if command == GEMV:
+    if command == dt.GEMV:
         return max(
-            (h.clock + gemv_clocks(timing, h.comps) for h in history if h.command == GEMV),
+            (h.clock + gemv_clocks(timing, h.comps) for h in history if h.command == dt.GEMV),
             default=0,
         )
     free = 0
-    if command == READRES:
+    if command == dt.READRES:
         filled = False
         for before in history:
-            if before.command == COMP and not filled:
-                filled, free = True, max(free, before.clock + PIM_PIPELINE_STEPS)
-            elif before.command == READRES:
+            if before.command == dt.COMP and not filled:
+                filled, free = True, max(free, before.clock + dt.PIM_PIPELINE_STEPS)
+            elif before.command == dt.READRES:
                 filled = False
     return free
 
@@ -151,13 +132,13 @@ class Rows:
     def follow(self, timing: DramTiming, done: Issued) -> None:
         """Open or close the rows that a command opens or closes."""
         for bank in banks_of(timing, done.command, done.bank):
-            if done.command == ACT:
+            if done.command == dt.ACT:
                 self.normal[bank] = done.row
-            elif done.command == PRE:
+            elif done.command == dt.PRE:
                 self.normal[bank] = None
-            elif done.command == G_ACT:
+            elif done.command == dt.G_ACT:
                 self.pim[bank] = done.row
-            elif done.command == PPRE:
+            elif done.command == dt.PPRE:
                 self.pim[bank] = None
 
 
@@ -180,19 +161,21 @@ def refusal(
     row buffer, when ACT opened it.
     """
     banks = banks_of(timing, command, bank)
-    if command == ACT and rows.normal[bank] is not None:
+    if command == dt.ACT and rows.normal[bank] is not None:
         return "a row is open"
-    if command in (RD, WR, PRE, GWRITE) and rows.normal[bank] is None:
+    if command in (dt.RD, dt.WR, dt.PRE, dt.GWRITE) and rows.normal[bank] is None:
         return "no row is open"
-    if command == PPRE and (not dual or rows.pim[bank] is None):
+    if command == dt.PPRE and (not dual or rows.pim[bank] is None):
         return "no row is open for multiplication"
-    if command == REF and any(rows.normal[b] is not None or rows.pim[b] is not None for b in banks):
+    if command == dt.REF and any(
+        rows.normal[b] is not None or rows.pim[b] is not None for b in banks
+    ):
         return "the rank has an open row"
-    if command == G_ACT:
+    if command == dt.G_ACT:
         held = [rows.pim[b] for b in banks]
         if all(r is not None for r in held) or any(r not in (None, row) for r in held):
             return "the group has an open row"
-    if command in (COMP, GEMV) and any(rows.pim[b] is None for b in banks):
+    if command in (dt.COMP, dt.GEMV) and any(rows.pim[b] is None for b in banks):
         return "a bank has no row open for multiplication"
     return ""
 

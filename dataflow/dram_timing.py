@@ -35,12 +35,19 @@ from workloads.errors import InputError
 
 RD, WR, ACT, PRE, REF, GWRITE, G_ACT, COMP, READRES, GEMV, PPRE = range(11)
 COMMANDS = ("RD", "WR", "ACT", "PRE", "REF", "GWRITE", "G_ACT", "COMP", "READRES", "GEMV", "PPRE")
+COMMAND_COUNT = len(COMMANDS)
 
 BANK, GROUP, RANK, OTHER_RANKS = range(4)
 SCOPES = ("same bank", "same bank group", "same rank", "other ranks")
 
 PIM_PIPELINE_STEPS = 6
 """Depth of the multiply and adder tree: the first result takes as long as six COMP (NeuPIMs)."""
+
+GWRITE_BANK, GWRITE_ROW = 0, 0
+"""GWRITE reads this row, wherever the vector is (published NeuPIMs simulator)."""
+
+SLACK_FOR_NORMAL = 10
+"""Least slack before a refresh at which an access may pass a waiting PIM command (the same)."""
 
 
 class Constraint(NamedTuple):

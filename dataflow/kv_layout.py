@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataflow.rounding import ceil_div
 from workloads.errors import InputError
+from workloads.rounding import ceil_div
 
 GWRITE_CLOCKS = 100
 TILE_CLOCKS = 184

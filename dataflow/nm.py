@@ -103,7 +103,8 @@ def forward_mask(weight: Array, pattern: NM) -> NDArray[np.bool_]:
 def backward_mask(weight: Array, pattern: NM) -> NDArray[np.bool_]:
     """BDWP mask of the backward-data pass: groups along the output channels.
 
-    Derived from the same dense weight as `forward_mask`, independently of it.
+    Derived from the same dense weight as `forward_mask`, of the shapes named there, independently
+    of it.
     """
     return mask(weight, pattern, axis=0)
 

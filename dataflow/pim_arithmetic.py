@@ -32,14 +32,14 @@ def tree_sum(products: NDArray[np.float32]) -> NDArray[np.float32]:
 def comp(
     sums: NDArray[np.float32], values: NDArray[np.float16], vector: NDArray[np.float16]
 ) -> NDArray[np.float32]:
-    """Return the sums after one COMP of `values` [banks, 16] with `vector` [16]."""
+    """Return the `sums` [banks] after one COMP of `values` [banks, 16] with `vector` [16]."""
     with np.errstate(invalid="ignore", over="ignore"):
         products = values.astype(np.float32) * vector.astype(np.float32)
         return sums + tree_sum(products)
 
 
 def read_sums(sums: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Return what READRES sends."""
+    """Return what READRES sends of `sums` [banks]; a sum beyond fp16 becomes infinite."""
     with np.errstate(over="ignore"):
         return sums.astype(np.float16)
 

@@ -17,8 +17,8 @@ Source of the idea: SAT (arXiv 2309.13015); the arithmetic is derived here.
 
 from __future__ import annotations
 
-from dataflow.rounding import ceil_div
 from workloads.patterns import Pattern
+from workloads.rounding import ceil_div
 
 COPIES = 2
 """FF and BP keep different elements of the same weights."""

@@ -1,14 +1,5 @@
-"""Rounding of quotients: plain Python, so that nothing that imports it has to load numba."""
+"""Rounding of quotients, as `workloads.rounding` defines it."""
 
-from __future__ import annotations
+from workloads.rounding import ceil_div
 
-
-def ceil_div(numerator: int, denominator: int) -> int:
-    """Return the quotient rounded up, for a positive denominator.
-
-    `dataflow.tiling` has the same function compiled, for kernels.
-
-    >>> ceil_div(9, 8), ceil_div(8, 8), ceil_div(0, 8)
-    (2, 1, 0)
-    """
-    return -(-numerator // denominator)
+__all__ = ["ceil_div"]

@@ -6,11 +6,15 @@ closed forms in numba kernels can call them; they are pure and validate nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from numba import njit
 
-from dataflow import rounding
+from workloads import rounding
 
-ceil_div = njit(cache=True)(rounding.ceil_div)
+# The function also takes arrays; kernels have single integers.
+_of_integers: Callable[[int, int], int] = rounding.ceil_div
+ceil_div = njit(cache=True)(_of_integers)
 
 
 @njit(cache=True)

@@ -56,7 +56,10 @@ def step_unit(
     log_full: Any, log_drained: Any, log_entry_valid: Any, log_entry_key: Any,
     log_entry_value: Any,
 ) -> None:  # fmt: skip
-    """Fill the logs; see `simulator.hash_unit.run`."""
+    """Fill the logs; see `simulator.hash_unit.run`.
+
+    The turns of the banks stay here: a function for them halves the speed.
+    """
     count = len(starts) - 1
     following = starts[:-1].copy()
     busy, slot = np.zeros(count, np.uint8), np.zeros(count, np.int64)

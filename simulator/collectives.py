@@ -10,7 +10,7 @@ all-gather,         ring, full          (p - 1) (L + b / (p B)), b the gathered 
 reduce-scatter
 all-reduce          ring, full          2 (p - 1) (L + b / (p B)): scatter, then gather
 all-to-all          full                (p - 1) L + b (p - 1) / (p B): one partner after another
-all-to-all          ring                see `ring_all_to_all`: every byte crosses its hops
+all-to-all          ring                `ring_all_to_all_seconds`: each byte crosses its hops
 any                 nodes of devices    its part inside the nodes, then between them
 ==================  ==================  =========================================================
 

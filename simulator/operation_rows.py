@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dataflow.rounding import ceil_div
 from workloads.operations import Operand, Operation, Selection, VectorOp
-from workloads.patterns import DENSE
+from workloads.patterns import DENSE, NM
+from workloads.rounding import ceil_div
 
 FOLLOW = ("cycles", "memory_cycles", "stall_cycles", "bottleneck", "utilisation")
 """Columns that `row` computes from the others."""
@@ -95,6 +95,22 @@ def stored_bytes(operand: Operand | Selection, value_bits: int, *, compact: bool
     pattern = operand.pattern if compact else DENSE
     bits = pattern.stored_bits(elements=operand.elements, value_bits=value_bits)
     return ceil_div(bits, 8)
+
+
+def comparisons(op: Selection) -> int:
+    """Return the comparisons of a selection: N:M scans its elements once for each value kept.
+
+    >>> from workloads.operations import Pass
+    >>> fields = {"layer": "l", "pass_": Pass.UP, "tensor": "W", "elements": 64}
+    >>> comparisons(Selection(name="s", pattern=NM(2, 8), **fields))
+    128
+    """
+    return op.elements * (op.pattern.n if isinstance(op.pattern, NM) else 1)
+
+
+def selected_bytes(op: Selection, value_bits: int) -> int:
+    """Return the bytes that a selection moves: the dense tensor read, its compact form written."""
+    return sum(stored_bytes(op, value_bits, compact=compact) for compact in (False, True))
 
 
 def columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[Any]]:

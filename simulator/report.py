@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from simulator.counting import check_countable
 from simulator.glossary import GLOSSARY
+from workloads.rounding import ceil_div
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,9 @@ class Report:
         assert (cycles >= 0).all()
         assert (compute <= cycles).all(), "an operation is busy for longer than it takes"
         assert (useful <= issued).all(), "more MACs are useful than were issued"
-        assert (-(-issued // self.peak_macs_per_cycle) <= compute).all(), "more MACs than the peak"
+        assert (ceil_div(issued, self.peak_macs_per_cycle) <= compute).all(), (
+            "more MACs than the peak"
+        )
         assert (self._array("dram_bytes") >= self._array("compulsory_bytes")).all(), (
             "less traffic than compulsory"
         )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from workloads.errors import InputError
 
-MOST_TEXT_BYTES = 256 << 20  # so that /dev/zero and the like end in a sentence
+MOST_TEXT_BYTES = 256 << 20
+"""Largest text held in memory, so that /dev/zero and the like end in a sentence."""
 
 
 def read_text(path: Path, what: str = "") -> str:

@@ -42,6 +42,7 @@ from typing import Literal, NamedTuple
 
 from workloads.errors import InputError
 from workloads.operations import Conv2d, MatMul, Operand, Pass, Position
+from workloads.rounding import ceil_div
 
 WEIGHT_GRADIENT_DTYPE = "fp32"
 MOST_PHASES = 1 << 16
@@ -98,7 +99,7 @@ def _shared_out(count: int, parts: int) -> list[int]:
     >>> _shared_out(7, 3), _shared_out(2, 1000)
     ([3, 2, 2], [1, 1])
     """
-    return [-(-(count - part) // parts) for part in range(min(count, parts))]
+    return [ceil_div(count - part, parts) for part in range(min(count, parts))]
 
 
 def _from(first: int, step: int, end: int) -> int:
@@ -107,7 +108,7 @@ def _from(first: int, step: int, end: int) -> int:
     >>> _from(1, 2, 6), _from(-1, 2, 6), _from(5, 8, 4)
     (3, 3, 0)
     """
-    return max(0, -(-(end - first % step) // step))
+    return max(0, ceil_div(end - first % step, step))
 
 
 def lower_conv(

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal
 
 from workloads.errors import InputError
 from workloads.patterns import DENSE, NM, Pattern
+from workloads.rounding import ceil_div
 from workloads.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -96,13 +97,13 @@ class Operand:
     @property
     def dense_bytes(self) -> int:
         """Bytes of the dense tensor."""
-        return -(-self.elements * self.value_bits // 8)
+        return ceil_div(self.elements * self.value_bits, 8)
 
     @property
     def stored_bytes(self) -> int:
         """Bytes of the tensor in its pattern's compact form, indices included."""
         bits = self.pattern.stored_bits(elements=self.elements, value_bits=self.value_bits)
-        return -(-bits // 8)
+        return ceil_div(bits, 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

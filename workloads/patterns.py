@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from workloads.errors import InputError
+from workloads.rounding import ceil_div
 
 LARGEST_GROUP = 1 << 16
 """Largest M of N:M: an index in a group has at most 16 bits, as one of an unstructured pattern."""
@@ -90,7 +91,7 @@ class NM:
 
     def stored_bits(self, *, elements: int, value_bits: int) -> int:
         """N values and N indices for every (also a last, incomplete) group of M elements."""
-        groups = -(-elements // self.m)
+        groups = ceil_div(elements, self.m)
         return groups * self.n * (value_bits + self.index_bits)
 
     def __str__(self) -> str:
@@ -116,7 +117,7 @@ class Unstructured:
     index_bits: int = 16
 
     def __post_init__(self) -> None:
-        _check_fraction(self.fraction, "unstructured density")
+        check_fraction(self.fraction, "unstructured density")
         if self.index_bits < 0:
             raise InputError(f"unstructured index bits must not be negative, not {self.index_bits}")
 
@@ -145,7 +146,7 @@ class Block:
     def __post_init__(self) -> None:
         if self.rows < 1 or self.cols < 1:
             raise InputError(f"block size must be positive, not {self.rows}x{self.cols}")
-        _check_fraction(self.fraction, "block density")
+        check_fraction(self.fraction, "block density")
 
     @property
     def density(self) -> float:
@@ -155,7 +156,7 @@ class Block:
     def stored_bits(self, *, elements: int, value_bits: int) -> int:
         """The kept blocks and a bitmap of all blocks."""
         size = self.rows * self.cols
-        blocks = -(-elements // size)
+        blocks = ceil_div(elements, size)
         return math.ceil(blocks * self.fraction) * size * value_bits + blocks
 
     def __str__(self) -> str:
@@ -172,7 +173,7 @@ class Group:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise InputError(f"group size must be positive, not {self.size}")
-        _check_fraction(self.fraction, "group density")
+        check_fraction(self.fraction, "group density")
 
     @property
     def density(self) -> float:
@@ -181,7 +182,7 @@ class Group:
 
     def stored_bits(self, *, elements: int, value_bits: int) -> int:
         """The kept groups and a bitmap of all groups."""
-        groups = -(-elements // self.size)
+        groups = ceil_div(elements, self.size)
         return math.ceil(groups * self.fraction) * self.size * value_bits + groups
 
     def __str__(self) -> str:
@@ -232,6 +233,7 @@ def _exact(fraction: float) -> str:
     return f"{float(fraction)!r}".removesuffix(".0")
 
 
-def _check_fraction(value: float, what: str) -> None:
+def check_fraction(value: float, what: str) -> None:
+    """Raise `InputError` unless `value` lies above 0 and is at most 1; `what` names it there."""
     if not 0 < value <= 1:
         raise InputError(f"{what} must be above 0 and at most 1, not {value!r}")

@@ -84,9 +84,10 @@ def uniform_pmf(width: int) -> Floats:
 
 
 def normal_pmf(std: float, width: int) -> Floats:
-    """Return the pmf of a normal variable of mean 0, rounded, values out of range drawn again.
+    """Return the (2^width,) pmf of a rounded normal variable, values out of range drawn again.
 
-    `std` is in units of the last place. The probability of v is that of [v - 1/2, v + 1/2).
+    The mean is 0, `std` is in units of the last place. Values ascend; the probability of v is that
+    of [v - 1/2, v + 1/2).
     """
     check_width(width)
     if not 0 < std < math.inf:
@@ -100,7 +101,7 @@ def normal_pmf(std: float, width: int) -> Floats:
 
 
 def mean_digits(pmf: Floats, scheme: str, width: int) -> float:
-    """Return the expected non-zero digits of a value drawn from `pmf`."""
+    """Return the expected non-zero digits of a value drawn from `pmf`, as of `normal_pmf`."""
     return float(pmf @ _ordered(count_table(scheme, width), width))
 
 
@@ -117,7 +118,7 @@ def normal_mean(scheme: str, std: float, width: int) -> float:
 
 
 def position_probabilities(pmf: Floats, scheme: str, width: int) -> Floats:
-    """Return for each digit position the probability that the digit is not zero."""
+    """Return (positions,) probabilities that a digit of a value drawn from `pmf` is not zero."""
     probabilities: Floats = pmf @ _ordered(position_table(scheme, width), width)
     return probabilities
 

@@ -48,6 +48,7 @@ from rtl.bitweight.simd import SimdUnit
 from rtl.elaboration import delayed, validated
 from rtl.export import shared
 from workloads.errors import InputError
+from workloads.rounding import ceil_div
 
 
 class ColumnArray(wiring.Component):
@@ -101,7 +102,7 @@ class ColumnArray(wiring.Component):
         self.banks, self.depth, self.fifo = banks, depth, fifo
         self.simd, self.engine = min(simd, elements), engine
         self.segmented, self.interleaved = segmented, interleaved
-        self.drain = -(-elements // self.simd)
+        self.drain = ceil_div(elements, self.simd)
         self.passes = width // 2
         group = GROUP * elements * width
         super().__init__(

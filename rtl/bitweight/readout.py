@@ -10,6 +10,7 @@ from rtl.bitweight.parts import check_size
 from rtl.bitweight.simd import SimdUnit
 from rtl.elaboration import delayed, unpack, validated
 from rtl.export import shared
+from workloads.rounding import ceil_div
 
 
 class RowReadOut(wiring.Component):
@@ -28,7 +29,7 @@ class RowReadOut(wiring.Component):
     def __init__(self, *, cols: int, simd: int = 1, acc_width: int = 32, skewed: bool) -> None:
         check_size(cols=cols, simd=simd)
         self.cols, self.acc_width, self.skewed = cols, acc_width, skewed
-        self.drain = -(-cols // min(simd, cols))
+        self.drain = ceil_div(cols, min(simd, cols))
         super().__init__(
             {
                 "total": In(cols * acc_width),

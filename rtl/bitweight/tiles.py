@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from dataflow.bitweight import GROUP
 from dataflow.digits import value_range
-from dataflow.tiling import ceil_div
 from rtl.bitweight.columns import ColumnArray
 from rtl.elaboration import pack
 from rtl.stimulus import Inputs, Stimulus
+from workloads.rounding import ceil_div
 
 
 @dataclass(frozen=True)

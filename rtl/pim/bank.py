@@ -6,23 +6,9 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflow.dram_timing import (
-    ACT,
-    BANK,
-    COMP,
-    G_ACT,
-    GEMV,
-    GWRITE,
-    PPRE,
-    PRE,
-    RD,
-    READRES,
-    REF,
-    WR,
-    DramTiming,
-    delay_table,
-)
-from rtl.pim.timers import COMMAND_COUNT, Timers
+from dataflow import dram_timing as dt
+from dataflow.dram_timing import DramTiming, delay_table
+from rtl.pim.timers import Timers
 
 
 class BankController(wiring.Component):
@@ -45,11 +31,11 @@ class BankController(wiring.Component):
         self.row_bits = max(1, (timing.rows - 1).bit_length())
         super().__init__(
             {
-                "issued": In(COMMAND_COUNT),
-                "others": In(COMMAND_COUNT),
+                "issued": In(dt.COMMAND_COUNT),
+                "others": In(dt.COMMAND_COUNT),
                 "row": In(self.row_bits),
-                "ready": Out(COMMAND_COUNT),
-                "allowed": Out(COMMAND_COUNT),
+                "ready": Out(dt.COMMAND_COUNT),
+                "allowed": Out(dt.COMMAND_COUNT),
                 "is_open": Out(1),
                 "open_row": Out(self.row_bits),
                 "pim_open": Out(1),
@@ -61,16 +47,16 @@ class BankController(wiring.Component):
         """Build the timers and one or two row buffers."""
         m = Module()
         m.submodules.timers = timers = Timers(
-            delays=delay_table(self.timing, dual=self.dual)[BANK],
+            delays=delay_table(self.timing, dual=self.dual)[dt.BANK],
         )
         m.d.comb += [timers.events.eq(self.issued), self.ready.eq(timers.ready & self.others)]
         if self.dual:
             buffers = [
-                (self.is_open, self.open_row, (ACT,), (PRE,)),
-                (self.pim_open, self.pim_row, (G_ACT,), (PPRE,)),
+                (self.is_open, self.open_row, (dt.ACT,), (dt.PRE,)),
+                (self.pim_open, self.pim_row, (dt.G_ACT,), (dt.PPRE,)),
             ]
         else:
-            buffers = [(self.is_open, self.open_row, (ACT, G_ACT), (PRE,))]
+            buffers = [(self.is_open, self.open_row, (dt.ACT, dt.G_ACT), (dt.PRE,))]
             m.d.comb += [self.pim_open.eq(self.is_open), self.pim_row.eq(self.open_row)]
         for is_open, held, opens, closes in buffers:
             with m.If(self._any(opens)):
@@ -85,13 +71,13 @@ class BankController(wiring.Component):
 
     def _allow(self, m: Module) -> None:
         rows = {
-            ACT: ~self.is_open,
-            REF: ~(self.is_open | self.pim_open),
-            G_ACT: Mux(self.pim_open, self.pim_row == self.row, 1),
-            PPRE: self.pim_open if self.dual else 0,
-            READRES: 1,
-            **dict.fromkeys((RD, WR, PRE, GWRITE), self.is_open),
-            **dict.fromkeys((COMP, GEMV), self.pim_open),
+            dt.ACT: ~self.is_open,
+            dt.REF: ~(self.is_open | self.pim_open),
+            dt.G_ACT: Mux(self.pim_open, self.pim_row == self.row, 1),
+            dt.PPRE: self.pim_open if self.dual else 0,
+            dt.READRES: 1,
+            **dict.fromkeys((dt.RD, dt.WR, dt.PRE, dt.GWRITE), self.is_open),
+            **dict.fromkeys((dt.COMP, dt.GEMV), self.pim_open),
         }
         for command, allows in rows.items():
             m.d.comb += self.allowed[command].eq(self.ready[command] & allows)

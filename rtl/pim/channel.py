@@ -6,7 +6,7 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflow.dram_timing import GWRITE, RD, WR
+from dataflow.dram_timing import COMMAND_COUNT, GWRITE, RD, WR
 from rtl.elaboration import delayed, validated
 from rtl.export import shared
 from rtl.pim.cells import BankCells, VectorBuffer
@@ -15,7 +15,6 @@ from rtl.pim.gate import CommandGate
 from rtl.pim.parameters import VALUE_BITS, ChannelParameters, command_layout, instruction_layout
 from rtl.pim.sequencer import Sequencer
 from rtl.pim.steps import MultiplySteps
-from rtl.pim.timers import COMMAND_COUNT
 from workloads.errors import InputError
 
 

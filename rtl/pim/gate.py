@@ -7,27 +7,13 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from dataflow import dram_timing as dt
 from dataflow.dram_rules import BROADCAST
-from dataflow.dram_timing import (
-    ACT,
-    COMMANDS,
-    COMP,
-    G_ACT,
-    GEMV,
-    GROUP,
-    OTHER_RANKS,
-    PIM_PIPELINE_STEPS,
-    RANK,
-    READRES,
-    REF,
-    DramTiming,
-    delay_table,
-    gemv_clocks,
-)
+from dataflow.dram_timing import DramTiming, delay_table, gemv_clocks
 from rtl.export import shared
 from rtl.pim.bank import BankController
 from rtl.pim.parameters import command_layout, comps_in_row
-from rtl.pim.timers import COMMAND_COUNT, ActivationWindow, Timers
+from rtl.pim.timers import ActivationWindow, Timers
 
 
 class CommandGate(wiring.Component):
@@ -50,7 +36,7 @@ class CommandGate(wiring.Component):
         super().__init__(
             {
                 "command": In(stream.Signature(command_layout(timing))),
-                "ready": Out(data.ArrayLayout(COMMAND_COUNT, banks)),
+                "ready": Out(data.ArrayLayout(dt.COMMAND_COUNT, banks)),
                 "is_open": Out(banks),
                 "open_row": Out(rows),
                 "pim_open": Out(banks),
@@ -62,11 +48,11 @@ class CommandGate(wiring.Component):
         """Build a controller per bank, timers per group and rank, and the choice of the command."""
         m = Module()
         timing, command = self.timing, self.command.payload
-        fires = Signal(COMMAND_COUNT)
-        kinds = Signal(COMMAND_COUNT)
+        fires = Signal(dt.COMMAND_COUNT)
+        kinds = Signal(dt.COMMAND_COUNT)
         at = Signal(len(command.bank))
         m.d.comb += [
-            kinds.eq(Cat(command.kind == kind for kind in range(COMMAND_COUNT))),
+            kinds.eq(Cat(command.kind == kind for kind in range(dt.COMMAND_COUNT))),
             at.eq(Mux(_any(kinds, BROADCAST), 0, command.bank)),
             fires.eq(Mux(self.command.valid & self.command.ready, kinds, 0)),
         ]
@@ -75,7 +61,7 @@ class CommandGate(wiring.Component):
         for i, bank in enumerate(banks):
             m.submodules[f"bank_{i}"] = shared(bank, f"bank_{int(self.dual)}", platform)
             group = at // timing.banks == i // timing.banks
-            mine = Mux(at == i, fires, fires & _bit(G_ACT, group))
+            mine = Mux(at == i, fires, fires & _bit(dt.G_ACT, group))
             m.d.comb += [
                 bank.issued.eq(mine),
                 bank.others.eq(others[i]),
@@ -97,21 +83,21 @@ class CommandGate(wiring.Component):
         ranks, groups = [], []
         channel = self._channel_timers(m, fires)
         for rank in range(timing.ranks):
-            timers = Timers(delays=np.concatenate([table[RANK], table[OTHER_RANKS]]))
+            timers = Timers(delays=np.concatenate([table[dt.RANK], table[dt.OTHER_RANKS]]))
             window = ActivationWindow(faw=timing.faw)
             m.submodules[f"rank_{rank}"] = shared(timers, "rank_timers", platform)
             m.submodules[f"window_{rank}"] = shared(window, "window", platform)
             here = at // per_rank == rank
             m.d.comb += [
                 timers.events.eq(Cat(Mux(here, fires, 0), Mux(here, 0, fires))),
-                window.act.eq(fires[ACT] & here),
+                window.act.eq(fires[dt.ACT] & here),
             ]
-            ready = Signal(COMMAND_COUNT, name=f"rank_{rank}_ready")
-            act_waits = _bit(ACT, ~window.ready)
+            ready = Signal(dt.COMMAND_COUNT, name=f"rank_{rank}_ready")
+            act_waits = _bit(dt.ACT, ~window.ready)
             m.d.comb += ready.eq(timers.ready & channel & ~act_waits)
             ranks.append(ready)
         for group in range(timing.ranks * timing.groups):
-            timers = Timers(delays=table[GROUP])
+            timers = Timers(delays=table[dt.GROUP])
             m.submodules[f"group_{group}"] = shared(timers, "group_timers", platform)
             m.d.comb += timers.events.eq(Mux(at // timing.banks == group, fires, 0))
             groups.append(timers.ready)
@@ -122,22 +108,22 @@ class CommandGate(wiring.Component):
         timing = self.timing
         longest = gemv_clocks(timing, comps_in_row(timing))
         left = Signal(range(longest), name="gemv_left")
-        filling = Signal(range(PIM_PIPELINE_STEPS), name="filling")
+        filling = Signal(range(dt.PIM_PIPELINE_STEPS), name="filling")
         filled = Signal()
         comps = self.command.payload.comps
-        steps = Mux(comps > PIM_PIPELINE_STEPS, comps, PIM_PIPELINE_STEPS)
-        with m.If(fires[GEMV]):
+        steps = Mux(comps > dt.PIM_PIPELINE_STEPS, comps, dt.PIM_PIPELINE_STEPS)
+        with m.If(fires[dt.GEMV]):
             m.d.sync += left.eq(timing.comp_step * (steps + 1) - 1)
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
-        with m.If(fires[COMP] & ~filled):
-            m.d.sync += [filling.eq(PIM_PIPELINE_STEPS - 1), filled.eq(1)]
+        with m.If(fires[dt.COMP] & ~filled):
+            m.d.sync += [filling.eq(dt.PIM_PIPELINE_STEPS - 1), filled.eq(1)]
         with m.Elif(filling != 0):
             m.d.sync += filling.eq(filling - 1)
-        with m.If(fires[READRES]):
+        with m.If(fires[dt.READRES]):
             m.d.sync += filled.eq(0)
-        waits = _bit(GEMV, left != 0) | _bit(READRES, filling != 0)
-        ready = Signal(COMMAND_COUNT, name="channel_ready")
+        waits = _bit(dt.GEMV, left != 0) | _bit(dt.READRES, filling != 0)
+        ready = Signal(dt.COMMAND_COUNT, name="channel_ready")
         m.d.comb += ready.eq(~waits)
         return ready
 
@@ -145,13 +131,13 @@ class CommandGate(wiring.Component):
         """Return which commands may issue at the bank `at`."""
         timing = self.timing
         per_rank = timing.groups * timing.banks
-        legal = Signal(COMMAND_COUNT)
+        legal = Signal(dt.COMMAND_COUNT)
         one = Array(bank.allowed for bank in banks)[at]
         m.d.comb += legal.eq(one)
-        for kind, size in ((G_ACT, timing.banks), (REF, per_rank)):
+        for kind, size in ((dt.G_ACT, timing.banks), (dt.REF, per_rank)):
             parts = [banks[i : i + size] for i in range(0, len(banks), size)]
             together = [Cat(bank.allowed[kind] for bank in part).all() for part in parts]
-            if kind == G_ACT:
+            if kind == dt.G_ACT:
                 closed = [~Cat(bank.pim_open for bank in part).all() for part in parts]
                 together = [ok & some for ok, some in zip(together, closed, strict=True)]
             m.d.comb += legal[kind].eq(Array(together)[at // size])
@@ -161,10 +147,10 @@ class CommandGate(wiring.Component):
 
 
 def _any(kinds: Signal, chosen: tuple[int, ...]) -> Value:
-    assert max(chosen) < len(COMMANDS)
+    assert max(chosen) < len(dt.COMMANDS)
     return (kinds & sum(1 << kind for kind in chosen)).any()
 
 
 def _bit(command: int, value: Value) -> Value:
     """Return a bit per command, `value` in the place of `command`."""
-    return Cat(Const(0, command), value, Const(0, COMMAND_COUNT - command - 1))
+    return Cat(Const(0, command), value, Const(0, dt.COMMAND_COUNT - command - 1))

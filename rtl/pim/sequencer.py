@@ -8,30 +8,11 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflow.dram_timing import (
-    ACT,
-    COMP,
-    G_ACT,
-    GEMV,
-    GWRITE,
-    PPRE,
-    PRE,
-    RD,
-    READRES,
-    REF,
-    WR,
-    DramTiming,
-)
+from dataflow import dram_timing as dt
+from dataflow.dram_timing import DramTiming
 from rtl.pim.estimate import ESTIMATE_BITS, Estimate
 from rtl.pim.parameters import command_layout, instruction_layout
 from rtl.pim.refresh import RefreshTimer
-from rtl.pim.timers import COMMAND_COUNT
-
-VECTOR_BANK, VECTOR_ROW = 0, 0
-"""GWRITE reads this row (published simulator)."""
-
-SLACK_FOR_NORMAL = 10
-"""Least slack before a refresh at which an access may pass a waiting PIM command."""
 
 SLACK_BITS = ESTIMATE_BITS - 1
 AMPLE_CLOCKS = (1 << SLACK_BITS) - 1
@@ -72,7 +53,7 @@ class Sequencer(wiring.Component):
         super().__init__(
             {
                 "program": In(stream.Signature(instruction_layout(timing))),
-                "ready": In(data.ArrayLayout(COMMAND_COUNT, timing.banks_total)),
+                "ready": In(data.ArrayLayout(dt.COMMAND_COUNT, timing.banks_total)),
                 "is_open": In(timing.banks_total),
                 "open_row": In(rows),
                 "pim_open": In(timing.banks_total),
@@ -116,7 +97,7 @@ class Sequencer(wiring.Component):
                 self._gwrite(m, fits, slack, gwriting)
             with m.Case(Op.HEADER), m.If(~gwriting):
                 self._header(m, fits, slack)
-            for op, kind in ((Op.GEMV, GEMV), (Op.COMP, COMP)):
+            for op, kind in ((Op.GEMV, dt.GEMV), (Op.COMP, dt.COMP)):
                 with m.Case(op), m.If(~gwriting):
                     self._multiply(m, head, kind)
             with m.Case(Op.READRES), m.If(~gwriting):
@@ -148,18 +129,18 @@ class Sequencer(wiring.Component):
         ranks = [timer.rank == bank // per_rank for bank in range(self.timing.banks_total)]
         m.d.comb += self.rank_blocked.eq(Mux(self.refresh_now, Cat(ranks), 0))
         closing = [
-            Mux(self.is_open[b], self.ready[b][PRE], self.pim_open[b] & self.ready[b][PPRE])
+            Mux(self.is_open[b], self.ready[b][dt.PRE], self.pim_open[b] & self.ready[b][dt.PPRE])
             for b in range(self.timing.banks_total)
         ]
         bank, found = _first(m, Cat(closing) & Cat(ranks) & self._opened(), "closing")
-        ready = Cat(self.ready[b][REF] | ~ranks[b] for b in range(self.timing.banks_total)).all()
+        ready = Cat(self.ready[b][dt.REF] | ~ranks[b] for b in range(self.timing.banks_total)).all()
         with m.If(self.refresh_now):
             m.d.sync += self.refreshing.eq(1)
             with m.If(found):
                 normal = self.is_open.bit_select(bank, 1)
-                self._issue(m, Mux(normal, PRE, PPRE), bank)
+                self._issue(m, Mux(normal, dt.PRE, dt.PPRE), bank)
             with m.Elif(((self._opened() & Cat(ranks)) == 0) & ready):
-                self._issue(m, REF, timer.rank * per_rank)
+                self._issue(m, dt.REF, timer.rank * per_rank)
                 m.d.comb += [self.refresh_done.eq(1), self.slack_now.eq(0)]
                 m.d.sync += [self.refreshing.eq(0), self.skips.eq(0)]
         return timer.ahead
@@ -170,12 +151,12 @@ class Sequencer(wiring.Component):
     def _fits(self, m: Module, head: data.View, ahead: Value) -> tuple[Signal, Signal]:
         """Return whether the instruction ends before the next refresh, and the clocks to spare."""
         m.submodules.estimate = estimate = Estimate(timing=self.timing)
-        right = self.is_open[VECTOR_BANK] & (self.open_row[VECTOR_BANK] == VECTOR_ROW)
+        right = self.is_open[dt.GWRITE_BANK] & (self.open_row[dt.GWRITE_BANK] == dt.GWRITE_ROW)
         m.d.comb += [
             estimate.holds.eq(self.pim_open),
             estimate.comps.eq(head.comps),
             estimate.results.eq(head.results),
-            estimate.source_open.eq(self.is_open[VECTOR_BANK]),
+            estimate.source_open.eq(self.is_open[dt.GWRITE_BANK]),
             estimate.source_right.eq(right),
         ]
         clocks = Mux(head.kind == Op.GWRITE, estimate.gwrite, estimate.tile)
@@ -189,20 +170,20 @@ class Sequencer(wiring.Component):
         return fits, slack
 
     def _gwrite(self, m: Module, fits: Signal, slack: Signal, gwriting: Signal) -> None:
-        bank = VECTOR_BANK
+        bank = dt.GWRITE_BANK
         with m.If(~gwriting):
             m.d.comb += self.slack_now.eq(slack)
             m.d.sync += [self.fetching.eq(fits), self.skips.eq(~fits)]
         with m.If(gwriting | fits):
-            right = self.open_row[bank] == VECTOR_ROW
-            with m.If(self.is_open[bank] & right), m.If(self.ready[bank][GWRITE]):
-                self._issue(m, GWRITE, bank, VECTOR_ROW)
+            right = self.open_row[bank] == dt.GWRITE_ROW
+            with m.If(self.is_open[bank] & right), m.If(self.ready[bank][dt.GWRITE]):
+                self._issue(m, dt.GWRITE, bank, dt.GWRITE_ROW)
                 m.d.comb += [self.program.ready.eq(1), self.copies.eq(1)]
                 m.d.sync += self.fetching.eq(0)
-            with m.Elif(self.is_open[bank]), m.If(self.ready[bank][PRE]):
-                self._issue(m, PRE, bank)
-            with m.Elif(self.ready[bank][ACT]):
-                self._issue(m, ACT, bank, VECTOR_ROW)
+            with m.Elif(self.is_open[bank]), m.If(self.ready[bank][dt.PRE]):
+                self._issue(m, dt.PRE, bank)
+            with m.Elif(self.ready[bank][dt.ACT]):
+                self._issue(m, dt.ACT, bank, dt.GWRITE_ROW)
 
     def _copy_timer(self, m: Module, gwriting: Signal) -> None:
         """Follow a GWRITE from its decision to the end of its copy: no other PIM command then."""
@@ -216,7 +197,7 @@ class Sequencer(wiring.Component):
 
     def _header(self, m: Module, fits: Signal, slack: Signal) -> None:
         """Close all rows, one a cycle: no tile has the row of another one."""
-        kind = PPRE if self.dual else PRE
+        kind = dt.PPRE if self.dual else dt.PRE
         ready = Cat(self.ready[b][kind] for b in range(self.timing.banks_total))
         bank, found = _first(m, self.pim_open & ready, "header")
         closed = self.pim_open == 0
@@ -234,17 +215,17 @@ class Sequencer(wiring.Component):
         ready = []
         for bank in range(self.timing.banks_total):
             first = bank // size * size
-            ready.append(Cat(self.ready[b][G_ACT] for b in range(first, first + size)).all())
+            ready.append(Cat(self.ready[b][dt.G_ACT] for b in range(first, first + size)).all())
         bank, found = _first(m, ~self.pim_open & Cat(ready), f"opening_{kind}")
         with m.If(~self.pim_open.all()), m.If(found):
-            self._issue(m, G_ACT, bank, head.row)
+            self._issue(m, dt.G_ACT, bank, head.row)
         with m.Elif(self._everywhere(kind)):
             self._issue(m, kind, 0)
             m.d.comb += [self.comps.eq(head.comps), self.program.ready.eq(1)]
 
     def _read(self, m: Module, head: data.View) -> None:
-        with m.If(self._everywhere(READRES)):
-            self._issue(m, READRES, 0)
+        with m.If(self._everywhere(dt.READRES)):
+            self._issue(m, dt.READRES, 0)
             m.d.comb += self.program.ready.eq(1)
             with m.If(head.last):
                 m.d.comb += self.slack_now.eq(0)
@@ -258,16 +239,16 @@ class Sequencer(wiring.Component):
         t = self.timing
         idle = ~self.valid & ~self.program.ready
         if self.dual:
-            leaves = ~turn | (self.slack_now >= SLACK_FOR_NORMAL)
+            leaves = ~turn | (self.slack_now >= dt.SLACK_FOR_NORMAL)
         else:
             leaves = self.skips | (self.host_valid & ~self.pim_mode)
-        opens, closes = self.host_kind == ACT, self.host_kind == PRE
+        opens, closes = self.host_kind == dt.ACT, self.host_kind == dt.PRE
         spends = (opens | closes) & (self.slack_now != 0) & self.program.valid
         used = Mux(closes, t.rp, t.rcd_write)
         need = Mux(closes, t.rp + t.rcd_write, t.rcd_write)
-        known = opens | closes | (self.host_kind == RD) | (self.host_kind == WR)
+        known = opens | closes | (self.host_kind == dt.RD) | (self.host_kind == dt.WR)
         blocked = self.rank_blocked.bit_select(self.host_bank, 1)
-        blocked |= gwriting & (self.host_bank == VECTOR_BANK)
+        blocked |= gwriting & (self.host_bank == dt.GWRITE_BANK)
         afford = ~spends | (self.slack_now > need)
         m.d.comb += self.host_turn.eq(idle & leaves & known & ~blocked & afford)
         with m.If(self.host_done & spends):

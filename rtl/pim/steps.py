@@ -6,9 +6,16 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflow.dram_timing import COMP, G_ACT, GEMV, PIM_PIPELINE_STEPS, READRES, DramTiming
+from dataflow.dram_timing import (
+    COMMAND_COUNT,
+    COMP,
+    G_ACT,
+    GEMV,
+    PIM_PIPELINE_STEPS,
+    READRES,
+    DramTiming,
+)
 from rtl.pim.parameters import comps_in_row
-from rtl.pim.timers import COMMAND_COUNT
 
 
 class MultiplySteps(wiring.Component):

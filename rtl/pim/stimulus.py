@@ -8,26 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dataflow import dram_timing as dt
 from dataflow.dram_rules import Issued, Rows, banks_of, refusal, rows_after
-from dataflow.dram_timing import (
-    ACT,
-    COMMANDS,
-    COMP,
-    G_ACT,
-    GEMV,
-    GWRITE,
-    PPRE,
-    PRE,
-    RD,
-    READRES,
-    REF,
-    WR,
-    DramTiming,
-)
+from dataflow.dram_timing import DramTiming
 from rtl.pim.channel import Channel
 from rtl.pim.gate import CommandGate
 from rtl.pim.parameters import command_layout, comps_in_row, instruction_layout
-from rtl.pim.sequencer import VECTOR_BANK, VECTOR_ROW, Op
+from rtl.pim.sequencer import Op
 from rtl.stimulus import Stimulus, send, together
 
 GOAL_CHANGES, DROPS, OFFERS = 1 / 150, 0.03, 0.9
@@ -59,8 +46,8 @@ def issued_command(timing: DramTiming, word: int, clock: int = 0) -> Issued | No
         field = layout[name]
         fields[name] = word >> 1 + field.offset & (1 << field.width) - 1
     command = fields["kind"]
-    row = fields["row"] if command in (ACT, G_ACT) else 0
-    return Issued(clock, command, fields["bank"], row, fields["comps"] if command == GEMV else 0)
+    row = fields["row"] if command in (dt.ACT, dt.G_ACT) else 0
+    return Issued(clock, command, fields["bank"], row, fields["comps"] if command == dt.GEMV else 0)
 
 
 def offer_commands(gate: CommandGate, rng: random.Random) -> Stimulus:
@@ -97,20 +84,24 @@ def random_commands(
         accepted = yield now
         if accepted and now is not None:
             rows.follow(timing, now)
-            goal, now = "sums" if now.command == REF else goal, None
+            goal, now = "sums" if now.command == dt.REF else goal, None
 
 
 def _choose(rng: random.Random, timing: DramTiming, rows: Rows, goal: str, *, dual: bool) -> Issued:
     """Return a command towards the goal, or in between any, or with two buffers an access."""
     banks, free = timing.banks_total, rng.random()
     if free < 1 / 16:
-        return Issued(0, rng.randrange(len(COMMANDS) + 1), rng.randrange(banks), rng.randrange(2))
+        return Issued(
+            0, rng.randrange(len(dt.COMMANDS) + 1), rng.randrange(banks), rng.randrange(2)
+        )
     if goal == "refresh":
         return _lead_to_refresh(rng, timing, rows)
     if goal == "sums" and not (dual and free < 5 / 8):
-        return _lead_to_sums(rng, timing, rows, PPRE if dual else PRE)
+        return _lead_to_sums(rng, timing, rows, dt.PPRE if dual else dt.PRE)
     while True:
-        command = rng.choice([RD, RD, WR, WR, ACT, ACT, GWRITE, PRE, G_ACT])
+        command = rng.choice(
+            [dt.RD, dt.RD, dt.WR, dt.WR, dt.ACT, dt.ACT, dt.GWRITE, dt.PRE, dt.G_ACT]
+        )
         done = Issued(0, command, rng.randrange(banks), rng.randrange(2))
         if not refusal(timing, rows, command, done.bank, done.row, dual=dual):
             return done
@@ -119,27 +110,27 @@ def _choose(rng: random.Random, timing: DramTiming, rows: Rows, goal: str, *, du
 def _lead_to_sums(rng: random.Random, timing: DramTiming, rows: Rows, close: int) -> Issued:
     """Return the next of the commands that open all banks for multiplication, or multiply."""
     for first in range(0, timing.banks_total, timing.banks):
-        open_banks = [b for b in banks_of(timing, G_ACT, first) if rows.pim[b] is not None]
+        open_banks = [b for b in banks_of(timing, dt.G_ACT, first) if rows.pim[b] is not None]
         if len(open_banks) == timing.banks:
             continue
         if open_banks:
             return Issued(0, close, open_banks[0])
-        return Issued(0, G_ACT, first, rng.randrange(2))
-    command = rng.choice([COMP, COMP, GEMV, GEMV, READRES, READRES, close])
+        return Issued(0, dt.G_ACT, first, rng.randrange(2))
+    command = rng.choice([dt.COMP, dt.COMP, dt.GEMV, dt.GEMV, dt.READRES, dt.READRES, close])
     comps = rng.randrange(comps_in_row(timing) + 1)
     return Issued(0, command, rng.randrange(timing.banks_total), 0, comps)
 
 
 def _lead_to_refresh(rng: random.Random, timing: DramTiming, rows: Rows) -> Issued:
     """Return the next of the commands that close the rows of the last rank, or REF."""
-    banks = list(banks_of(timing, REF, timing.banks_total - 1))
+    banks = list(banks_of(timing, dt.REF, timing.banks_total - 1))
     rng.shuffle(banks)
     for bank in banks:
         if rows.normal[bank] is not None:
-            return Issued(0, PRE, bank)
+            return Issued(0, dt.PRE, bank)
         if rows.pim[bank] is not None:
-            return Issued(0, PPRE, bank)
-    return Issued(0, REF, banks[0])
+            return Issued(0, dt.PPRE, bank)
+    return Issued(0, dt.REF, banks[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +157,7 @@ def multiply_rows(channel: Channel, rng: random.Random) -> Stimulus:
     numbers = np.random.default_rng(rng.getrandbits(32))
     rows = rows_after(timing, [], dual=bool(p.dual))
     last_tile, banks = min(TILES, timing.rows - 1), range(timing.banks_total)
-    written = [(VECTOR_BANK, VECTOR_ROW)]
+    written = [(dt.GWRITE_BANK, dt.GWRITE_ROW)]
     written += [(bank, row) for row in range(1, last_tile + 1) for bank in banks]
 
     def drive(*parts: Stimulus) -> Stimulus:
@@ -175,10 +166,10 @@ def multiply_rows(channel: Channel, rng: random.Random) -> Stimulus:
     def fill(bank: int, row: int) -> Iterator[Access]:
         for access in range(p.accesses):
             drawn = numbers.standard_normal(timing.access_bytes // 2).astype("<f2")
-            yield Access(WR, bank, row, access, int.from_bytes(drawn.tobytes(), "little"))
+            yield Access(dt.WR, bank, row, access, int.from_bytes(drawn.tobytes(), "little"))
 
     def read(bank: int, row: int) -> Iterator[Access]:
-        return (Access(RD, bank, row, access) for access in range(p.accesses))
+        return (Access(dt.RD, bank, row, access) for access in range(p.accesses))
 
     yield from drive(_access(channel, rows, (x for at in written for x in fill(*at))))
     beside = [*read(banks[-1], last_tile), *fill(banks[-1], 0)]
@@ -198,7 +189,7 @@ def _program(channel: Channel, tiles: int) -> Iterator[int]:
         fields = {"kind": kind, "row": row, "comps": comps, "results": results, "last": last}
         return sum(value << layout[name].offset for name, value in fields.items())
 
-    yield word(Op.GWRITE, VECTOR_ROW)
+    yield word(Op.GWRITE, dt.GWRITE_ROW)
     for row in range(1, tiles + 1):
         yield word(Op.HEADER, row, comps=2 * comps, results=2)
         for last in (0, 1):
@@ -217,7 +208,7 @@ def _access(channel: Channel, rows: Rows, wanted: Iterable[Access]) -> Stimulus:
         taken = False
         while not taken:
             held = rows.normal[access.bank]
-            needed = ACT if held is None else PRE
+            needed = dt.ACT if held is None else dt.PRE
             command = access.kind if held == access.row else needed
             done = Issued(0, command, access.bank, access.row)
             offer = {
@@ -245,7 +236,7 @@ def _followed(stimulus: Stimulus, timing: DramTiming, rows: Rows) -> Stimulus:
 
 def _until_refresh(timing: DramTiming) -> Stimulus:
     done = None
-    while done is None or done.command != REF:
+    while done is None or done.command != dt.REF:
         done = issued_command(timing, (yield {})["issued"])
 
 

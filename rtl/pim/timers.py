@@ -11,9 +11,7 @@ from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
 from dataflow.dram_rules import ACTIVATIONS_IN_WINDOW
-from dataflow.dram_timing import COMMANDS
-
-COMMAND_COUNT = len(COMMANDS)
+from dataflow.dram_timing import COMMAND_COUNT, COMMANDS
 
 
 class Timers(wiring.Component):

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.nm import Compressed
-from dataflow.rounding import ceil_div
 from rtl.sat.instructions import Opcode
 from rtl.sat.parameters import Parameters
 from workloads.errors import InputError
 from workloads.patterns import NM
+from workloads.rounding import ceil_div
 
 Array = NDArray[Any]
 

@@ -8,6 +8,7 @@ from typing import Literal
 from amaranth.lib import data
 
 from workloads.errors import InputError
+from workloads.rounding import ceil_div
 
 BANK_BITS, ADDRESS_BITS = 10, 20
 """Of a bank and of a word in it, in the streams at the boundary (`rtl.sat.top`)."""
@@ -70,7 +71,7 @@ class Parameters:
     @property
     def flights(self) -> int:
         """Rows of weights that pass the backward selection at a time, two cycles apart."""
-        return -(-self.m // 2)
+        return ceil_div(self.m, 2)
 
     @property
     def slices(self) -> int:

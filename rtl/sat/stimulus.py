@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow import nm
-from dataflow.tiling import ceil_div
 from rtl.sat import host
 from rtl.sat.instructions import encode
 from rtl.sat.job import (
@@ -25,6 +24,7 @@ from rtl.sat.parameters import Parameters
 from rtl.sat.top import Sat, Space
 from rtl.stimulus import Stimulus, send, take, together, wait_for
 from workloads.patterns import NM
+from workloads.rounding import ceil_div
 
 RATE, MOMENTUM, DECAY = 0.1, 0.9, 5e-4
 LANES = 4

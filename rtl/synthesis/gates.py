@@ -30,6 +30,7 @@ from rtl.synthesis.flow import OUTPUT_LOAD_PF, Mapped
 from rtl.synthesis.functions import truth_table
 from rtl.synthesis.liberty import Cell, Library, Pin
 from workloads.errors import InputError
+from workloads.rounding import ceil_div
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -87,7 +88,7 @@ def build(mapped: Mapped, library: Library) -> Circuit:
 
 
 def simulate(circuit: Circuit, stimulus: dict[str, NDArray[Any]]) -> Activity:
-    """Run the circuit; `stimulus` gives one integer per cycle for every input but the clock.
+    """Run the circuit; `stimulus` has (cycles,) integers for every input but clock and reset.
 
     Values wider than 63 bits are given as Python integers. Outputs are sampled just before the
     edge that ends the cycle.
@@ -135,7 +136,7 @@ def simulate(circuit: Circuit, stimulus: dict[str, NDArray[Any]]) -> Activity:
 
 def _bits(values: NDArray[Any], width: int) -> NDArray[np.uint8]:
     """Return (cycles, width) bits of integers of any size."""
-    size = -(-width // 8)
+    size = ceil_div(width, 8)
     mask = (1 << width) - 1
     raw = b"".join((int(value) & mask).to_bytes(size, "little") for value in values)
     rows = np.frombuffer(raw, np.uint8).reshape(len(values), size)

@@ -16,6 +16,7 @@ from dataflow.digits import encode, value_range
 from rtl.bitweight.cube import Cube
 from rtl.bitweight.tree import Tree, TreeTile
 from rtl.elaboration import pack
+from workloads.rounding import ceil_div
 
 TERMS = 256
 Stimulus = dict[str, NDArray[Any]]
@@ -74,7 +75,7 @@ def triple_stimulus(element: Any, cycles: int) -> Made:
     rng = np.random.default_rng(1)
     width, lanes = element.width, element.lanes
     steps = TERMS // lanes
-    passes = -(-cycles // steps)
+    passes = ceil_div(cycles, steps)
     codes, factors = [], []
     for p in range(passes):
         position = width // 2 - 1 - p % (width // 2)
@@ -98,7 +99,7 @@ def weight_stimulus(array: Any, cycles: int) -> Made:
     steps = TERMS // lanes
     a_words: list[int] = []
     b_words: list[int] = []
-    for p in range(-(-cycles // steps)):
+    for p in range(ceil_div(cycles, steps)):
         position = width // 2 - 1 - p % (width // 2)
         a = normal(rng, (steps, array.rows * lanes), width)
         b = normal(rng, (steps, array.cols * lanes), width)

@@ -25,6 +25,7 @@ from simulator import sparse_products
 from simulator.report import Report
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
+from workloads.rounding import ceil_div
 
 RUN_OPTIONS = sparse_products.MATRIX_OPTIONS
 narrow = sparse_products.narrow
@@ -100,7 +101,7 @@ def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
         b=passes.b_bytes + 2 * pointer * (work.nnz_a + passes.reread_entries),
         c=entry * work.nnz_c + pointer * rows,
     )
-    hashing = -(-work.multiplies // config.hash_units)
+    hashing = ceil_div(work.multiplies, config.hash_units)
     scan_cycles = sparse_products.memory_cycles(config, prescan)
     rest = max(hashing, sparse_products.memory_cycles(config, traffic.total - prescan))
     return sparse_products.Cost(

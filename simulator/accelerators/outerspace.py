@@ -23,6 +23,7 @@ from dataflow.traffic import CSR12, outer_traffic
 from simulator import sparse_products
 from simulator.report import Report
 from workloads.operations import Workload
+from workloads.rounding import ceil_div
 
 RUN_OPTIONS = sparse_products.MATRIX_OPTIONS
 narrow = sparse_products.narrow
@@ -68,9 +69,9 @@ def simulate(config: Config, plan: sparse_products.Plan) -> Report:
 def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
     left, work = step.left, step.work
     traffic = outer_traffic(work, *left.shape)
-    multiplying = -(-work.multiplies // config.multiply_pes)
+    multiplying = ceil_div(work.multiplies, config.multiply_pes)
     levels = np.ceil(np.log2(np.maximum(left.row_lengths, 2))).astype(np.int64)
-    merging = -(-int((work.row_products * levels).sum()) // config.merge_pes)
+    merging = ceil_div(int((work.row_products * levels).sum()), config.merge_pes)
     written = CSR12.entry_bytes * work.multiplies
     phases = {
         "multiply": max(

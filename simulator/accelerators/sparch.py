@@ -28,6 +28,7 @@ from simulator.report import Report
 from workloads.errors import InputError
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
+from workloads.rounding import ceil_div
 
 RUN_OPTIONS = sparse_products.MATRIX_OPTIONS
 narrow = sparse_products.narrow
@@ -131,7 +132,7 @@ def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
         b_bytes=merges.b_bytes + 2 * CSR12.pointer_bytes * step.work.nnz_a,
         spilled_entries=merges.spilled_elements,
     )
-    merging = -(-merges.merged_elements // config.lanes)
+    merging = ceil_div(merges.merged_elements, config.lanes)
     return sparse_products.overlapped(
         config, traffic, merging, "merge", condensed_columns=merges.columns
     )

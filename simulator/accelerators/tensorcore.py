@@ -42,6 +42,7 @@ from simulator.report import REQUIRED, Report
 from workloads.errors import InputError
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
 from workloads.patterns import DENSE, NM, Pattern
+from workloads.rounding import ceil_div
 
 MMA_M, MMA_N, MMA_K = 16, 8, 16
 """Shape of `mma.m16n8k16`; `mma.sp` has the same values of its first operand for twice the k."""
@@ -150,13 +151,13 @@ class Config:
         needed = SUM_BYTES * self.warp_m * self.warp_n + 2 * _panel_bytes(
             self.warp_m, self.warp_n, sparse=True
         )
-        return -(-needed // (WARP_THREADS * REGISTER_BYTES))
+        return ceil_div(needed, WARP_THREADS * REGISTER_BYTES)
 
 
 def _panel_bytes(rows: int, cols: int, *, sparse: bool) -> int:
     """Return the bytes of a step of k: `rows` of the first operand, `cols` of the second."""
     first = rows * MMA_K * VALUE_BYTES
-    metadata = -(-rows * MMA_K * METADATA_BITS // 8) if sparse else 0
+    metadata = ceil_div(rows * MMA_K * METADATA_BITS, 8) if sparse else 0
     return first + metadata + (1 + sparse) * cols * MMA_K * VALUE_BYTES
 
 
@@ -223,14 +224,14 @@ def _candidate(
     config: Config, op: MatMul, sparse_operand: str, tile: Tile, *, transposed: bool
 ) -> ProductPlan:
     rows, cols = (op.n, op.m) if transposed else (op.m, op.n)
-    run = -(-op.k_run // 4) * 4 if sparse_operand else op.k_run
-    blocks = -(-rows // (config.warps_m * tile[0])) * -(-cols // (config.warps_n * tile[1]))
+    run = ceil_div(op.k_run, 4) * 4 if sparse_operand else op.k_run
+    blocks = ceil_div(rows, config.warps_m * tile[0]) * ceil_div(cols, config.warps_n * tile[1])
     return ProductPlan(
         sparse_operand=sparse_operand,
         transposed=transposed,
         tile=tile,
         blocks=op.batch * blocks,
-        steps=-(-(op.k // op.k_run * run) // (2 * MMA_K if sparse_operand else MMA_K)),
+        steps=ceil_div(op.k // op.k_run * run, 2 * MMA_K if sparse_operand else MMA_K),
     )
 
 
@@ -260,15 +261,15 @@ def _step_bytes(config: Config, plan: ProductPlan) -> tuple[int, int]:
 def _compute_cycles(config: Config, plan: ProductPlan) -> tuple[int, str]:
     """Return the cycles of a product with its operands in the L2 cache, and the slowest unit."""
     warps = config.warps_m * config.warps_n
-    per_core = -(-warps // config.tensor_cores) * (_step_macs(config, plan) // warps)
+    per_core = ceil_div(warps, config.tensor_cores) * (_step_macs(config, plan) // warps)
     copied, shared = _step_bytes(config, plan)
     cycles = {
-        "tensor cores": -(-per_core // config.macs_per_cycle),
-        "shared memory": -(-shared // config.shared_bytes_per_cycle),
-        "L2 cache": -(-copied // config.port_bytes_per_cycle),
+        "tensor cores": ceil_div(per_core, config.macs_per_cycle),
+        "shared memory": ceil_div(shared, config.shared_bytes_per_cycle),
+        "L2 cache": ceil_div(copied, config.port_bytes_per_cycle),
     }
     slowest = max(cycles, key=lambda unit: cycles[unit])
-    waves = -(-plan.blocks // config.sms)
+    waves = ceil_div(plan.blocks, config.sms)
     return waves * plan.steps * cycles[slowest], slowest
 
 
@@ -332,12 +333,8 @@ def _moved_bytes(op: MatMul, sparse_operand: str) -> int:
 
 def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
     if isinstance(op, Selection):
-        scans = op.pattern.n if isinstance(op.pattern, NM) else 1
-        lane_operations, kind = scans * op.elements, "selection"
-        moved = sum(
-            operation_rows.stored_bytes(op, 8 * VALUE_BYTES, compact=compact)
-            for compact in (False, True)
-        )
+        lane_operations, kind = operation_rows.comparisons(op), "selection"
+        moved = operation_rows.selected_bytes(op, 8 * VALUE_BYTES)
     else:
         lane_operations = op.elements * op.lane_operations
         moved, kind = op.read_bytes + op.write_bytes, op.kind
@@ -346,7 +343,7 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
         config,
         op,
         busy="vector lanes",
-        compute_cycles=-(-busy_lanes // (config.sms * config.vector_lanes)),
+        compute_cycles=ceil_div(busy_lanes, config.sms * config.vector_lanes),
         dram_bytes=moved,
         kind=kind,
         lane_operations=lane_operations,

@@ -9,22 +9,10 @@ sends much holds up the other: by as many requests as both gave at the same time
 
 from __future__ import annotations
 
+from simulator.dram import state
 from simulator.dram.lines import SENT_AT, lines_of
 from simulator.dram.pim import TIME
-from simulator.dram.state import (
-    ARRIVED,
-    ENTERED,
-    GIVEN_AT,
-    LEFT_PATH_AT,
-    NEVER,
-    NUMBER,
-    PIM_ARRIVED,
-    PIM_END,
-    PIM_SENT,
-    TO_GIVE,
-    Ints,
-    kernel,
-)
+from simulator.dram.state import Ints, kernel
 
 CYCLES_PER_CLOCK = 2
 """Cycles of the interconnect in a clock."""
@@ -36,60 +24,60 @@ def arrived(s: Ints, ch: int, side: int, npu: Ints, other: Ints, program: Ints, 
 
     The path knows nothing of what the channel does, so it is followed only as far as is asked for.
     """
-    while s[ch + ARRIVED + side] == 0:
+    while s[ch + state.ARRIVED + side] == 0:
         given = (next_given(s, ch, 0, npu, program), next_given(s, ch, 1, other, program))
         first = 0 if given[0] <= given[1] else 1
         at = min(given[0], given[1])
-        leaves = max(at, s[ch + LEFT_PATH_AT]) + 1
+        leaves = max(at, s[ch + state.LEFT_PATH_AT]) + 1
         if leaves >= cycle:
             return False
-        s[ch + LEFT_PATH_AT] = leaves
+        s[ch + state.LEFT_PATH_AT] = leaves
         _give(s, ch, first, npu if first == 0 else other, program)
-        s[ch + GIVEN_AT + first] = at
-        s[ch + ARRIVED + first] += 1
+        s[ch + state.GIVEN_AT + first] = at
+        s[ch + state.ARRIVED + first] += 1
     return True
 
 
 @kernel
 def next_given(s: Ints, ch: int, side: int, stream: Ints, program: Ints) -> int:
     """Return the cycle in which a side gives its next request to the path, NEVER if it has none."""
-    after = s[ch + GIVEN_AT + side] + 1
-    if s[ch + TO_GIVE + side]:
+    after = s[ch + state.GIVEN_AT + side] + 1
+    if s[ch + state.TO_GIVE + side]:
         return after
     sent = _next_transfer(s, ch, side, stream)
     if side == 1:
         sent = min(sent, _next_instruction(s, ch, program))
-    return NEVER if sent == NEVER else max(CYCLES_PER_CLOCK * sent, after)
+    return state.NEVER if sent == state.NEVER else max(CYCLES_PER_CLOCK * sent, after)
 
 
 @kernel
 def _next_transfer(s: Ints, ch: int, side: int, stream: Ints) -> int:
     """Return when the core sent the next transfer that has lines here, NEVER if there is none."""
-    index = s[ch + ENTERED + side] + 1
-    while index <= stream[0, 0] and lines_of(s, s[ch + NUMBER], stream, index) == 0:
+    index = s[ch + state.ENTERED + side] + 1
+    while index <= stream[0, 0] and lines_of(s, s[ch + state.NUMBER], stream, index) == 0:
         index += 1
-    s[ch + ENTERED + side] = index - 1
-    return stream[index, SENT_AT] if index <= stream[0, 0] else NEVER
+    s[ch + state.ENTERED + side] = index - 1
+    return stream[index, SENT_AT] if index <= stream[0, 0] else state.NEVER
 
 
 @kernel
 def _next_instruction(s: Ints, ch: int, program: Ints) -> int:
-    index = s[ch + PIM_SENT] + s[ch + PIM_ARRIVED]
-    return program[index, TIME] if index < s[ch + PIM_END] else NEVER
+    index = s[ch + state.PIM_SENT] + s[ch + state.PIM_ARRIVED]
+    return program[index, TIME] if index < s[ch + state.PIM_END] else state.NEVER
 
 
 @kernel
 def _give(s: Ints, ch: int, side: int, stream: Ints, program: Ints) -> None:
     """Take the next request off a side's queue: a PIM instruction goes before what follows it."""
-    if s[ch + TO_GIVE + side]:
-        s[ch + TO_GIVE + side] -= 1
+    if s[ch + state.TO_GIVE + side]:
+        s[ch + state.TO_GIVE + side] -= 1
         return
     sent = _next_transfer(s, ch, side, stream)
     if side == 1:
         instruction = _next_instruction(s, ch, program)
-        if instruction <= sent and instruction < NEVER:
-            s[ch + PIM_ARRIVED] += 1
+        if instruction <= sent and instruction < state.NEVER:
+            s[ch + state.PIM_ARRIVED] += 1
             return
-    index = s[ch + ENTERED + side] + 1
-    s[ch + ENTERED + side] = index
-    s[ch + TO_GIVE + side] = lines_of(s, s[ch + NUMBER], stream, index) - 1
+    index = s[ch + state.ENTERED + side] + 1
+    s[ch + state.ENTERED + side] = index
+    s[ch + state.TO_GIVE + side] = lines_of(s, s[ch + state.NUMBER], stream, index) - 1

@@ -9,7 +9,7 @@ its data at the end of the burst; a write is acknowledged when it enters the buf
 from __future__ import annotations
 
 from dataflow import dram_timing as dt
-from simulator.dram import arrivals, pim, requests
+from simulator.dram import arrivals, pim, requests, state
 from simulator.dram.bank import (
     close_pim_row,
     close_row,
@@ -21,67 +21,7 @@ from simulator.dram.bank import (
     row_of,
 )
 from simulator.dram.responses import ANSWERS_PER_CLOCK, answer, answer_now, fall_due, leave
-from simulator.dram.state import (
-    ANSWERS_DUE,
-    ARRIVED,
-    BANK,
-    BANK_FIELDS,
-    BANKS,
-    CHANGED,
-    CHANNEL_BITS,
-    COMMAND_COUNT,
-    COUNT,
-    DUAL,
-    ENTERED,
-    GROUPS,
-    GWRITE_DONE,
-    GWRITING,
-    HIT_MASK,
-    HITS_QUEUED,
-    INTERVAL,
-    LINE_MASK,
-    NEVER,
-    OPEN_ROW,
-    OUTSTANDING,
-    OUTSTANDING_LIMIT,
-    PENDING,
-    PIM_CLOCKS,
-    PIM_END,
-    PIM_HEAD,
-    PIM_MODE,
-    PIM_NOT_BEFORE,
-    PIM_QUEUED,
-    PIM_ROW,
-    QUEUE_INDEX,
-    RANK_OF,
-    RANKS,
-    RCD_WRITE,
-    READ_DELAY,
-    READS,
-    READY_RANK,
-    REFRESH_AT,
-    REFRESH_DUE,
-    REFRESH_DUE_2,
-    REFRESH_RANK,
-    REFRESHING,
-    RESERVED_ROW,
-    ROW_MASK,
-    RP,
-    SKIP_PIM,
-    SLACK,
-    TAG_SHIFT,
-    TO_GIVE,
-    UNHEARD,
-    WRITE_BIT,
-    WRITES,
-    WRITES_QUEUED,
-    Ints,
-    kernel,
-)
-
-ACT, PRE, RD, REF, WR, PPRE = dt.ACT, dt.PRE, dt.RD, dt.REF, dt.WR, dt.PPRE
-SLACK_FOR_NORMAL = 10
-"""Least slack before a refresh at which an access may pass a waiting PIM command."""
+from simulator.dram.state import Ints, kernel
 
 
 @kernel
@@ -91,11 +31,11 @@ def run(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int, end
         return
     now = clock
     while now < end:
-        s[ch + CHANGED] = 0
+        s[ch + state.CHANGED] = 0
         tick(s, ch, program, now)
         requests.accept(s, ch, npu, other, program, now)
         now += 1
-        if not s[ch + CHANGED]:
+        if not s[ch + state.CHANGED]:
             wake = _wake(s, ch, npu, other, program, now, end)
             _settle(s, ch, now, wake)
             now = wake
@@ -108,15 +48,15 @@ def _wake(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int, e
     What changes with time alone is a refresh, the end of GWRITE, a constraint that runs out, and a
     request that was sent earlier. Where it is not plain that nothing happens, return `clock`.
     """
-    if s[ch + REFRESH_DUE] >= 0 or s[ch + OUTSTANDING] >= s[OUTSTANDING_LIMIT]:
+    if s[ch + state.REFRESH_DUE] >= 0 or s[ch + state.OUTSTANDING] >= s[state.OUTSTANDING_LIMIT]:
         return clock
-    wake = min(end, s[ch + REFRESH_AT])
-    if s[ch + GWRITING]:
-        if s[ch + GWRITE_DONE] < 0:
+    wake = min(end, s[ch + state.REFRESH_AT])
+    if s[ch + state.GWRITING]:
+        if s[ch + state.GWRITE_DONE] < 0:
             return clock
-        wake = min(wake, s[ch + GWRITE_DONE])
-    elif s[ch + PIM_HEAD] < s[ch + PIM_QUEUED] and not s[ch + SKIP_PIM]:
-        wake = min(wake, s[ch + PIM_NOT_BEFORE])
+        wake = min(wake, s[ch + state.GWRITE_DONE])
+    elif s[ch + state.PIM_HEAD] < s[ch + state.PIM_QUEUED] and not s[ch + state.SKIP_PIM]:
+        wake = min(wake, s[ch + state.PIM_NOT_BEFORE])
     wake = min(wake, _next_arrival(s, ch, 0, npu, program))
     wake = min(wake, _next_arrival(s, ch, 1, other, program))
     if wake > clock:
@@ -127,26 +67,26 @@ def _wake(s: Ints, ch: int, npu: Ints, other: Ints, program: Ints, clock: int, e
 @kernel
 def _next_arrival(s: Ints, ch: int, side: int, stream: Ints, program: Ints) -> int:
     """Return a clock before which no request of a side arrives, NEVER if one waits already."""
-    if s[ch + ARRIVED + side]:
-        return NEVER
+    if s[ch + state.ARRIVED + side]:
+        return state.NEVER
     given = arrivals.next_given(s, ch, side, stream, program)
-    return NEVER if given == NEVER else (given + 2) // arrivals.CYCLES_PER_CLOCK
+    return state.NEVER if given == state.NEVER else (given + 2) // arrivals.CYCLES_PER_CLOCK
 
 
 @kernel
 def _next_access(s: Ints, ch: int) -> int:
     """Return a clock before which no bank queue may issue a command."""
-    soonest, hits = NEVER, s[ch + HIT_MASK]
-    per_rank = s[BANKS] * s[GROUPS]
-    for rank in range(s[RANKS]):
+    soonest, hits = state.NEVER, s[ch + state.HIT_MASK]
+    per_rank = s[state.BANKS] * s[state.GROUPS]
+    for rank in range(s[state.RANKS]):
         if hits >> (rank * per_rank) & ((1 << per_rank) - 1):
-            at = ch + READY_RANK + rank * COMMAND_COUNT
-            soonest = min(soonest, s[at + RD], s[at + WR])
-    mask, bank = s[ch + ROW_MASK], 0
+            at = ch + state.READY_RANK + rank * dt.COMMAND_COUNT
+            soonest = min(soonest, s[at + dt.RD], s[at + dt.WR])
+    mask, bank = s[ch + state.ROW_MASK], 0
     while mask:
         if mask & 1:
-            closed = s[ch + BANK + bank * BANK_FIELDS + OPEN_ROW] < 0
-            soonest = min(soonest, earliest(s, ch, bank, ACT if closed else PRE))
+            closed = s[ch + state.BANK + bank * state.BANK_FIELDS + state.OPEN_ROW] < 0
+            soonest = min(soonest, earliest(s, ch, bank, dt.ACT if closed else dt.PRE))
         mask >>= 1
         bank += 1
     return soonest
@@ -155,10 +95,10 @@ def _next_access(s: Ints, ch: int) -> int:
 @kernel
 def _settle(s: Ints, ch: int, clock: int, end: int) -> None:
     """Let answers leave and PIM clocks pass while nothing happens from `clock` to `end`."""
-    if s[ch + PIM_HEAD] < s[ch + PIM_QUEUED]:
-        s[ch + PIM_CLOCKS] += end - clock
+    if s[ch + state.PIM_HEAD] < s[ch + state.PIM_QUEUED]:
+        s[ch + state.PIM_CLOCKS] += end - clock
     now = clock
-    while now < end and s[ch + ANSWERS_DUE]:
+    while now < end and s[ch + state.ANSWERS_DUE]:
         fall_due(s, ch, now)
         for _ in range(ANSWERS_PER_CLOCK):
             leave(s, ch, now)
@@ -168,16 +108,24 @@ def _settle(s: Ints, ch: int, clock: int, end: int) -> None:
 @kernel
 def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
     """Say whether nothing can happen in a channel before `end`."""
-    if s[ch + ROW_MASK] | s[ch + HIT_MASK] or s[ch + READS] or s[ch + WRITES]:
+    if (
+        s[ch + state.ROW_MASK] | s[ch + state.HIT_MASK]
+        or s[ch + state.READS]
+        or s[ch + state.WRITES]
+    ):
         return False
-    if s[ch + REFRESH_AT] < end or s[ch + REFRESH_DUE] >= 0:
+    if s[ch + state.REFRESH_AT] < end or s[ch + state.REFRESH_DUE] >= 0:
         return False
-    if s[ch + PIM_HEAD] < s[ch + PIM_END] or s[ch + GWRITING] or s[ch + ANSWERS_DUE]:
+    if (
+        s[ch + state.PIM_HEAD] < s[ch + state.PIM_END]
+        or s[ch + state.GWRITING]
+        or s[ch + state.ANSWERS_DUE]
+    ):
         return False
     for side in range(2):
         sent = npu[0, 0] if side == 0 else other[0, 0]
-        on_way = s[ch + ARRIVED + side] or s[ch + TO_GIVE + side]
-        if on_way or s[ch + ENTERED + side] < sent:
+        on_way = s[ch + state.ARRIVED + side] or s[ch + state.TO_GIVE + side]
+        if on_way or s[ch + state.ENTERED + side] < sent:
             return False
     return True
 
@@ -186,34 +134,34 @@ def _idle(s: Ints, ch: int, npu: Ints, other: Ints, end: int) -> bool:
 def tick(s: Ints, ch: int, program: Ints, clock: int) -> None:
     """Advance the controller of a channel by one clock: one command, one scheduled transaction."""
     fall_due(s, ch, clock)
-    if clock == s[ch + REFRESH_AT]:
+    if clock == s[ch + state.REFRESH_AT]:
         _refresh_falls_due(s, ch)
-    if s[ch + GWRITING] and 0 <= s[ch + GWRITE_DONE] <= clock:
-        s[ch + GWRITING] = 0
-        s[ch + CHANGED] = 1
-        answer_now(s, ch, UNHEARD)
+    if s[ch + state.GWRITING] and 0 <= s[ch + state.GWRITE_DONE] <= clock:
+        s[ch + state.GWRITING] = 0
+        s[ch + state.CHANGED] = 1
+        answer_now(s, ch, state.UNHEARD)
     issued = False
-    if s[ch + REFRESH_DUE] >= 0:
+    if s[ch + state.REFRESH_DUE] >= 0:
         issued = _refresh(s, ch, program, clock)
     if not issued:
         _issue(s, ch, program, clock)
     requests.schedule(s, ch)
-    s[ch + PIM_CLOCKS] += s[ch + PIM_HEAD] < s[ch + PIM_QUEUED]
+    s[ch + state.PIM_CLOCKS] += s[ch + state.PIM_HEAD] < s[ch + state.PIM_QUEUED]
 
 
 @kernel
 def _issue(s: Ints, ch: int, program: Ints, clock: int) -> None:
-    waiting = s[ch + PIM_HEAD] < s[ch + PIM_QUEUED]
-    refreshing = s[ch + REFRESHING] >= 0
-    if s[DUAL]:
-        if waiting and not s[ch + SKIP_PIM] and not refreshing:
+    waiting = s[ch + state.PIM_HEAD] < s[ch + state.PIM_QUEUED]
+    refreshing = s[ch + state.REFRESHING] >= 0
+    if s[state.DUAL]:
+        if waiting and not s[ch + state.SKIP_PIM] and not refreshing:
             if pim.step(s, ch, program, clock):
                 return
-            if s[ch + SLACK] < SLACK_FOR_NORMAL:
+            if s[ch + state.SLACK] < dt.SLACK_FOR_NORMAL:
                 return
-    elif not s[ch + SKIP_PIM]:
-        idle = (s[ch + ROW_MASK] | s[ch + HIT_MASK]) == 0
-        if idle or s[ch + PIM_MODE]:
+    elif not s[ch + state.SKIP_PIM]:
+        idle = (s[ch + state.ROW_MASK] | s[ch + state.HIT_MASK]) == 0
+        if idle or s[ch + state.PIM_MODE]:
             if waiting and not refreshing:
                 pim.step(s, ch, program, clock)
             return
@@ -222,14 +170,14 @@ def _issue(s: Ints, ch: int, program: Ints, clock: int) -> None:
 
 @kernel
 def _refresh_falls_due(s: Ints, ch: int) -> None:
-    rank = s[ch + REFRESH_RANK]
-    if s[ch + REFRESH_DUE] < 0:
-        s[ch + REFRESH_DUE] = rank
+    rank = s[ch + state.REFRESH_RANK]
+    if s[ch + state.REFRESH_DUE] < 0:
+        s[ch + state.REFRESH_DUE] = rank
     else:
-        s[ch + REFRESH_DUE_2] = rank
-    s[ch + REFRESH_RANK] = (rank + 1) % s[RANKS]
-    s[ch + REFRESH_AT] += s[INTERVAL]
-    s[ch + CHANGED] = 1
+        s[ch + state.REFRESH_DUE_2] = rank
+    s[ch + state.REFRESH_RANK] = (rank + 1) % s[state.RANKS]
+    s[ch + state.REFRESH_AT] += s[state.INTERVAL]
+    s[ch + state.CHANGED] = 1
 
 
 @kernel
@@ -240,61 +188,61 @@ def _refresh(s: Ints, ch: int, program: Ints, clock: int) -> bool:
     them again. Before a READRES the refresh waits: the sums would be lost (the published simulator
     ends with an error there).
     """
-    if not s[DUAL] and pim.must_read_sums(s, ch, program):
+    if not s[state.DUAL] and pim.must_read_sums(s, ch, program):
         return False
-    rank = s[ch + REFRESH_DUE]
-    s[ch + REFRESHING] = rank
-    per_rank = s[BANKS] * s[GROUPS]
+    rank = s[ch + state.REFRESH_DUE]
+    s[ch + state.REFRESHING] = rank
+    per_rank = s[state.BANKS] * s[state.GROUPS]
     ready = True
     for bank in range(rank * per_rank, (rank + 1) * per_rank):
-        b = ch + BANK + bank * BANK_FIELDS
-        if s[b + OPEN_ROW] >= 0:
+        b = ch + state.BANK + bank * state.BANK_FIELDS
+        if s[b + state.OPEN_ROW] >= 0:
             ready = False
-            if earliest(s, ch, bank, PRE) <= clock:
+            if earliest(s, ch, bank, dt.PRE) <= clock:
                 close_row(s, ch, bank, clock)
                 return True
-        elif s[b + PIM_ROW] >= 0:
+        elif s[b + state.PIM_ROW] >= 0:
             ready = False
-            if earliest(s, ch, bank, PPRE) <= clock:
+            if earliest(s, ch, bank, dt.PPRE) <= clock:
                 close_pim_row(s, ch, bank, clock)
                 return True
-        elif earliest(s, ch, bank, REF) > clock:
+        elif earliest(s, ch, bank, dt.REF) > clock:
             ready = False
     if not ready:
         return False
-    note(s, ch, rank * per_rank, REF, clock)
-    s[ch + REFRESH_DUE] = s[ch + REFRESH_DUE_2]
-    s[ch + REFRESH_DUE_2] = -1
-    s[ch + REFRESHING] = -1
-    s[ch + SKIP_PIM] = 0
-    s[ch + SLACK] = 0
-    s[ch + RESERVED_ROW] = -1
+    note(s, ch, rank * per_rank, dt.REF, clock)
+    s[ch + state.REFRESH_DUE] = s[ch + state.REFRESH_DUE_2]
+    s[ch + state.REFRESH_DUE_2] = -1
+    s[ch + state.REFRESHING] = -1
+    s[ch + state.SKIP_PIM] = 0
+    s[ch + state.SLACK] = 0
+    s[ch + state.RESERVED_ROW] = -1
     return True
 
 
 @kernel
 def _overhead_allows(s: Ints, ch: int, is_precharge: bool) -> bool:
     """While PIM commands wait with slack, PRE and ACT may only use that slack, and use it up."""
-    slack = s[ch + SLACK]
-    if slack <= 0 or s[ch + PIM_QUEUED] == s[ch + PIM_HEAD]:
+    slack = s[ch + state.SLACK]
+    if slack <= 0 or s[ch + state.PIM_QUEUED] == s[ch + state.PIM_HEAD]:
         return True
-    need, used = s[RCD_WRITE], s[RCD_WRITE]
+    need, used = s[state.RCD_WRITE], s[state.RCD_WRITE]
     if is_precharge:
-        need, used = need + s[RP], s[RP]
+        need, used = need + s[state.RP], s[state.RP]
     if slack <= need:
         return False
-    s[ch + SLACK] = slack - used
+    s[ch + state.SLACK] = slack - used
     return True
 
 
 @kernel
 def _banks_with_free_bus(s: Ints, ch: int, clock: int) -> int:
     """Return a mask of the banks of those ranks that may use the data bus in some direction."""
-    per_rank = s[BANKS] * s[GROUPS]
+    per_rank = s[state.BANKS] * s[state.GROUPS]
     mask = 0
-    for rank in range(s[RANKS]):
-        at = ch + READY_RANK + rank * COMMAND_COUNT
-        if s[at + RD] <= clock or s[at + WR] <= clock:
+    for rank in range(s[state.RANKS]):
+        at = ch + state.READY_RANK + rank * dt.COMMAND_COUNT
+        if s[at + dt.RD] <= clock or s[at + dt.WR] <= clock:
             mask |= ((1 << per_rank) - 1) << (rank * per_rank)
     return mask
 
@@ -302,44 +250,44 @@ def _banks_with_free_bus(s: Ints, ch: int, clock: int) -> int:
 @kernel
 def _access(s: Ints, ch: int, clock: int) -> None:
     """Issue the first command that any bank queue may issue, queues in turn."""
-    mask = s[ch + ROW_MASK]
-    if s[ch + HIT_MASK]:
-        mask |= s[ch + HIT_MASK] & _banks_with_free_bus(s, ch, clock)
-    if s[ch + GWRITING]:
+    mask = s[ch + state.ROW_MASK]
+    if s[ch + state.HIT_MASK]:
+        mask |= s[ch + state.HIT_MASK] & _banks_with_free_bus(s, ch, clock)
+    if s[ch + state.GWRITING]:
         mask &= ~1
     if mask == 0:
         return
-    per_rank = s[BANKS] * s[GROUPS]
-    banks = per_rank * s[RANKS]
-    blocked = s[ch + REFRESHING]
-    bank = s[ch + QUEUE_INDEX]
+    per_rank = s[state.BANKS] * s[state.GROUPS]
+    banks = per_rank * s[state.RANKS]
+    blocked = s[ch + state.REFRESHING]
+    bank = s[ch + state.QUEUE_INDEX]
     for _ in range(banks):
         bank += 1
         if bank == banks:
             bank = 0
-        if not mask >> bank & 1 or (blocked >= 0 and s[RANK_OF + bank] == blocked):
+        if not mask >> bank & 1 or (blocked >= 0 and s[state.RANK_OF + bank] == blocked):
             continue
         if _access_bank(s, ch, bank, clock):
-            s[ch + QUEUE_INDEX] = bank
+            s[ch + state.QUEUE_INDEX] = bank
             return
 
 
 @kernel
 def _access_bank(s: Ints, ch: int, bank: int, clock: int) -> bool:
-    b = ch + BANK + bank * BANK_FIELDS
-    if s[b + OPEN_ROW] < 0:
-        if earliest(s, ch, bank, ACT) > clock or not _overhead_allows(s, ch, False):
+    b = ch + state.BANK + bank * state.BANK_FIELDS
+    if s[b + state.OPEN_ROW] < 0:
+        if earliest(s, ch, bank, dt.ACT) > clock or not _overhead_allows(s, ch, False):
             return False
         open_row(s, ch, bank, row_of(s, s[entry(s, ch, bank, 0)]), clock)
         return True
     if (
-        s[ch + ROW_MASK] >> bank & 1
-        and earliest(s, ch, bank, PRE) <= clock
+        s[ch + state.ROW_MASK] >> bank & 1
+        and earliest(s, ch, bank, dt.PRE) <= clock
         and _overhead_allows(s, ch, True)
     ):
         close_row(s, ch, bank, clock)
         return True
-    if s[b + HITS_QUEUED] == 0:
+    if s[b + state.HITS_QUEUED] == 0:
         return False
     return _access_hit(s, ch, bank, clock)
 
@@ -347,15 +295,15 @@ def _access_bank(s: Ints, ch: int, bank: int, clock: int) -> bool:
 @kernel
 def _access_hit(s: Ints, ch: int, bank: int, clock: int) -> bool:
     """Issue the first queued access of the open row whose direction may go now."""
-    b = ch + BANK + bank * BANK_FIELDS
-    row, count, writes = s[b + OPEN_ROW], s[b + COUNT], s[b + WRITES_QUEUED]
-    reads_ready = count > writes and earliest(s, ch, bank, RD) <= clock
-    writes_ready = writes > 0 and earliest(s, ch, bank, WR) <= clock
+    b = ch + state.BANK + bank * state.BANK_FIELDS
+    row, count, writes = s[b + state.OPEN_ROW], s[b + state.COUNT], s[b + state.WRITES_QUEUED]
+    reads_ready = count > writes and earliest(s, ch, bank, dt.RD) <= clock
+    writes_ready = writes > 0 and earliest(s, ch, bank, dt.WR) <= clock
     if not reads_ready and not writes_ready:
         return False
     for i in range(count):
         word = s[entry(s, ch, bank, i)]
-        if row_of(s, word) == row and (writes_ready if word & WRITE_BIT else reads_ready):
+        if row_of(s, word) == row and (writes_ready if word & state.WRITE_BIT else reads_ready):
             _transfer(s, ch, bank, word, clock)
             dequeue(s, ch, bank, i)
             return True
@@ -365,13 +313,13 @@ def _access_hit(s: Ints, ch: int, bank: int, clock: int) -> bool:
 @kernel
 def _transfer(s: Ints, ch: int, bank: int, word: int, clock: int) -> None:
     """Issue RD or WR for a queued access, and answer the reads that waited for its line."""
-    pending = ch + PENDING + ((word & LINE_MASK) >> s[CHANNEL_BITS])
-    if word & WRITE_BIT:
-        note(s, ch, bank, WR, clock)
+    pending = ch + state.PENDING + ((word & state.LINE_MASK) >> s[state.CHANNEL_BITS])
+    if word & state.WRITE_BIT:
+        note(s, ch, bank, dt.WR, clock)
         s[pending] &= ~requests.WRITE_PENDING
         return
-    note(s, ch, bank, RD, clock)
+    note(s, ch, bank, dt.RD, clock)
     for waiting in range(s[pending] & requests.READS_PENDING):
-        tag = s[pending] >> 8 if waiting else word >> TAG_SHIFT
-        answer(s, ch, tag, clock + s[READ_DELAY])
+        tag = s[pending] >> 8 if waiting else word >> state.TAG_SHIFT
+        answer(s, ch, tag, clock + s[state.READ_DELAY])
     s[pending] = 0

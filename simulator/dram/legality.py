@@ -22,7 +22,9 @@ pipeline has steps; a GEMV holds up the next one for `gemv_clocks`).
 
 from __future__ import annotations
 
+from dataflow.dram_rules import BROADCAST
 from dataflow.dram_timing import (
+    COMMAND_COUNT,
     COMMANDS,
     COMP,
     G_ACT,
@@ -36,7 +38,6 @@ from simulator.dram import bank as banks
 from simulator.dram.state import (
     BANKS,
     CHANNELS,
-    COMMAND_COUNT,
     COMP_STEP,
     FIRST_COMP,
     GROUPS,
@@ -47,8 +48,6 @@ from simulator.dram.state import (
     record,
 )
 from workloads.errors import InputError
-
-BROADCAST = (COMP, READRES, GEMV)
 
 
 def idle_channel(timing: DramTiming, *, dual: bool) -> Ints:

@@ -12,22 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.dram.state import (
-    CHANNEL_BITS,
-    COLUMN_BITS,
-    DEVICE_CHANNELS,
-    LINE_COUNT,
-    LINE_NEXT,
-    LINES_AT,
-    LINES_ROOM,
-    NUMBER,
-    SET_AT,
-    SET_LARGEST,
-    SET_LEAST,
-    SPAN_BYTES,
-    Ints,
-    kernel,
-)
+from simulator.dram import state
+from simulator.dram.state import Ints, kernel
 
 SENT_AT, FIRST, ELEMENTS, STORE, ANSWER_TO, ACCESSES, CAPACITY, COARSER = range(8)
 STREAM_FIELDS = COARSER + 4
@@ -53,10 +39,10 @@ def run_length(address: int, left: int, span: int) -> tuple[int, int]:
 @kernel
 def line_hash(s: Ints, line: int) -> int:
     """Return the hash of a line: of its address, where channel and column have changed places."""
-    row = line >> (s[CHANNEL_BITS] + s[COLUMN_BITS])
-    column = (line >> s[CHANNEL_BITS]) & ((1 << s[COLUMN_BITS]) - 1)
-    channel = line & ((1 << s[CHANNEL_BITS]) - 1)
-    h = np.uint64(((row << s[CHANNEL_BITS] | channel) << s[COLUMN_BITS] | column) << 6)
+    row = line >> (s[state.CHANNEL_BITS] + s[state.COLUMN_BITS])
+    column = (line >> s[state.CHANNEL_BITS]) & ((1 << s[state.COLUMN_BITS]) - 1)
+    channel = line & ((1 << s[state.CHANNEL_BITS]) - 1)
+    h = np.uint64(((row << s[state.CHANNEL_BITS] | channel) << s[state.COLUMN_BITS] | column) << 6)
     h ^= h >> np.uint64(33)
     h *= np.uint64(0xFF51AFD7ED558CCD)
     h ^= h >> np.uint64(33)
@@ -72,17 +58,17 @@ def collect(s: Ints, stream: Ints, index: int) -> None:
     The set has its last size from the start: doubling inserts anew, so what came before does not
     show, but up to then no bit is dropped.
     """
-    capacity = SET_LEAST
+    capacity = state.SET_LEAST
     while capacity * 8 // 10 < _touched(s, stream, index):
         capacity *= 2
     stream[index, CAPACITY] = capacity
-    for slot in range(s[SET_AT], s[SET_AT] + capacity + SET_LARGEST):
+    for slot in range(s[state.SET_AT], s[state.SET_AT] + capacity + state.SET_LARGEST):
         s[slot] = 0
-    moved = capacity // 2 * 8 // 10 if capacity > SET_LEAST else 0
+    moved = capacity // 2 * 8 // 10 if capacity > state.SET_LEAST else 0
     count, unit, crowded = 0, UNIT, False
     left, address = stream[index, ELEMENTS], stream[index, FIRST]
     while left > 0:
-        first, run = run_length(address, left, s[SPAN_BYTES])
+        first, run = run_length(address, left, s[state.SPAN_BYTES])
         address = first + 2 * (run - 1)
         left -= run
         for line in range(first >> 6, (address >> 6) + 1):
@@ -97,7 +83,7 @@ def collect(s: Ints, stream: Ints, index: int) -> None:
 @kernel
 def share(s: Ints, number: int, low: int, high: int) -> int:
     """Return how many of the lines `low` to `high` lie in channel `number`."""
-    channels = s[DEVICE_CHANNELS]
+    channels = s[state.DEVICE_CHANNELS]
     return (high - number) // channels - (low - 1 - number) // channels
 
 
@@ -106,7 +92,7 @@ def lines_of(s: Ints, number: int, stream: Ints, index: int) -> int:
     """Return the lines of transfer `index` in channel `number`."""
     left, address, count = stream[index, ELEMENTS], stream[index, FIRST], 0
     while left > 0:
-        first, run = run_length(address, left, s[SPAN_BYTES])
+        first, run = run_length(address, left, s[state.SPAN_BYTES])
         address = first + 2 * (run - 1)
         left -= run
         count += share(s, number, first >> 6, address >> 6)
@@ -118,7 +104,7 @@ def _touched(s: Ints, stream: Ints, index: int) -> int:
     """Return the lines that a transfer touches."""
     left, address, count = stream[index, ELEMENTS], stream[index, FIRST], 0
     while left > 0:
-        first, run = run_length(address, left, s[SPAN_BYTES])
+        first, run = run_length(address, left, s[state.SPAN_BYTES])
         address = first + 2 * (run - 1)
         left -= run
         count += (address >> 6) - (first >> 6) + 1
@@ -128,14 +114,14 @@ def _touched(s: Ints, stream: Ints, index: int) -> int:
 @kernel
 def _insert(s: Ints, h: int, capacity: int, unit: int) -> bool:
     """Insert a line by its hash; say whether a slot could not hold one more step from home."""
-    slot = s[SET_AT] + (h // UNIT & (capacity - 1))
+    slot = s[state.SET_AT] + (h // UNIT & (capacity - 1))
     info = unit + (h & (UNIT - 1)) * unit // UNIT
-    while info <= s[slot] & SET_LARGEST:
+    while info <= s[slot] & state.SET_LARGEST:
         slot += 1
         info += unit
     word, crowded = h << 8 | info, False
     while word:
-        crowded |= (word & SET_LARGEST) + unit > SET_LARGEST
+        crowded |= (word & state.SET_LARGEST) + unit > state.SET_LARGEST
         s[slot], word = word, s[slot]
         word += unit if word else 0
         slot += 1
@@ -145,8 +131,10 @@ def _insert(s: Ints, h: int, capacity: int, unit: int) -> bool:
 @kernel
 def _drop_bit(s: Ints, stream: Ints, index: int, count: int) -> None:
     """Order the lines that follow by one bit less."""
-    for slot in range(s[SET_AT], s[SET_AT] + stream[index, CAPACITY] + SET_LARGEST):
-        s[slot] = s[slot] & ~SET_LARGEST | (s[slot] & SET_LARGEST) >> 1
+    for slot in range(
+        s[state.SET_AT], s[state.SET_AT] + stream[index, CAPACITY] + state.SET_LARGEST
+    ):
+        s[slot] = s[slot] & ~state.SET_LARGEST | (s[slot] & state.SET_LARGEST) >> 1
     place = COARSER
     while stream[index, place]:
         place += 1
@@ -161,17 +149,17 @@ def expand(s: Ints, ch: int, side: int, stream: Ints, index: int) -> None:
     """
     if stream[index, CAPACITY] == 0:
         collect(s, stream, index)
-    channels = s[DEVICE_CHANNELS]
+    channels = s[state.DEVICE_CHANNELS]
     left, address = stream[index, ELEMENTS], stream[index, FIRST]
-    lines = ch + s[LINES_AT] + side * s[LINES_ROOM]
+    lines = ch + s[state.LINES_AT] + side * s[state.LINES_ROOM]
     count, before = 0, 0
     while left > 0:
-        first, run = run_length(address, left, s[SPAN_BYTES])
+        first, run = run_length(address, left, s[state.SPAN_BYTES])
         address = first + 2 * (run - 1)
         left -= run
         line = first >> 6
         before -= line
-        line += (s[ch + NUMBER] - line) & (channels - 1)
+        line += (s[ch + state.NUMBER] - line) & (channels - 1)
         while line <= address >> 6:
             dropped = _dropped_bits(stream, index, before + line)
             place = line_hash(s, line) & (UNIT * stream[index, CAPACITY] - 1) ^ (UNIT - 1)
@@ -183,8 +171,8 @@ def expand(s: Ints, ch: int, side: int, stream: Ints, index: int) -> None:
             count += 1
             line += channels
         before += (address >> 6) + 1
-    s[ch + LINE_NEXT + side] = 0
-    s[ch + LINE_COUNT + side] = count
+    s[ch + state.LINE_NEXT + side] = 0
+    s[ch + state.LINE_COUNT + side] = count
 
 
 @kernel

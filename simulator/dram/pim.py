@@ -12,66 +12,13 @@ Each function returns 1 if it issued a command (the command bus carries one a cl
 from __future__ import annotations
 
 from dataflow import dram_timing as dt
-from simulator.dram.bank import (
-    close_pim_row,
-    close_row,
-    count_open,
-    earliest,
-    note,
-    open_row,
-)
+from simulator.dram import state
+from simulator.dram.bank import close_pim_row, close_row, count_open, earliest, note, open_row
 from simulator.dram.responses import answer
-from simulator.dram.state import (
-    BANK,
-    BANK_FIELDS,
-    BANKS,
-    CCD_L,
-    CHANGED,
-    COMMAND_COUNT,
-    COMP_STEP,
-    COUNTS,
-    DUAL,
-    FAW,
-    FIRST_COMP,
-    GROUPS,
-    GWRITE_CLOCKS,
-    GWRITE_DONE,
-    GWRITING,
-    INTERVAL,
-    NEVER,
-    OPEN_ROW,
-    PIM_ANSWER,
-    PIM_HEAD,
-    PIM_MODE,
-    PIM_NOT_BEFORE,
-    PIM_OPEN,
-    PIM_QUEUED,
-    PIM_ROW,
-    RANKS,
-    RCD_READ,
-    READ_DELAY,
-    READY_RANK,
-    REFRESH_AT,
-    RESERVED_ROW,
-    RP,
-    RTP,
-    SKIP_PIM,
-    SLACK,
-    UNHEARD,
-    Ints,
-    kernel,
-)
-
-ACT, PRE, PPRE, GWRITE, G_ACT = dt.ACT, dt.PRE, dt.PPRE, dt.GWRITE, dt.G_ACT
-COMP, READRES, GEMV = dt.COMP, dt.READRES, dt.GEMV
-PIPELINE_STEPS = dt.PIM_PIPELINE_STEPS
+from simulator.dram.state import Ints, kernel
 
 GWRITE_OP, HEADER_OP, GEMV_OP, COMP_OP, READRES_OP = range(5)
 """Kinds of instruction in a PIM program."""
-
-GWRITE_ROW = 0
-"""GWRITE reads this row of bank 0, wherever the vector is (published simulator)."""
-
 
 KIND, TILE_ROW, COMPS, RESULTS, GROUP, LAST, TIME, PIM_FIELDS = range(8)
 """Columns of a PIM program, one row per instruction: its kind; the row of its tile; COMP of a GEMV,
@@ -82,12 +29,12 @@ answers to; 1 for the last READRES of a tile; the clock at which the core hands 
 @kernel
 def gwrite_estimate(s: Ints, ch: int) -> int:
     """Return the controller's estimate of the clocks that a GWRITE takes."""
-    row = s[ch + BANK + 0 * BANK_FIELDS + OPEN_ROW]
-    clocks = s[GWRITE_CLOCKS]
-    if row != GWRITE_ROW:
-        clocks += s[RP] + s[RCD_READ]
+    row = s[ch + state.BANK + dt.GWRITE_BANK * state.BANK_FIELDS + state.OPEN_ROW]
+    clocks = s[state.GWRITE_CLOCKS]
+    if row != dt.GWRITE_ROW:
+        clocks += s[state.RP] + s[state.RCD_READ]
         if row >= 0:
-            clocks += s[RTP]
+            clocks += s[state.RTP]
     return int(clocks)
 
 
@@ -99,33 +46,33 @@ def tile_estimate(s: Ints, ch: int, row: int, comps: int, results: int) -> int:
     READRES.
     """
     activations, closes = 0, 0
-    buffer = PIM_ROW if s[DUAL] else OPEN_ROW
-    per_group = s[BANKS]
-    for group in range(s[GROUPS] * s[RANKS]):
+    buffer = state.PIM_ROW if s[state.DUAL] else state.OPEN_ROW
+    per_group = s[state.BANKS]
+    for group in range(s[state.GROUPS] * s[state.RANKS]):
         right, wrong = 0, 0
         for bank in range(group * per_group, (group + 1) * per_group):
-            held = s[ch + BANK + bank * BANK_FIELDS + buffer]
+            held = s[ch + state.BANK + bank * state.BANK_FIELDS + buffer]
             right += held == row
             wrong += held >= 0 and held != row
         if right < per_group:
             closes += wrong
             activations += 1
-    steps = s[COMP_STEP] * max(comps, PIPELINE_STEPS)
-    reads = max(s[COMP_STEP], s[CCD_L]) * (results - 1)
-    opening = s[FAW] * (activations // 2 - 1) + s[RCD_READ]
-    return int(closes * s[RTP] + opening + steps + reads)
+    steps = s[state.COMP_STEP] * max(comps, dt.PIM_PIPELINE_STEPS)
+    reads = max(s[state.COMP_STEP], s[state.CCD_L]) * (results - 1)
+    opening = s[state.FAW] * (activations // 2 - 1) + s[state.RCD_READ]
+    return int(closes * s[state.RTP] + opening + steps + reads)
 
 
 @kernel
 def step(s: Ints, ch: int, program: Ints, clock: int) -> int:
     """Issue the command that the head of the PIM command queue needs, if it may issue."""
-    head = s[ch + PIM_HEAD]
-    if head >= s[ch + PIM_QUEUED] or clock < s[ch + PIM_NOT_BEFORE]:
+    head = s[ch + state.PIM_HEAD]
+    if head >= s[ch + state.PIM_QUEUED] or clock < s[ch + state.PIM_NOT_BEFORE]:
         return 0
     kind = program[head, KIND]
     if kind == GWRITE_OP:
         return _gwrite(s, ch, clock)
-    if s[ch + GWRITING]:
+    if s[ch + state.GWRITING]:
         return 0
     row = program[head, TILE_ROW]
     if kind == HEADER_OP:
@@ -140,46 +87,46 @@ def step(s: Ints, ch: int, program: Ints, clock: int) -> int:
 @kernel
 def must_read_sums(s: Ints, ch: int, program: Ints) -> bool:
     """Say whether sums wait in the banks for the READRES at the head of the PIM queue."""
-    head = s[ch + PIM_HEAD]
-    return head < s[ch + PIM_QUEUED] and program[head, KIND] == READRES_OP
+    head = s[ch + state.PIM_HEAD]
+    return head < s[ch + state.PIM_QUEUED] and program[head, KIND] == READRES_OP
 
 
 @kernel
 def _fits(s: Ints, ch: int, estimate: int, clock: int) -> bool:
-    slack = s[ch + REFRESH_AT] - clock - 1
+    slack = s[ch + state.REFRESH_AT] - clock - 1
     if slack == 0:
-        slack = s[INTERVAL]
+        slack = s[state.INTERVAL]
     slack -= estimate
-    s[ch + SLACK] = max(slack, 0)
-    s[ch + CHANGED] = 1
+    s[ch + state.SLACK] = max(slack, 0)
+    s[ch + state.CHANGED] = 1
     if slack <= 0:
-        s[ch + SKIP_PIM] = 1
+        s[ch + state.SKIP_PIM] = 1
     return slack > 0
 
 
 @kernel
 def _gwrite(s: Ints, ch: int, clock: int) -> int:
-    if not s[ch + GWRITING]:
+    if not s[ch + state.GWRITING]:
         if not _fits(s, ch, gwrite_estimate(s, ch), clock):
             return 0
-        s[ch + GWRITING] = 1
-        s[ch + GWRITE_DONE] = -1
-    row = s[ch + BANK + 0 * BANK_FIELDS + OPEN_ROW]
-    if row == GWRITE_ROW:
-        if earliest(s, ch, 0, GWRITE) > clock:
+        s[ch + state.GWRITING] = 1
+        s[ch + state.GWRITE_DONE] = -1
+    row = s[ch + state.BANK + dt.GWRITE_BANK * state.BANK_FIELDS + state.OPEN_ROW]
+    if row == dt.GWRITE_ROW:
+        if earliest(s, ch, dt.GWRITE_BANK, dt.GWRITE) > clock:
             return 0
-        note(s, ch, 0, GWRITE, clock)
-        s[ch + GWRITE_DONE] = clock + s[GWRITE_CLOCKS]
-        s[ch + PIM_HEAD] += 1
+        note(s, ch, dt.GWRITE_BANK, dt.GWRITE, clock)
+        s[ch + state.GWRITE_DONE] = clock + s[state.GWRITE_CLOCKS]
+        s[ch + state.PIM_HEAD] += 1
         return 1
     if row >= 0:
-        if earliest(s, ch, 0, PRE) > clock:
+        if earliest(s, ch, dt.GWRITE_BANK, dt.PRE) > clock:
             return 0
-        close_row(s, ch, 0, clock)
+        close_row(s, ch, dt.GWRITE_BANK, clock)
         return 1
-    if earliest(s, ch, 0, ACT) > clock:
+    if earliest(s, ch, dt.GWRITE_BANK, dt.ACT) > clock:
         return 0
-    open_row(s, ch, 0, GWRITE_ROW, clock)
+    open_row(s, ch, dt.GWRITE_BANK, dt.GWRITE_ROW, clock)
     return 1
 
 
@@ -187,30 +134,30 @@ def _gwrite(s: Ints, ch: int, clock: int) -> int:
 def _header(s: Ints, ch: int, row: int, comps: int, results: int, clock: int) -> int:
     if not _fits(s, ch, tile_estimate(s, ch, row, comps, results), clock):
         return 0
-    s[ch + RESERVED_ROW] = row
-    s[ch + PIM_MODE] = 1
+    s[ch + state.RESERVED_ROW] = row
+    s[ch + state.PIM_MODE] = 1
     closed = True
-    if s[DUAL]:
-        open_banks, bank = s[ch + PIM_OPEN], 0
+    if s[state.DUAL]:
+        open_banks, bank = s[ch + state.PIM_OPEN], 0
         while open_banks >> bank:
-            held = s[ch + BANK + bank * BANK_FIELDS + PIM_ROW]
+            held = s[ch + state.BANK + bank * state.BANK_FIELDS + state.PIM_ROW]
             if held >= 0 and held != row:
                 closed = False
-                if earliest(s, ch, bank, PPRE) <= clock:
+                if earliest(s, ch, bank, dt.PPRE) <= clock:
                     close_pim_row(s, ch, bank, clock)
                     return 1
             bank += 1
     else:
-        for bank in range(s[BANKS] * s[GROUPS] * s[RANKS]):
-            held = s[ch + BANK + bank * BANK_FIELDS + OPEN_ROW]
+        for bank in range(s[state.BANKS] * s[state.GROUPS] * s[state.RANKS]):
+            held = s[ch + state.BANK + bank * state.BANK_FIELDS + state.OPEN_ROW]
             if held < 0 or held == row:
                 continue
             closed = False
-            if earliest(s, ch, bank, PRE) <= clock:
+            if earliest(s, ch, bank, dt.PRE) <= clock:
                 close_row(s, ch, bank, clock)
                 return 1
     if closed:
-        s[ch + PIM_HEAD] += 1
+        s[ch + state.PIM_HEAD] += 1
         return 1
     return 0
 
@@ -218,32 +165,32 @@ def _header(s: Ints, ch: int, row: int, comps: int, results: int, clock: int) ->
 @kernel
 def _activate_groups(s: Ints, ch: int, row: int, clock: int) -> int:
     """Issue G_ACT in the first group that is closed and may open; 1 done, 0 wait, 2 all open."""
-    buffer = s[DUAL]
-    field = PIM_ROW if buffer else OPEN_ROW
-    soonest = NEVER
-    for first in range(0, s[BANKS] * s[GROUPS] * s[RANKS], s[BANKS]):
+    buffer = s[state.DUAL]
+    field = state.PIM_ROW if buffer else state.OPEN_ROW
+    soonest = state.NEVER
+    for first in range(0, s[state.BANKS] * s[state.GROUPS] * s[state.RANKS], s[state.BANKS]):
         if not _any_closed(s, ch, first, field):
             continue
-        ready = _latest(s, ch, first, G_ACT)
+        ready = _latest(s, ch, first, dt.G_ACT)
         soonest = min(soonest, ready)
         if ready <= clock:
-            note(s, ch, first, G_ACT, clock)
-            count_open(s, ch, first, buffer, s[BANKS], clock)
-            for bank in range(first, first + s[BANKS]):
-                s[ch + BANK + bank * BANK_FIELDS + field] = row
-                s[ch + PIM_OPEN] |= buffer << bank
+            note(s, ch, first, dt.G_ACT, clock)
+            count_open(s, ch, first, buffer, s[state.BANKS], clock)
+            for bank in range(first, first + s[state.BANKS]):
+                s[ch + state.BANK + bank * state.BANK_FIELDS + field] = row
+                s[ch + state.PIM_OPEN] |= buffer << bank
             return 1
-    if soonest == NEVER:
+    if soonest == state.NEVER:
         return 2
-    s[ch + PIM_NOT_BEFORE] = soonest
+    s[ch + state.PIM_NOT_BEFORE] = soonest
     return 0
 
 
 @kernel
 def _any_closed(s: Ints, ch: int, first: int, field: int) -> bool:
     """Say whether a bank of the group from `first` on has no row in that buffer."""
-    for bank in range(first, first + s[BANKS]):
-        if s[ch + BANK + bank * BANK_FIELDS + field] < 0:
+    for bank in range(first, first + s[state.BANKS]):
+        if s[ch + state.BANK + bank * state.BANK_FIELDS + field] < 0:
             return True
     return False
 
@@ -255,7 +202,7 @@ def _latest(s: Ints, ch: int, first: int, command: int) -> int:
     Rows close one bank a clock: the last bank of a group may be ready later than the first.
     """
     clock = earliest(s, ch, first, command)
-    for bank in range(first + 1, first + s[BANKS]):
+    for bank in range(first + 1, first + s[state.BANKS]):
         clock = max(clock, earliest(s, ch, bank, command))
     return clock
 
@@ -264,9 +211,11 @@ def _latest(s: Ints, ch: int, first: int, command: int) -> int:
 def _everywhere(s: Ints, ch: int, command: int, clock: int) -> bool:
     """Say whether all banks may take the command, and note from when on they may."""
     latest = 0
-    for bank in range(0, s[BANKS] * s[GROUPS] * s[RANKS], s[BANKS] if s[DUAL] else 1):
+    for bank in range(
+        0, s[state.BANKS] * s[state.GROUPS] * s[state.RANKS], s[state.BANKS] if s[state.DUAL] else 1
+    ):
         latest = max(latest, earliest(s, ch, bank, command))
-    s[ch + PIM_NOT_BEFORE] = latest
+    s[ch + state.PIM_NOT_BEFORE] = latest
     return latest <= clock
 
 
@@ -275,14 +224,14 @@ def _gemv(s: Ints, ch: int, row: int, comps: int, tag: int, clock: int) -> int:
     opened = _activate_groups(s, ch, row, clock)
     if opened < 2:
         return opened
-    if not _everywhere(s, ch, GEMV, clock):
+    if not _everywhere(s, ch, dt.GEMV, clock):
         return 0
-    note(s, ch, 0, GEMV, clock)
-    busy = s[COMP_STEP] * (max(comps, PIPELINE_STEPS) + 1)
-    for rank in range(s[RANKS]):
-        s[ch + READY_RANK + rank * COMMAND_COUNT + GEMV] = clock + busy
-    s[ch + COUNTS + COMP] += comps
-    s[ch + COUNTS + READRES] += 1
+    note(s, ch, 0, dt.GEMV, clock)
+    busy = s[state.COMP_STEP] * (max(comps, dt.PIM_PIPELINE_STEPS) + 1)
+    for rank in range(s[state.RANKS]):
+        s[ch + state.READY_RANK + rank * dt.COMMAND_COUNT + dt.GEMV] = clock + busy
+    s[ch + state.COUNTS + dt.COMP] += comps
+    s[ch + state.COUNTS + dt.READRES] += 1
     _answer(s, ch, tag, clock)
     return 1
 
@@ -292,35 +241,35 @@ def _comp(s: Ints, ch: int, row: int, clock: int) -> int:
     opened = _activate_groups(s, ch, row, clock)
     if opened < 2:
         return opened
-    if not _everywhere(s, ch, COMP, clock):
+    if not _everywhere(s, ch, dt.COMP, clock):
         return 0
-    note(s, ch, 0, COMP, clock)
-    if s[ch + FIRST_COMP]:
-        s[ch + FIRST_COMP] = 0
-        for rank in range(s[RANKS]):
-            filled = clock + PIPELINE_STEPS
-            at = ch + READY_RANK + rank * COMMAND_COUNT + READRES
+    note(s, ch, 0, dt.COMP, clock)
+    if s[ch + state.FIRST_COMP]:
+        s[ch + state.FIRST_COMP] = 0
+        for rank in range(s[state.RANKS]):
+            filled = clock + dt.PIM_PIPELINE_STEPS
+            at = ch + state.READY_RANK + rank * dt.COMMAND_COUNT + dt.READRES
             s[at] = max(s[at], filled)
-    s[ch + PIM_HEAD] += 1
-    answer(s, ch, UNHEARD, clock + 1)
+    s[ch + state.PIM_HEAD] += 1
+    answer(s, ch, state.UNHEARD, clock + 1)
     return 1
 
 
 @kernel
 def _readres(s: Ints, ch: int, tag: int, last: int, clock: int) -> int:
-    if not _everywhere(s, ch, READRES, clock):
+    if not _everywhere(s, ch, dt.READRES, clock):
         return 0
-    note(s, ch, 0, READRES, clock)
-    s[ch + FIRST_COMP] = 1
+    note(s, ch, 0, dt.READRES, clock)
+    s[ch + state.FIRST_COMP] = 1
     if last:
-        s[ch + PIM_MODE] = 0
-        s[ch + RESERVED_ROW] = -1
-        s[ch + SLACK] = 0
+        s[ch + state.PIM_MODE] = 0
+        s[ch + state.RESERVED_ROW] = -1
+        s[ch + state.SLACK] = 0
     _answer(s, ch, tag, clock)
     return 1
 
 
 @kernel
 def _answer(s: Ints, ch: int, tag: int, clock: int) -> None:
-    answer(s, ch, PIM_ANSWER - tag, clock + s[READ_DELAY])
-    s[ch + PIM_HEAD] += 1
+    answer(s, ch, state.PIM_ANSWER - tag, clock + s[state.READ_DELAY])
+    s[ch + state.PIM_HEAD] += 1

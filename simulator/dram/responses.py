@@ -7,24 +7,8 @@ COMP can hold up the data of a read.
 
 from __future__ import annotations
 
-from simulator.dram.state import (
-    ANSWER_SLOTS,
-    ANSWERS_DUE,
-    DUE,
-    DUE_ROOM,
-    OUTSTANDING,
-    PIM_ANSWER,
-    RESPONSE_HEAD,
-    RESPONSE_QUEUE,
-    RESPONSE_ROOM,
-    RESPONSES,
-    UNHEARD,
-    WHEEL,
-    WHEEL_ROOM,
-    WHEEL_SLOTS,
-    Ints,
-    kernel,
-)
+from simulator.dram import state
+from simulator.dram.state import Ints, kernel
 
 ANSWERS_PER_CLOCK = 2
 """Answers that leave a channel in a clock, at most: the interconnect runs twice as fast."""
@@ -35,23 +19,23 @@ BACK_CLOCKS = 2
 @kernel
 def answer(s: Ints, ch: int, tag: int, clock: int) -> None:
     """Let an answer fall due at `clock`, less than ANSWER_SLOTS ahead; UNHEARD if none waits."""
-    at = ch + DUE + (clock & (ANSWER_SLOTS - 1)) * DUE_ROOM
+    at = ch + state.DUE + (clock & (state.ANSWER_SLOTS - 1)) * state.DUE_ROOM
     s[at] += 1
     s[at + s[at]] = tag
-    s[ch + ANSWERS_DUE] += 1
+    s[ch + state.ANSWERS_DUE] += 1
 
 
 @kernel
 def answer_now(s: Ints, ch: int, tag: int) -> None:
     """Append an answer that falls due in this clock to the queue."""
-    s[ch + ANSWERS_DUE] += 1
+    s[ch + state.ANSWERS_DUE] += 1
     _queue(s, ch, tag)
 
 
 @kernel
 def fall_due(s: Ints, ch: int, clock: int) -> None:
     """Queue the answers that fall due at `clock`."""
-    at = ch + DUE + (clock & (ANSWER_SLOTS - 1)) * DUE_ROOM
+    at = ch + state.DUE + (clock & (state.ANSWER_SLOTS - 1)) * state.DUE_ROOM
     for i in range(s[at]):
         _queue(s, ch, s[at + 1 + i])
     s[at] = 0
@@ -60,23 +44,23 @@ def fall_due(s: Ints, ch: int, clock: int) -> None:
 @kernel
 def leave(s: Ints, ch: int, clock: int) -> None:
     """Send the first answer of the queue to the core, if there is one."""
-    if s[ch + RESPONSES] == 0:
+    if s[ch + state.RESPONSES] == 0:
         return
-    tag = s[ch + RESPONSE_QUEUE + s[ch + RESPONSE_HEAD]]
-    s[ch + RESPONSE_HEAD] = (s[ch + RESPONSE_HEAD] + 1) & (RESPONSE_ROOM - 1)
-    s[ch + RESPONSES] -= 1
-    s[ch + ANSWERS_DUE] -= 1
-    if tag == UNHEARD:
+    tag = s[ch + state.RESPONSE_QUEUE + s[ch + state.RESPONSE_HEAD]]
+    s[ch + state.RESPONSE_HEAD] = (s[ch + state.RESPONSE_HEAD] + 1) & (state.RESPONSE_ROOM - 1)
+    s[ch + state.RESPONSES] -= 1
+    s[ch + state.ANSWERS_DUE] -= 1
+    if tag == state.UNHEARD:
         return
-    if tag > PIM_ANSWER:
-        s[ch + OUTSTANDING] -= 1
-    slot = WHEEL + ((clock + BACK_CLOCKS) & (WHEEL_SLOTS - 1)) * WHEEL_ROOM
+    if tag > state.PIM_ANSWER:
+        s[ch + state.OUTSTANDING] -= 1
+    slot = state.WHEEL + ((clock + BACK_CLOCKS) & (state.WHEEL_SLOTS - 1)) * state.WHEEL_ROOM
     s[slot] += 1
     s[slot + s[slot]] = tag
 
 
 @kernel
 def _queue(s: Ints, ch: int, tag: int) -> None:
-    last = (s[ch + RESPONSE_HEAD] + s[ch + RESPONSES]) & (RESPONSE_ROOM - 1)
-    s[ch + RESPONSE_QUEUE + last] = tag
-    s[ch + RESPONSES] += 1
+    last = (s[ch + state.RESPONSE_HEAD] + s[ch + state.RESPONSES]) & (state.RESPONSE_ROOM - 1)
+    s[ch + state.RESPONSE_QUEUE + last] = tag
+    s[ch + state.RESPONSES] += 1

@@ -13,8 +13,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from dataflow.dram_timing import COMMANDS, DramTiming, constraints
+from dataflow.dram_timing import COMMAND_COUNT, COMMANDS, DramTiming, constraints
 from workloads.errors import InputError
+from workloads.rounding import ceil_div
 
 Ints = NDArray[np.int64]
 
@@ -30,7 +31,6 @@ TRANSACTION_QUEUE = 32
 
 NEVER = 1 << 60
 MAX_BANKS, MAX_GROUPS, MAX_RANKS = 32, 8, 4
-COMMAND_COUNT = len(COMMANDS)
 WHEEL_SLOTS, WHEEL_ROOM = 256, 256
 """Clocks that an answer may lie ahead of the core, and answers of all channels in one clock."""
 
@@ -227,11 +227,11 @@ def device_state(
     requests of a channel without an answer, `elements_per_transfer` the length of a transfer.
     """
     _check_size(timing)
-    lines = -(-span_bytes // (timing.access_bytes * device_channels)) + 2
-    room = -(-2 * elements_per_transfer // (timing.access_bytes * device_channels)) + 3
+    lines = ceil_div(span_bytes, timing.access_bytes * device_channels) + 2
+    room = ceil_div(2 * elements_per_transfer, timing.access_bytes * device_channels) + 3
     stride = PENDING + lines + 2 * room
     set_at = FIRST_RECORD + stride * len(channels)
-    most = -(-2 * elements_per_transfer // timing.access_bytes) + 2
+    most = ceil_div(2 * elements_per_transfer, timing.access_bytes) + 2
     state = np.zeros(set_at + _set_slots(most), np.int64)
     values = {
         "interval": timing.refresh_interval if refresh else 0,

@@ -19,11 +19,12 @@ four devices take 10,000 to 37,000 clocks: it is 1 to 3 % of one.
 from __future__ import annotations
 
 from dataflow.dram_timing import DramTiming
+from workloads.rounding import ceil_div
 
 
 def accesses_of(timing: DramTiming, size_bytes: int) -> int:
     """Return the accesses that `size_bytes` take, all channels together."""
-    return -(-size_bytes // timing.access_bytes)
+    return ceil_div(size_bytes, timing.access_bytes)
 
 
 def striped_clocks(timing: DramTiming, size_bytes: int, *, channels: int, refresh: bool) -> int:
@@ -33,7 +34,7 @@ def striped_clocks(timing: DramTiming, size_bytes: int, *, channels: int, refres
     >>> striped_clocks(HBM2, 32 * 64 * 1000, channels=32, refresh=False)
     2034
     """
-    accesses = -(-accesses_of(timing, size_bytes) // channels)
+    accesses = ceil_div(accesses_of(timing, size_bytes), channels)
     if accesses == 0:
         return 0
     step = max(timing.burst, timing.ccd_s)

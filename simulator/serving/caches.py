@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from dataflow.kv_layout import KvLayout
-from dataflow.rounding import ceil_div
+from workloads.rounding import ceil_div
 
 
 class Cache(Protocol):

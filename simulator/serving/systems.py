@@ -26,7 +26,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from dataflow.rounding import ceil_div
 from simulator.accelerators import gpu, neupims, systolic
 from simulator.accelerators.gpu import decode as gpu_decode
 from simulator.accelerators.neupims.plan import tiles_per_channel
@@ -36,6 +35,7 @@ from workloads.errors import InputError
 from workloads.llm import Decoder, RequestBatch
 from workloads.lowering import lower_attention, lower_linear
 from workloads.operations import MatMul, Pass, Workload
+from workloads.rounding import ceil_div
 
 PAGE_TOKENS = 16
 """Tokens of a page on the GPU: the default of vLLM."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dataflow.rounding import ceil_div
 from simulator.glossary import GLOSSARY
 from simulator.sweep import export
 from simulator.sweep.breakdowns import breakdowns
@@ -22,6 +21,7 @@ from simulator.sweep.definition import METRICS, Case, Definition
 from simulator.sweep.sensitivity import effects
 from simulator.sweep.store import Store
 from simulator.sweep.version import code_version
+from workloads.rounding import ceil_div
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.rounding import ceil_div
 from simulator.sweep.definition import Definition
 from simulator.sweep.expressions import Expression
 from simulator.sweep.space import Designs, Space
 from workloads.errors import InputError
+from workloads.rounding import ceil_div
 
 CHUNK = 4096
 MOST_POINTS = 100_000_000

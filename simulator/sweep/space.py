@@ -86,7 +86,7 @@ class Space:
         return _defaults(self.accelerator)
 
     def grid(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the positions of designs of the full grid by number, the last dimension fastest.
+        """Return (designs, dimensions) positions of the full grid by number, the last fastest.
 
         A number below `size` becomes one row.
         """
@@ -94,14 +94,15 @@ class Space:
         return np.stack(places, axis=1).astype(np.float64)
 
     def scale(self, units: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turn rows of numbers from 0 to below 1 into positions."""
+        """Turn (designs, dimensions) numbers from 0 to below 1 into positions."""
         levels = np.array(self.shape)
         return np.where(levels > 0, np.floor(units * levels), units)
 
     def decode(self, positions: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
         """Return every name that expressions may read: swept fields, method, quantities.
 
-        Fields that are not swept hold their default, as scalars.
+        `positions` are (designs, dimensions), what is swept is (designs,); fields that are not
+        swept hold their default, as scalars.
         """
         columns: dict[str, Any] = dict(self.defaults)
         active = {}
@@ -136,7 +137,7 @@ class Space:
     def allowed(
         self, positions: NDArray[np.float64], columns: Mapping[str, NDArray[Any]]
     ) -> Iterator[NDArray[np.bool_]]:
-        """Yield, for the conditions and then for each constraint, which designs it allows.
+        """Yield, for the conditions and then for each constraint, which (designs,) it allows.
 
         Where a condition does not hold, only the first level of its parameter is a design.
         """

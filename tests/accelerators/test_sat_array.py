@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflow import nm
-from dataflow.rounding import ceil_div
 from simulator.accelerators.sat import stepped, timing
 from workloads import NM
+from workloads.rounding import ceil_div
 
 PATTERNS = [NM(1, 1), NM(1, 4), NM(2, 4), NM(2, 8), NM(4, 8), NM(2, 16)]
 

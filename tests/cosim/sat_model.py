@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow import nm
-from dataflow.rounding import ceil_div
 from rtl.sat import host
 from rtl.sat.job import Job, read_results, write_product
 from rtl.sat.parameters import Parameters
@@ -20,6 +19,7 @@ from rtl.sat.top import Sat, Space
 from simulator.accelerators.sat import timing
 from tests.cosim.simulators import Model, build_icarus, build_verilator, emit, run_cocotb
 from workloads import NM
+from workloads.rounding import ceil_div
 
 TOP = "sat"
 RECORD_WAVES = "SPARSIGHT_RTL_WAVES"

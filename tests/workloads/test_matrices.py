@@ -95,6 +95,7 @@ def test_triples_in_any_order_add_up_as_in_scipy(triples) -> None:
     ours = Csr.from_coo((5, 6), rows, columns, values)
     theirs = sparse.coo_array((values.astype(float), (rows, columns)), shape=(5, 6))
     assert np.array_equal(ours.to_scipy().toarray(), theirs.toarray())
+    assert np.array_equal(Csr.from_scipy(theirs).to_scipy().toarray(), theirs.toarray())
 
 
 @given(st.integers(0, 2**32 - 1))

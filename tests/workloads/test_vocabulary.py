@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from pathlib import Path
+from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.workloads.small_steps import block, layer
 from workloads import (
-    NM,
     Block,
     InputError,
     MatMul,
     Operand,
     Pass,
+    Statistics,
     Unstructured,
     Workload,
     gemm,
     networks,
 )
-from workloads.lowering import lower_linear
-from workloads.methods import Method, allocation, parse_method, presets
-from workloads.methods.accounting import bit_operations, kept_weights, weight_bytes
+from workloads.methods import parse_method
+from workloads.methods.accounting import bit_operations, weight_bytes
 from workloads.methods.experts import mixture, tokens_of_experts
 from workloads.methods.rewriting import attention_neighbours, feed_forward
-from workloads.methods.schedules import CUBIC_STEPS, cubic_sparsity
 from workloads.methods.vocabulary import WORDS
-from workloads.vector_work import weight_update
-
-
-def layer(rows: int = 64, ins: int = 48, outs: int = 32, name: str = "l") -> Workload:
-    """One inner linear layer: its three passes and its update."""
-    products = [
-        op for p in (Pass.FF, Pass.BP, Pass.WU) for op in lower_linear(name, rows, ins, outs, p)
-    ]
-    return Workload(name="layer", operations=(*products, weight_update(name, ins * outs)))
-
-
-def block() -> Workload:
-    return networks.llama_7b_block(batch=1, tokens=128).training_step()
 
 
 def kept(text: str, workload: Workload, *passes: Pass) -> int:
@@ -99,12 +83,6 @@ def test_a_sum_takes_its_steps_from_left_to_right() -> None:
     assert {"l/side.V", "l/side.U"} <= dense
     sparse = {op.layer for op in branch_first.matmuls if str(op.right.pattern) != "dense"}
     assert sparse == {"l", "l/side.V", "l/side.U"}
-
-
-def test_a_window_is_dense_outside() -> None:
-    method = parse_method("bdwp:2:4[0.25-0.75]")
-    assert [method.flop_ratio(layer(), t) for t in (0.0, 0.3, 0.8)] == [1.0, 2 / 3, 1.0]
-    assert method.average_flop_ratio(layer()) == pytest.approx(0.5 + 0.5 * 2 / 3)
 
 
 def test_a_mask_of_the_weight_gradient_trains_what_it_keeps() -> None:
@@ -307,82 +285,9 @@ def test_a_routing_histogram_gives_each_expert_its_rows() -> None:
     assert loads == [64, 48, 16]
 
 
-def test_layers_together_keep_the_density_asked_for() -> None:
-    sizes = allocation.sizes_of_layers(networks.resnet50(batch=1).training_step())
-    total = sum(map(math.prod, sizes.values()))
-    for allocate in (allocation.uniform, allocation.erk, allocation.magnitude_of_gaussians):
-        for density in (0.05, 0.2, 0.9):
-            found = allocate(sizes, density)
-            kept_share = sum(math.prod(sizes[x]) * d for x, d in found.items()) / total
-            assert kept_share == pytest.approx(density, rel=1e-6), allocate.__name__
-            assert max(found.values()) <= 1
-
-
-def test_erk_is_in_proportion_to_the_sum_of_sizes() -> None:
-    sizes = {"a": (64, 32, 3, 3), "b": (256, 128, 3, 3)}
-    found = allocation.erk(sizes, 0.05)
-    ratio = (sum(sizes["a"]) / math.prod(sizes["a"])) / (sum(sizes["b"]) / math.prod(sizes["b"]))
-    assert found["a"] / found["b"] == pytest.approx(ratio)
-
-
-def test_one_threshold_keeps_the_largest_weights_of_all_layers() -> None:
-    rng = np.random.default_rng(0)
-    weights = {"wide": rng.normal(size=(64, 64)), "narrow": 0.1 * rng.normal(size=(64, 64))}
-    found = allocation.magnitude(weights, 0.25)
-    ranked = np.sort(np.abs(np.concatenate([w.ravel() for w in weights.values()])))
-    threshold = ranked[-len(ranked) // 4]
-    assert found["wide"] == (np.abs(weights["wide"]) >= threshold).mean()
-    assert found["narrow"] < found["wide"]
-
-
-@given(st.floats(0.05, 0.95), st.floats(0, 0.4), st.floats(0.5, 1))
-def test_stages_of_a_cubic_have_its_integral(final: float, start: float, end: float) -> None:
-    """Against a sum over 2000 times of Zhu and Gupta's equation 1."""
-    method = parse_method(f"cubic:{final}:{start}:{end}")
-    times = (np.arange(2000) + 0.5) / 2000
-    wanted = np.mean([cubic_sparsity(t, final=final, start=start, end=end) for t in times])
-    step = layer()
-    mean = sum((s.end - s.start) * kept_weights(method(step, s.start)) for s in method.stages)
-    assert 1 - mean / kept_weights(step) == pytest.approx(wanted, abs=1e-3)
-    assert len(method.stages) <= CUBIC_STEPS + 2
-
-
-def test_structure_decay_halves_in_equal_frames() -> None:
-    method = parse_method("structure-decay:1:16")
-    patterns = [stage.steps[0].pattern for stage in method.stages]
-    assert patterns == [NM(n, 16) for n in (15, 8, 4, 2, 1)]
-    assert [stage.end - stage.start for stage in method.stages] == pytest.approx([0.2] * 5)
-
-
-def test_a_decaying_mask_saves_nothing_before_it_is_zero() -> None:
-    method = parse_method("mask-decay:2:4:0.75")
-    assert method.flop_ratio(layer(), 0.7) == 1
-    assert method.flop_ratio(layer(), 0.8) == pytest.approx((2 + 0.5) / 3)
-
-
-@pytest.mark.parametrize(("word", "between"), [("rigl", 1), ("set", 0)])
-def test_regrowing_by_gradient_needs_a_dense_one(word: str, between: int) -> None:
-    method = parse_method(f"{word}:0.1:10")
-    step = layer()
-    normal, refresh = method(step, refresh=False), method(step)
-    assert normal.kept_macs == pytest.approx(0.1 * step.macs, rel=1e-3)
-    extra = refresh.kept_macs - normal.kept_macs
-    assert extra == pytest.approx(between * 0.9 * step.macs / 3, rel=1e-3)
-    assert (len(normal.selections), len(refresh.selections)) == (0, 1)
-    mixed = (refresh.kept_macs + 9 * normal.kept_macs) / 10 / step.macs
-    assert method.flop_ratio(step) == pytest.approx(mixed, rel=1e-3)
-
-
 def test_static_masks_are_never_selected() -> None:
     assert not parse_method("mask:2:4")(layer()).selections
     assert parse_method("sr-ste:2:4")(layer()).selections
-
-
-def test_a_gate_gets_sparser() -> None:
-    method = parse_method("gate:8:1")
-    ratios = [method.flop_ratio(block(), s.start) for s in method.stages]
-    assert len(ratios) == 4  # 8, 4, 2, 1 experts a token
-    assert ratios == sorted(ratios, reverse=True)
 
 
 def test_a_block_must_fit_and_results_wanted_count() -> None:
@@ -390,17 +295,11 @@ def test_a_block_must_fit_and_results_wanted_count() -> None:
     assert method(layer()).kept_macs == layer().macs
     assert "cannot hold a block of 64x64" in method(layer()).notes[0]
     (op,) = gemm(8, 8, 8).matmuls
-    from dataclasses import replace
-
     wanted: Operand = replace(op.out, pattern=Block(2, 2, 0.25))
     assert replace(op, out=wanted).kept_macs == op.macs // 4
 
 
 def test_measured_zeros_are_a_mask() -> None:
-    from dataclasses import replace
-
-    from workloads import Statistics
-
     step = layer()
     measured = replace(
         step,
@@ -416,49 +315,6 @@ def test_measured_zeros_are_a_mask() -> None:
         Unstructured(0.25)
     ] * 2
     assert "nothing is masked" in parse_method("measured")(step).notes[0]
-
-
-@pytest.mark.parametrize("name", presets.names())
-def test_every_preset_is_a_method_or_says_why_not(name: str) -> None:
-    preset = presets.find(name)
-    assert preset.title
-    assert preset.published
-    if not preset.text:
-        assert preset.unchecked
-        return
-    method = parse_method(name)
-    assert isinstance(method, Method)
-    step = networks.bert_base(batch=1, tokens=64).training_step()
-    assert 0 < method.average_flop_ratio(step) < 6
-
-
-def test_every_preset_is_checked_or_says_why_not() -> None:
-    from simulator import published
-
-    rows = published.read("methods/checkable")
-    checked = {row.quantity.partition(":")[0] for row in rows}
-    unchecked = {name for name, preset in presets.presets().items() if preset.unchecked}
-    assert checked | unchecked == set(presets.names())
-    assert not checked & unchecked
-    assert len(presets.names()) == 108
-
-
-def test_every_published_system_is_checked_or_says_why_not() -> None:
-    """108 methods, 8 systems, 5 benchmarks; the table is the recorded one."""
-    from simulator.experiments.methods import coverage
-
-    rows = coverage()
-    assert len(rows) == len({row["name"] for row in rows}) == 108 + 8 + 5
-    assert all(bool(row["checks"]) != bool(row["unchecked"]) for row in rows)
-    recorded = Path(__file__).parents[2] / "sim_results" / "methods" / "coverage.csv"
-    assert list(csv.DictReader(recorded.read_text("utf-8").splitlines())) == rows
-
-
-def test_macs_of_a_decoder_by_formula_are_those_of_its_network() -> None:
-    from simulator.experiments.methods import decoder_macs
-
-    step = networks.gpt3_xl(batch=1, tokens=256).training_step()
-    assert 3 * 256 * decoder_macs(24, 2048, 256) == step.macs
 
 
 def test_experts_leave_the_activations_of_a_network_without_feed_forward_layers() -> None:

@@ -10,12 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from workloads.errors import InputError, first_line
+from workloads.files import MOST_TEXT_BYTES
 
 MOST_FILE_BYTES = 8 << 30
 """Largest model file that is looked into: weights of 4 G numbers in fp16."""
-
-MOST_TEXT_BYTES = 256 << 20
-"""Largest text (a Chakra trace, a header) that is held in memory."""
 
 MOST_UNPACKED_BYTES = 512 << 20
 """Largest file that is unpacked, from an archive or by itself."""

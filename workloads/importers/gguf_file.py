@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workloads.errors import InputError
+from workloads.rounding import ceil_div
 
 _SCALARS = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q",
@@ -82,7 +83,7 @@ def read_header(path: Path, content: mmap.mmap | bytes) -> Header:
     alignment = found.get("general.alignment", 32)
     if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
         raise InputError(f"general.alignment of {path} must be a positive number, not {alignment}")
-    start = -(-cursor.at // alignment) * alignment
+    start = ceil_div(cursor.at, alignment) * alignment
     single = {key: value for key, value in found.items() if value is not None}
     return Header(keys=single, tensors=places, start=start)
 

@@ -25,6 +25,7 @@ from workloads.importers.onnx_values import Values
 from workloads.importers.recurrent import CELLS, MOST_STEPS, RecurrentInput, RecurrentState
 from workloads.layers import Embedding, Layer, Linear, Vector
 from workloads.operations import Conv2d
+from workloads.rounding import ceil_div
 
 # fmt: off
 FREE = frozenset({
@@ -242,10 +243,10 @@ def _pads(
     automatic = attribute(node, "auto_pad", b"NOTSET").decode()
     if automatic.startswith("SAME"):
         total = [
-            max(0, (-(-s // t) - 1) * t + d * (k - 1) + 1 - s)
+            max(0, (ceil_div(s, t) - 1) * t + d * (k - 1) + 1 - s)
             for s, k, t, d in zip(size, kernel, stride, dilation, strict=True)
         ]
-        return (total[0] // 2, total[1] // 2), (-(-total[0] // 2), -(-total[1] // 2))
+        return (total[0] // 2, total[1] // 2), (ceil_div(total[0], 2), ceil_div(total[1], 2))
     pads = list(attribute(node, "pads", [0, 0, 0, 0]))
     if len(pads) == 2:
         pads = [0, pads[0], 0, pads[1]]

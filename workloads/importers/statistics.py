@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from workloads.errors import InputError
 from workloads.operand_values import Reader, with_tensors
 from workloads.operations import MatMul, Operand, Operation, Pass, Workload
+from workloads.rounding import ceil_div
 from workloads.statistics import MEASURED_PATTERNS, Statistics
 
 MOST_MEASURED = 1 << 16
@@ -26,7 +27,7 @@ def sampled_rows(shape: tuple[int, ...]) -> NDArray[np.intp]:
     >>> sampled_rows((64, 1 << 14)).tolist()
     [0, 1, 2, 3, 4, 5, 6, 7]
     """
-    octets = -(-shape[0] // 8)
+    octets = ceil_div(shape[0], 8)
     each = 8 * max(1, int(np.prod(shape[1:])))
     wanted = min(octets, max(1, MOST_MEASURED // each))
     chosen = np.arange(wanted) * octets // wanted

@@ -25,6 +25,7 @@ from workloads.importers.statistics import KeptTensor, sampled_rows, with_weight
 from workloads.layers import Layer, Linear, Vector
 from workloads.network import Network
 from workloads.operations import Conv2d, Workload
+from workloads.rounding import ceil_div
 
 MOST_ELEMENTS = 1 << 32
 _ADD, _AVERAGE, _CONV, _DEPTHWISE, _FULLY, _MAX, _SOFTMAX = 0, 1, 3, 4, 9, 17, 25
@@ -260,7 +261,7 @@ def _padded(size: int, kernel: int, stride: int, dilation: int, same: bool) -> t
     """Return the size with the padding that has no counterpart, and the padding on both sides."""
     if not same or stride < 1:
         return size, 0
-    total = max(0, (-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size)
+    total = max(0, (ceil_div(size, stride) - 1) * stride + dilation * (kernel - 1) + 1 - size)
     return size + total % 2, total // 2
 
 

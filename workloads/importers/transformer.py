@@ -17,6 +17,7 @@ from workloads.importers.matrices import Block, Matrix, Sorted, sort_out, word_t
 from workloads.layers import Attention, Embedding, Layer, Linear, Vector
 from workloads.network import Network
 from workloads.networks._blocks import residual
+from workloads.rounding import ceil_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ def _experts(name: str, block: Block, known: Hyperparameters, tokens: int) -> It
     if not block.experts_in or not block.experts_out:
         return
     chosen = tokens * known.experts_per_token
-    rows = -(-chosen // len(block.experts_out))
+    rows = ceil_div(chosen, len(block.experts_out))
     hidden = block.experts_out[0].features
     yield from (_linear(router, tokens) for router in block.routers)
     yield from (_linear(matrix, rows) for matrix in block.experts_in)

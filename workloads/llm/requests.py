@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from workloads.errors import InputError
 from workloads.files import read_text
+from workloads.rounding import ceil_div
 
 HEADER = ["seq_len", "ch_idx"]
 MAX_TOKENS = 2048
@@ -127,7 +128,7 @@ def warm_batch(dataset: str, batch: int, generator: np.random.Generator) -> Requ
     if batch < 1:
         raise InputError(f"batch must be at least 1 request, not {batch}")
     prompts, outputs = sample_lengths(DATASETS[dataset], 64 * batch, generator)
-    stays = -(-outputs // SNAPSHOT_ITERATIONS)
+    stays = ceil_div(outputs, SNAPSHOT_ITERATIONS)
     chosen = generator.choice(len(outputs), size=batch, p=stays / stays.sum())
     done = SNAPSHOT_ITERATIONS * generator.integers(0, stays[chosen])
     lengths = np.minimum(prompts[chosen] + done, MAX_TOKENS)

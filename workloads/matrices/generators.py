@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from workloads.errors import InputError
 from workloads.matrices.csr import Csr
+from workloads.patterns import check_fraction
+from workloads.rounding import ceil_div
 
 GRAPH500 = (0.57, 0.19, 0.19, 0.05)
 """Quadrant probabilities of the Graph500 benchmark."""
@@ -84,8 +86,8 @@ def block_sparse(
     """Keep a share of the block x block tiles, each whole; edges may cut the last tiles."""
     for value, what in ((rows, "rows"), (columns, "columns"), (block, "block side")):
         _positive(value, what)
-    _share(density, "block density")
-    kept = rng.random((-(-rows // block), -(-columns // block))) < density
+    check_fraction(density, "block density")
+    kept = rng.random((ceil_div(rows, block), ceil_div(columns, block))) < density
     mask = np.repeat(np.repeat(kept, block, axis=0), block, axis=1)[:rows, :columns]
     row, column = np.nonzero(mask)
     return _from_places((rows, columns), row, column, rng, f"block-{block}-{density:g}")
@@ -95,7 +97,7 @@ def pruned_layer(outputs: int, inputs: int, density: float, *, rng: np.random.Ge
     """Draw normal weights and keep the largest by magnitude over the whole layer."""
     _positive(outputs, "outputs")
     _positive(inputs, "inputs")
-    _share(density, "layer density")
+    check_fraction(density, "layer density")
     weights = rng.standard_normal((outputs, inputs)) / np.sqrt(inputs)
     kept = max(1, round(density * weights.size))
     threshold = np.partition(np.abs(weights).ravel(), -kept)[-kept]
@@ -119,8 +121,3 @@ def _from_places(
 def _positive(value: int, what: str) -> None:
     if value < 1:
         raise InputError(f"{what} must be a positive whole number, not {value!r}")
-
-
-def _share(value: float, what: str) -> None:
-    if not 0 < value <= 1:
-        raise InputError(f"{what} must be above 0 and at most 1, not {value!r}")

@@ -75,7 +75,7 @@ def magnitude_of_gaussians(sizes: Sizes, density: float) -> dict[str, float]:
 
 
 def magnitude(weights: Mapping[str, NDArray[np.floating]], density: float) -> dict[str, float]:
-    """Keep the largest of the given weights, by one threshold for all layers."""
+    """Keep the largest of the given weights, of any shapes, by one threshold for all layers."""
     everything = np.concatenate([np.abs(w).ravel() for w in weights.values()])
     count = max(1, round(density * everything.size))
     threshold = np.partition(everything, everything.size - count)[everything.size - count]

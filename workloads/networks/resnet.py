@@ -18,6 +18,7 @@ from math import prod
 from workloads.layers import Conv, Layer, Linear, Pool, Vector
 from workloads.network import Network
 from workloads.networks._blocks import residual
+from workloads.rounding import ceil_div
 
 HE = "He et al., CVPR 2016, arXiv 1512.03385, table 1"
 WIDTHS = (64, 128, 256, 512)
@@ -135,7 +136,7 @@ def _imagenet_style(
         for index in range(count):
             stride = 2 if stage > 1 and index == 0 else 1
             layers += _block(f"layer{stage}.{index}", channels, width, hw, stride, expansion)
-            hw = (-(-hw[0] // stride), -(-hw[1] // stride))
+            hw = (ceil_div(hw[0], stride), ceil_div(hw[1], stride))
             channels = width * expansion
     layers.append(
         Pool(name="pool", kind="average", channels=channels, in_hw=hw, kernel=hw[0], stride=hw[0])
@@ -149,7 +150,7 @@ def _stem(hw: tuple[int, int], *, small: bool) -> tuple[tuple[Layer, ...], tuple
     """The layers before the first block, and the size of what they give."""
     if small:
         return conv_bn("conv1", 3, WIDTHS[0], hw, 3), hw
-    half = (-(-hw[0] // 2), -(-hw[1] // 2))
+    half = (ceil_div(hw[0], 2), ceil_div(hw[1], 2))
     pool = Pool(
         name="maxpool", kind="max", channels=WIDTHS[0], in_hw=half, kernel=3, stride=2, padding=1
     )
@@ -160,7 +161,7 @@ def _block(
     name: str, channels: int, width: int, hw: tuple[int, int], stride: int, expansion: int
 ) -> tuple[Layer, ...]:
     """A residual block: two 3x3 convolutions, or 1x1, 3x3, 1x1 if its output is expanded."""
-    out_hw = (-(-hw[0] // stride), -(-hw[1] // stride))
+    out_hw = (ceil_div(hw[0], stride), ceil_div(hw[1], stride))
     out_channels = width * expansion
     if expansion == 1:
         main = (

@@ -4,7 +4,7 @@ Laconic (Sharify et al., ISCA 2019): a PE multiplies 16 pairs at once; each pair
 Booth digits of a) x (of b) cycles, one term pair a cycle, and all 16 wait for the slowest. Bitlet
 (Lu et al., MICRO 2021): a PE takes 64 pairs; lane b adds, one a cycle, the operands whose magnitude
 has bit b set, and the PE waits for its fullest bit. PEs of different rows are taken as independent,
-which favours both.
+which favours both. A pmf is (2^width,) probabilities of the values from -2^(width - 1) on.
 
 *Recalled*, from no text at hand: both descriptions, the 16 pairs, the 64 pairs, Booth digits for
 Laconic. Of these designs the paper at hand gives only ratios: see the exhibit `bitweight/laconic`.

@@ -12,6 +12,7 @@ from dataflow.bitweight import GROUP
 from dataflow.digits.tables import mask_table
 from simulator.accelerators.bitweight import laws
 from simulator.accelerators.bitweight.config import Config
+from workloads.rounding import ceil_div
 
 
 class Steps(NamedTuple):
@@ -40,7 +41,7 @@ def combined(parts: Iterable[Steps]) -> Steps:
 
 def groups(k: int, lanes: int) -> int:
     """Return the groups of four along K, a multiple of the lanes."""
-    return lanes * -(-k // (GROUP * lanes))
+    return lanes * ceil_div(k, GROUP * lanes)
 
 
 def exact(config: Config, left: NDArray[Any]) -> Steps:
@@ -60,8 +61,8 @@ def exact(config: Config, left: NDArray[Any]) -> Steps:
     slowest = np.maximum.reduceat(per_row, starts)
     if config.banks:
         per_lane = count // config.lanes
-        chunk = -(-per_lane // config.banks)
-        used = min(config.banks, per_lane) if config.interleaved else -(-per_lane // chunk)
+        chunk = ceil_div(per_lane, config.banks)
+        used = min(config.banks, per_lane) if config.interleaved else ceil_div(per_lane, chunk)
         ends = kernels.tile_ends(
             steps,
             config.rows,
@@ -85,7 +86,7 @@ def exact(config: Config, left: NDArray[Any]) -> Steps:
 
 def constant(config: Config, m: int, k: int) -> Steps:
     """Return the steps of OPT2: ceil(K / 4) a pass, whatever the digits."""
-    per_row = config.passes * -(-k // GROUP)
-    tiles = -(-m // config.rows)
+    per_row = config.passes * ceil_div(k, GROUP)
+    tiles = ceil_div(m, config.rows)
     end = laws.last_step(per_row, passes=config.passes, drain=config.drain_cycles)
     return Steps(m * per_row, m * per_row, tiles * end, tiles, m)

@@ -10,6 +10,7 @@ from dataflow.digits import check_width
 from simulator.accelerators.bitweight.synthesis import Row, find
 from simulator.configuration import check_choices, check_positive
 from workloads.errors import InputError
+from workloads.rounding import ceil_div
 
 Engine = Literal[
     "mac",
@@ -184,7 +185,7 @@ class Config:
             return self.elements * 64
         if self.engine in DENSE:
             return self.elements
-        return -(-self.elements * self.lanes * 4 // self.passes)
+        return ceil_div(self.elements * self.lanes * 4, self.passes)
 
     @property
     def element(self) -> Row:
@@ -204,7 +205,7 @@ class Config:
     @property
     def drain_cycles(self) -> int:
         """Cycles in which a column's sums are read; an addition takes several if it is slower."""
-        turns = -(-self.cols // min(self.simd_lanes, self.cols))
+        turns = ceil_div(self.cols, min(self.simd_lanes, self.cols))
         slow = math.ceil(MARGIN * find("simd_lane", self.width).min_period_ns / self.period_ns)
         return turns * max(slow, 1)
 

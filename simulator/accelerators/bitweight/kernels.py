@@ -13,6 +13,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from dataflow.bitweight import GROUP
+from dataflow.tiling import ceil_div
 
 Ints = NDArray[np.int64]
 Steps = NDArray[np.uint8]
@@ -71,12 +72,28 @@ def tile_ends(
 ) -> Ints:
     """Return for each tile of `columns` rows the cycle of its last step, banks and all."""
     rows = steps.shape[0]
-    tiles = (rows + columns - 1) // columns
+    tiles = ceil_div(rows, columns)
     ends = np.zeros(tiles, np.int64)
     for tile in prange(tiles):
         own = steps[tile * columns : min((tile + 1) * columns, rows)]
         ends[tile] = _tile_end(own, lanes, chunk, banks, fifo, drain)
     return ends
+
+
+@njit(cache=True)
+def _take_bank(
+    taken: Ints, address: int, chunk: int, banks: int, lanes: int, lane: int, now: int
+) -> bool:
+    """Take the bank of an address in a lane for this cycle; return whether it was free.
+
+    `taken` holds, lane by lane of every bank, the cycle in which it was taken last.
+    """
+    bank = address // chunk if chunk > 0 else address % banks
+    place = bank * lanes + lane
+    if taken[place] == now:
+        return False
+    taken[place] = now
+    return True
 
 
 @njit(cache=True)
@@ -94,15 +111,13 @@ def _tile_end(steps: Steps, lanes: int, chunk: int, banks: int, fifo: int, drain
     left = np.zeros(count, np.int64)  # steps left of the group at work
     popped = np.full(count, groups, np.int64)
     fetched = np.zeros(count, np.int64)
-    address = np.zeros(count, np.int64)
     opened = np.zeros(columns, np.int64)
     held = np.full(columns, drain - 1, np.int64)
     finished = np.zeros(columns, np.bool_)
     bank_taken = np.full(max(banks, 1) * lanes, -1, np.int64)
-    walk = np.zeros(count, np.int64)  # address of the next group to be popped
-    for i in range(count):
-        first = i // lanes if i // lanes < banks else 0
-        address[i] = walk[i] = first * max(chunk, 1)
+    column = np.arange(count) // lanes
+    address = np.where(column < banks, column, 0) * max(chunk, 1)
+    walk = address.copy()  # address of the next group to be popped
     remaining = columns
     now = -1
     while remaining > 0:
@@ -122,13 +137,10 @@ def _tile_end(steps: Steps, lanes: int, chunk: int, banks: int, fifo: int, drain
             held[c] = held[c] + 1 if done and not opening else 0
             for i in range(low, high):
                 asks = fetched[i] < groups * passes and queued[i] + under_way[i] < fifo
-                granted = asks
-                if asks and banks > 0:
-                    bank = address[i] // chunk if chunk > 0 else address[i] % banks
-                    bank = bank * lanes + i - low
-                    granted = bank_taken[bank] != now
-                    if granted:
-                        bank_taken[bank] = now
+                granted = asks and (
+                    banks == 0
+                    or _take_bank(bank_taken, address[i], chunk, banks, lanes, i - low, now)
+                )
                 free, more = left[i] <= 1, popped[i] < groups
                 taken = free and queued[i] > 0 and (opening or more)
                 queued[i] += under_way[i] - taken

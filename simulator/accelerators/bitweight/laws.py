@@ -25,6 +25,8 @@ drain cycles later, and the last results are final drain + 3 cycles after the la
 
 from __future__ import annotations
 
+from workloads.rounding import ceil_div
+
 READ_OUT = 2
 """Cycles of the SIMD unit: one addition, one shift and add."""
 
@@ -50,7 +52,7 @@ def dense(
     >>> dense("os", 32, 100, 32, rows=32, cols=32)  # M + N + K - 1
     163
     """
-    down, across = -(-m // rows), -(-n // cols)
+    down, across = ceil_div(m, rows), ceil_div(n, cols)
     last_m, last_n = m - (down - 1) * rows, n - (across - 1) * cols
     match array:
         case "os":
@@ -60,14 +62,14 @@ def dense(
             period = max(k, least)
             return (down * across - 1) * period + k + min(least, last_n)
         case "ws":
-            deep = -(-k // rows)
+            deep = ceil_div(k, rows)
             full = rows + m + rows + cols - 1
             return deep * ((across - 1) * full + full - cols + last_n)
         case "cube":
-            deep = -(-k // rows)
+            deep = ceil_div(k, rows)
             return _last(down, across, rows, cols, last_m, last_n, deep) + rows - 1
         case _:
-            deep = -(-k // rows)
+            deep = ceil_div(k, rows)
             return _last(1, across, 1, cols, 1, last_n, m * deep) + 2 - carry_save
 
 

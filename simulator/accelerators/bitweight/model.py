@@ -15,6 +15,7 @@ from simulator.accelerators.systolic import memory
 from simulator.report import REQUIRED, Report
 from workloads.operand_values import TensorValues
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
+from workloads.rounding import ceil_div
 
 COLUMNS = (
     *REQUIRED,
@@ -158,7 +159,7 @@ def _product(config: Config, op: MatMul) -> memory.Product:
     """Return one product of the batch with its bytes: operands in `width` bits, sums in 32."""
 
     def stored(elements: int) -> int:
-        return -(-elements * config.width // (8 * op.batch))
+        return ceil_div(elements * config.width, 8 * op.batch)
 
     return memory.Product(
         m=op.m,
@@ -176,7 +177,6 @@ def _product_row(config: Config, op: MatMul, side: str, reuse: memory.Reuse) -> 
     work = timing.product(config, op, side)
     steps = work.tiles_across * work.steps.total
     slowest = work.tiles_across * work.steps.slowest
-    compulsory = op.batch * (product.left_bytes + product.right_bytes + product.out_bytes)
     return _row(
         config,
         op,
@@ -195,7 +195,7 @@ def _product_row(config: Config, op: MatMul, side: str, reuse: memory.Reuse) -> 
         digits=mean_digits(work.known.pmf, "ent", config.width) if config.reads_digits else 0.0,
         digits_from=work.known.origin,
         dram_bytes=op.batch * reuse.traffic_bytes(product) + work.spilled_bytes,
-        compulsory_bytes=compulsory,
+        compulsory_bytes=op.batch * product.compulsory_bytes,
         busy="slowest column" if slowest > 1.1 * steps else "array",
         **timing.energy(config, op, work),
     )
@@ -212,7 +212,7 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
         config,
         op,
         kind=kind,
-        compute_cycles=-(-lane_operations // config.vector_lanes),
+        compute_cycles=ceil_div(lane_operations, config.vector_lanes),
         dram_bytes=traffic,
         compulsory_bytes=traffic,
         busy="vector unit",

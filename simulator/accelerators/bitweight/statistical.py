@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from dataflow.bitweight import GROUP
 from dataflow.digits import normal_pmf
 from dataflow.digits.tables import mask_table
-from dataflow.rounding import ceil_div
 from simulator.accelerators.bitweight import laws
 from simulator.accelerators.bitweight.columns import Steps, groups
 from simulator.accelerators.bitweight.config import Config
+from workloads.rounding import ceil_div
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from dataflow.rounding import ceil_div
 from simulator.accelerators.bitweight import baselines, columns, encoded, kept, laws, statistical
 from simulator.accelerators.bitweight.columns import Steps
 from simulator.accelerators.bitweight.config import BIT_SLICE, DENSE, SPARSE, Config
@@ -19,6 +18,7 @@ from simulator.accelerators.bitweight.encoded import Known
 from simulator.accelerators.bitweight.synthesis import find
 from workloads.operand_values import TensorValues
 from workloads.operations import MatMul
+from workloads.rounding import ceil_div
 
 NO_STEPS = Steps(0, 0, 0, 0, 0)
 PSUM_BYTES = 4

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.rounding import ceil_div
 from simulator import collectives, decoding, energy, operation_rows
 from simulator.accelerators.gpu import model
 from simulator.accelerators.gpu.config import Config
@@ -30,9 +29,9 @@ from workloads.llm import Decoder, RequestBatch
 from workloads.lowering import lower_attention
 from workloads.operations import MatMul, Operand, Pass, VectorOp
 from workloads.patterns import DENSE
-from workloads.vector_work import vector_work
+from workloads.rounding import ceil_div
+from workloads.vector_work import FP16_BYTES, vector_work
 
-FP16_BYTES = 2
 PIECE_TOKENS = 256
 """Tokens of a cache that one thread block reads (Flash-Decoding); assumed."""
 
@@ -292,7 +291,7 @@ def _attention_row(config: Config, op: CacheAttention) -> dict[str, Any]:
     """Return the row of attention over caches: pieces in waves, or the bytes of the caches."""
     chip = config.chip
     lengths = np.asarray(op.lengths, np.int64)
-    pieces = int((-(-lengths // PIECE_TOKENS)).sum()) * op.kv_heads
+    pieces = int(ceil_div(lengths, PIECE_TOKENS).sum()) * op.kv_heads
     longest = min(PIECE_TOKENS, int(lengths.max()))
     waves = ceil_div(pieces, chip.sms)
     active = ceil_div(pieces, waves)

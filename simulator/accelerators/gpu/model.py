@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dataflow.rounding import ceil_div
 from simulator import energy, operation_rows
 from simulator.accelerators.gpu.config import Config
 from simulator.accelerators.gpu.devices import SPARSE_DTYPES
@@ -21,7 +20,8 @@ from simulator.accelerators.gpu.plan import (
 from simulator.accelerators.gpu.products import dram_bytes, l2_bytes
 from simulator.report import REQUIRED, Report
 from workloads.operations import MatMul, Selection, VectorOp
-from workloads.patterns import DENSE, NM
+from workloads.patterns import DENSE
+from workloads.rounding import ceil_div
 
 COLUMNS = (
     *REQUIRED,
@@ -114,8 +114,7 @@ def vector_row(
     chip = config.chip
     values: dict[str, Any] = {"busy": "vector unit"}
     if isinstance(op, Selection):
-        scans = op.pattern.n if isinstance(op.pattern, NM) else 1
-        lane_operations = op.elements * scans
+        lane_operations = operation_rows.comparisons(op)
         traffic = stored_bytes(op, False) + stored_bytes(op, exploits(op.pattern, SPARSE.m))
         values |= {"kind": "selection", "pattern": str(op.pattern)}
         values["selection"] = lane_operations * energy.INT16_COMPARE_PJ

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dataflow.rounding import ceil_div
 from simulator.accelerators.gpu.config import Config
 from simulator.accelerators.gpu.products import Kernel, Machine, Shape, best_kernel
 from simulator.counting import check_countable
 from workloads.errors import InputError
 from workloads.operations import DTYPE_BITS, MatMul, Operand, Pass, Selection, Workload
 from workloads.patterns import DENSE, NM, Pattern
+from workloads.rounding import ceil_div
 
 SPARSE = NM(2, 4)
 """What the sparse tensor cores multiply."""

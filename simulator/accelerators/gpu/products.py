@@ -18,7 +18,7 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
-from dataflow.rounding import ceil_div
+from workloads.rounding import ceil_div
 
 TILES = (
     (256, 128),

@@ -24,7 +24,6 @@ from functools import lru_cache
 from math import ceil
 
 from dataflow.kv_layout import KvLayout
-from dataflow.rounding import ceil_div
 from simulator.accelerators.neupims.config import Config
 from simulator.accelerators.neupims.npu import ARRAYS, SIZE, softmax_clocks
 from simulator.accelerators.neupims.outcome import Outcome
@@ -39,6 +38,7 @@ from simulator.accelerators.neupims.plan import (
 from simulator.collectives import Link, all_reduce_seconds
 from simulator.dram.closed_form import GWRITE, Run, run_ends
 from simulator.dram.striped import accesses_of, striped_clocks
+from workloads.rounding import ceil_div
 
 FILL = 2 * SIZE - 1
 """Clocks from the first row into an array to its last column's first result."""

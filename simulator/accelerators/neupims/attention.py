@@ -18,7 +18,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from dataflow.kv_layout import KvLayout
-from dataflow.rounding import ceil_div
 from simulator.accelerators.neupims.npu import SIZE, softmax_clocks
 from simulator.accelerators.neupims.program import (
     STEP_FIELDS,
@@ -35,6 +34,7 @@ from simulator.dram.pim import (
     PIM_FIELDS,
     READRES_OP,
 )
+from workloads.rounding import ceil_div
 
 FIRST_TILE_ROW = 1 << 20
 """Rows of tiles are numbered from here: apart from those that the NPU's transfers use."""

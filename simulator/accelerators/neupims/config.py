@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -144,7 +145,7 @@ class Config:
 
     def weight_bytes(self, depth: int, columns: int) -> int:
         """Return the bytes of a product's weights."""
-        return int(-(-depth * columns * weight_bits(self.weights) // 8))
+        return math.ceil(depth * columns * weight_bits(self.weights) / 8)
 
     @property
     def dual(self) -> bool:

@@ -15,56 +15,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.accelerators.neupims.program import (
-    AFTER,
-    BOUNDS_AT,
-    EARLY_LOAD,
-    GAP,
-    GATES_AT,
-    GROUP_FROM,
-    GROUPED,
-    GROUPS_AT,
-    LATENCY,
-    LOAD_FROM,
-    LOADS_AT,
-    MATRIX_NEW_BLOCK,
-    NEEDS_FIRST,
-    NEEDS_LAST,
-    OPERATOR_FIELDS,
-    OPERATORS_AT,
-    PER_CLOCK,
-    RESULT,
-    RESULTS,
-    SIMULATED,
-    STEP_FIELDS,
-    STEP_FROM,
-    STEP_KIND,
-    STEPS_AT,
-    STORE_ELEMENTS,
-    STORE_FIELDS,
-    STORE_FROM,
-    STORE_RESULT,
-    STORES_AT,
-    VECTOR,
-    Ints,
-)
-from simulator.dram import lines
+from simulator.accelerators.neupims import program
+from simulator.accelerators.neupims.program import Ints
+from simulator.dram import lines, state
 from simulator.dram.lines import ANSWER_TO, ELEMENTS, FIRST, SENT_AT, STORE, STREAM_FIELDS
 from simulator.dram.pim import TIME
-from simulator.dram.state import (
-    CHANNELS,
-    DEVICE_CHANNELS,
-    FIRST_RECORD,
-    NEVER,
-    NUMBER,
-    PIM_END,
-    PIM_HEAD,
-    PIM_QUEUED,
-    PIM_SENT,
-    SPAN_BYTES,
-    STRIDE,
-    kernel,
-)
+from simulator.dram.state import kernel
 
 VECTOR_PIPELINES = 8
 ROWS = 128
@@ -102,20 +58,20 @@ PIPE_TAIL = PIPE_HEAD + VECTOR_PIPELINES + 1
 ENGINE_HEADER = PIPE_TAIL + VECTOR_PIPELINES + 1
 
 
-def engine(program: Ints, operators: int, *, serial: bool) -> Ints:
+def engine(packed: Ints, operators: int, *, serial: bool) -> Ints:
     """Return an idle engine with room for the largest operator of the packed program."""
-    table = program[program[OPERATORS_AT] :][: (operators + 1) * OPERATOR_FIELDS]
-    table = table.reshape(operators + 1, OPERATOR_FIELDS)
+    table = packed[packed[program.OPERATORS_AT] :][: (operators + 1) * program.OPERATOR_FIELDS]
+    table = table.reshape(operators + 1, program.OPERATOR_FIELDS)
     most = np.diff(table, axis=0).max(axis=0, initial=0)
-    loads = int(max(most[LOAD_FROM], table[-1, GROUP_FROM])) + 1
-    results, steps = int(table[:, RESULTS].max()) + 1, int(most[STEP_FROM]) + 1
+    loads = int(max(most[program.LOAD_FROM], table[-1, program.GROUP_FROM])) + 1
+    results, steps = int(table[:, program.RESULTS].max()) + 1, int(most[program.STEP_FROM]) + 1
     sizes = (loads, results, 2 * (VECTOR_PIPELINES + 1) * steps, operators, operators)
     starts = ENGINE_HEADER + np.cumsum([0, *sizes])
-    state = np.zeros(starts[-1], np.int64)
-    state[[LOADS_LEFT_AT, RESULTS_LEFT_AT, FLIGHTS_AT, ENDS_AT, SENT_AT_END]] = starts[:5]
-    state[FLIGHT_ROOM] = steps
-    state[SERIAL] = serial
-    return state
+    fields = np.zeros(starts[-1], np.int64)
+    fields[[LOADS_LEFT_AT, RESULTS_LEFT_AT, FLIGHTS_AT, ENDS_AT, SENT_AT_END]] = starts[:5]
+    fields[FLIGHT_ROOM] = steps
+    fields[SERIAL] = serial
+    return fields
 
 
 def stream(transfers: int) -> Ints:
@@ -126,7 +82,7 @@ def stream(transfers: int) -> Ints:
 @kernel
 def part_of(p: Ints, operator: int, field: int) -> int:
     """Return a field of an operator of a packed program."""
-    return p[p[OPERATORS_AT] + operator * OPERATOR_FIELDS + field]
+    return p[p[program.OPERATORS_AT] + operator * program.OPERATOR_FIELDS + field]
 
 
 @kernel
@@ -143,15 +99,17 @@ def _send(
     transfers[0, 0] = index
     count, address, left = 0, cursor[0], elements
     while left > 0:
-        start, run = lines.run_length(address, left, s[SPAN_BYTES])
+        start, run = lines.run_length(address, left, s[state.SPAN_BYTES])
         address = start + 2 * (run - 1)
         left -= run
         low, high = start // 64, address // 64
-        if s[CHANNELS] == s[DEVICE_CHANNELS]:
+        if s[state.CHANNELS] == s[state.DEVICE_CHANNELS]:
             count += high - low + 1
             continue
-        for i in range(s[CHANNELS]):
-            count += lines.share(s, s[FIRST_RECORD + i * s[STRIDE] + NUMBER], low, high)
+        for i in range(s[state.CHANNELS]):
+            count += lines.share(
+                s, s[state.FIRST_RECORD + i * s[state.STRIDE] + state.NUMBER], low, high
+            )
     cursor[0] = address
     return count
 
@@ -160,52 +118,57 @@ def _send(
 def _start(s: Ints, e: Ints, p: Ints, q: Ints, clock: int) -> None:
     """Start the next operator of a side, and open its PIM programs."""
     operator = e[OPERATOR]
-    e[NEXT_LOAD] = part_of(p, operator, LOAD_FROM)
-    e[NEXT_STEP] = part_of(p, operator, STEP_FROM)
-    e[NEXT_STORE] = part_of(p, operator, STORE_FROM)
-    e[STEPS_LEFT] = part_of(p, operator + 1, STEP_FROM) - e[NEXT_STEP]
+    e[NEXT_LOAD] = part_of(p, operator, program.LOAD_FROM)
+    e[NEXT_STEP] = part_of(p, operator, program.STEP_FROM)
+    e[NEXT_STORE] = part_of(p, operator, program.STORE_FROM)
+    e[STEPS_LEFT] = part_of(p, operator + 1, program.STEP_FROM) - e[NEXT_STEP]
     e[ANSWERS_LEFT] = 0
     e[WRITES_LEFT] = 0
     e[RUNNING] = 1
     e[PIPE_HEAD:ENGINE_HEADER] = 0
-    e[LEAST_LATENCY] = NEVER
-    for step in range(e[NEXT_STEP], part_of(p, operator + 1, STEP_FROM)):
-        latency = p[p[STEPS_AT] + step * STEP_FIELDS + LATENCY]
+    e[LEAST_LATENCY] = state.NEVER
+    for step in range(e[NEXT_STEP], part_of(p, operator + 1, program.STEP_FROM)):
+        latency = p[p[program.STEPS_AT] + step * program.STEP_FIELDS + program.LATENCY]
         e[LEAST_LATENCY] = min(e[LEAST_LATENCY], latency)
     first_result = e[RESULTS_LEFT_AT]
-    e[first_result : first_result + part_of(p, operator, RESULTS)] = -1
-    for group in range(part_of(p, operator, GROUP_FROM), part_of(p, operator + 1, GROUP_FROM)):
-        size = p[p[GROUPS_AT] + group]
+    e[first_result : first_result + part_of(p, operator, program.RESULTS)] = -1
+    for group in range(
+        part_of(p, operator, program.GROUP_FROM), part_of(p, operator + 1, program.GROUP_FROM)
+    ):
+        size = p[p[program.GROUPS_AT] + group]
         e[e[LOADS_LEFT_AT] + group] = size
         e[ANSWERS_LEFT] += size
-    for i in range(p[SIMULATED]):
-        bounds = p[BOUNDS_AT] + 2 * (operator * p[SIMULATED] + i)
-        ch = FIRST_RECORD + i * s[STRIDE]
+    for i in range(p[program.SIMULATED]):
+        bounds = p[program.BOUNDS_AT] + 2 * (operator * p[program.SIMULATED] + i)
+        ch = state.FIRST_RECORD + i * s[state.STRIDE]
         if p[bounds] == p[bounds + 1]:
             continue
         for j in range(p[bounds], p[bounds + 1]):
             q[j, TIME] += clock
-        s[ch + PIM_SENT] = p[bounds]
-        s[ch + PIM_QUEUED] = p[bounds]
-        s[ch + PIM_HEAD] = p[bounds]
-        s[ch + PIM_END] = p[bounds + 1]
+        s[ch + state.PIM_SENT] = p[bounds]
+        s[ch + state.PIM_QUEUED] = p[bounds]
+        s[ch + state.PIM_HEAD] = p[bounds]
+        s[ch + state.PIM_END] = p[bounds + 1]
 
 
 @kernel
 def _load(s: Ints, e: Ints, p: Ints, transfers: Ints, cursor: Ints, clock: int) -> None:
     """Send the loads of the operator whose gate is open: all at once, or one a clock."""
     operator = e[OPERATOR]
-    first, end = part_of(p, operator, LOAD_FROM), part_of(p, operator + 1, LOAD_FROM)
-    steps = part_of(p, operator + 1, STEP_FROM) - part_of(p, operator, STEP_FROM)
+    first, end = (
+        part_of(p, operator, program.LOAD_FROM),
+        part_of(p, operator + 1, program.LOAD_FROM),
+    )
+    steps = part_of(p, operator + 1, program.STEP_FROM) - part_of(p, operator, program.STEP_FROM)
     while e[NEXT_LOAD] < end:
         load = e[NEXT_LOAD]
-        if p[p[GATES_AT] + load] > steps - e[STEPS_LEFT]:
+        if p[p[program.GATES_AT] + load] > steps - e[STEPS_LEFT]:
             return
-        touched = _send(s, transfers, cursor, p[p[LOADS_AT] + load], 0, load - first, clock)
+        touched = _send(s, transfers, cursor, p[p[program.LOADS_AT] + load], 0, load - first, clock)
         e[e[LOADS_LEFT_AT] + load - first] = touched
         e[ANSWERS_LEFT] += touched
         e[NEXT_LOAD] = load + 1
-        if p[PER_CLOCK]:
+        if p[program.PER_CLOCK]:
             return
 
 
@@ -227,29 +190,33 @@ def _complete(e: Ints, clock: int) -> None:
 def _store(s: Ints, e: Ints, p: Ints, transfers: Ints, cursor: Ints, clock: int) -> None:
     """Send the next store if its result is there; a store of nothing only takes its turn."""
     store = e[NEXT_STORE]
-    if store == part_of(p, e[OPERATOR] + 1, STORE_FROM):
+    if store == part_of(p, e[OPERATOR] + 1, program.STORE_FROM):
         return
-    at = p[STORES_AT] + STORE_FIELDS * store
-    left, early = e[e[RESULTS_LEFT_AT] + p[at + STORE_RESULT]], p[at + EARLY_LOAD]
+    at = p[program.STORES_AT] + program.STORE_FIELDS * store
+    left, early = e[e[RESULTS_LEFT_AT] + p[at + program.STORE_RESULT]], p[at + program.EARLY_LOAD]
     if left > 0 or (left < 0 and (early < 0 or e[e[LOADS_LEFT_AT] + early])):
         return
-    if p[at + STORE_ELEMENTS]:
-        e[WRITES_LEFT] += _send(s, transfers, cursor, p[at + STORE_ELEMENTS], 1, 0, clock)
+    if p[at + program.STORE_ELEMENTS]:
+        e[WRITES_LEFT] += _send(s, transfers, cursor, p[at + program.STORE_ELEMENTS], 1, 0, clock)
     e[NEXT_STORE] = store + 1
 
 
 @kernel
 def _ready(e: Ints, p: Ints, step_at: int) -> bool:
-    first, last, after = p[step_at + NEEDS_FIRST], p[step_at + NEEDS_LAST], p[step_at + AFTER]
+    first, last, after = (
+        p[step_at + program.NEEDS_FIRST],
+        p[step_at + program.NEEDS_LAST],
+        p[step_at + program.AFTER],
+    )
     if after >= 0 and e[e[RESULTS_LEFT_AT] + after] != 0:
         return False
     left = e[LOADS_LEFT_AT]
-    if p[GROUPED]:
+    if p[program.GROUPED]:
         missing = 0
         for group in range(first, last + 1):
             missing += e[left + group]
         return missing == 0
-    sent = e[NEXT_LOAD] - part_of(p, e[OPERATOR], LOAD_FROM)
+    sent = e[NEXT_LOAD] - part_of(p, e[OPERATOR], program.LOAD_FROM)
     if first >= 0 and (first >= sent or e[left + first]):
         return False
     return not (last >= 0 and (last >= sent or e[left + last]))
@@ -259,29 +226,31 @@ def _ready(e: Ints, p: Ints, step_at: int) -> bool:
 def _issue(e: Ints, p: Ints, clock: int) -> None:
     """Issue the next instruction if what it needs is there."""
     step = e[NEXT_STEP]
-    if step == part_of(p, e[OPERATOR] + 1, STEP_FROM):
+    if step == part_of(p, e[OPERATOR] + 1, program.STEP_FROM):
         return
-    at = p[STEPS_AT] + step * STEP_FIELDS
+    at = p[program.STEPS_AT] + step * program.STEP_FIELDS
     if not _ready(e, p, at):
         return
-    result = e[RESULTS_LEFT_AT] + p[at + RESULT]
+    result = e[RESULTS_LEFT_AT] + p[at + program.RESULT]
     e[result] = max(e[result], 0) + 1
     pipe = 0
-    if p[at + STEP_KIND] == VECTOR:
+    if p[at + program.STEP_KIND] == program.VECTOR:
         pipe = 1
         for candidate in range(1, VECTOR_PIPELINES + 1):
             if e[PIPE_HEAD + candidate] == e[PIPE_TAIL + candidate]:
                 pipe = candidate
                 break
-        finish = clock + p[at + LATENCY]
+        finish = clock + p[at + program.LATENCY]
     else:
-        start = _matrix_start(e, p[at + STEP_KIND] == MATRIX_NEW_BLOCK, p[at + GAP], clock)
-        finish = start + p[at + LATENCY]
+        start = _matrix_start(
+            e, p[at + program.STEP_KIND] == program.MATRIX_NEW_BLOCK, p[at + program.GAP], clock
+        )
+        finish = start + p[at + program.LATENCY]
         e[LAST_START] = start
         e[LAST_FINISH] = finish
     flight = e[FLIGHTS_AT] + 2 * (pipe * e[FLIGHT_ROOM] + e[PIPE_TAIL + pipe])
     e[flight] = finish
-    e[flight + 1] = p[at + RESULT]
+    e[flight + 1] = p[at + program.RESULT]
     e[PIPE_TAIL + pipe] += 1
     e[NEXT_STEP] = step + 1
 
@@ -300,11 +269,17 @@ def _matrix_start(e: Ints, new_block: bool, gap: int, clock: int) -> int:
 
 
 @kernel
+def ended(e: Ints) -> bool:
+    """Say whether a side has no operator left."""
+    return e[OPERATOR] == e[OPERATORS_END]
+
+
+@kernel
 def advance(s: Ints, e: Ints, p: Ints, q: Ints, transfers: Ints, cursor: Ints, clock: int) -> None:
     """Run one side of the core for a clock."""
-    operator = e[OPERATOR]
-    if operator == e[OPERATORS_END]:
+    if ended(e):
         return
+    operator = e[OPERATOR]
     if not e[RUNNING]:
         _start(s, e, p, q, clock)
     e[BUSY] += e[PIPE_HEAD] < e[PIPE_TAIL]
@@ -316,8 +291,8 @@ def advance(s: Ints, e: Ints, p: Ints, q: Ints, transfers: Ints, cursor: Ints, c
         e[STEPS_LEFT] == 0
         and e[ANSWERS_LEFT] == 0
         and e[WRITES_LEFT] == 0
-        and e[NEXT_STORE] == part_of(p, operator + 1, STORE_FROM)
-        and e[NEXT_LOAD] == part_of(p, operator + 1, LOAD_FROM)
+        and e[NEXT_STORE] == part_of(p, operator + 1, program.STORE_FROM)
+        and e[NEXT_LOAD] == part_of(p, operator + 1, program.LOAD_FROM)
     ):
         e[e[ENDS_AT] + operator] = clock + 1
         e[e[SENT_AT_END] + operator] = transfers[0, 0]

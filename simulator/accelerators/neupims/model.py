@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.rounding import ceil_div
 from simulator import decoding
 from simulator.accelerators.neupims.config import Config
 from simulator.accelerators.neupims.npu import ARRAYS, SIZE
@@ -30,11 +29,11 @@ from simulator.run_options import RunOption
 from workloads.errors import InputError
 from workloads.llm import RequestBatch, read_requests
 from workloads.llm.requests import DATASETS, warm_batch
+from workloads.rounding import ceil_div
 
 NPU_MACS = ARRAYS * SIZE * SIZE
 """Multiply-accumulates a clock of the systolic arrays."""
 VECTOR_UNITS = 8
-SCRATCHPAD_BYTES = 1 << 20
 MOST_REQUESTS = 10_000_000  # of a drawn batch; no cache holds as many
 
 LANES = {"systolic arrays": "array", "vector units": "vector", "pim": "pim", "link": "link"}
@@ -316,7 +315,7 @@ def _energy(config: Config, outcome: Outcome, columns: Mapping[str, Any]) -> dic
     macs = int(np.sum(np.array(columns["useful_macs"])[np.array(linear)]))
     moved = int(np.sum(np.array(columns["dram_bytes"])[np.array(on_npu)]))
     found["npu arithmetic"] = macs * (FP16_MULTIPLY_PJ + FP32_ADD_PJ)
-    found["npu scratchpads"] = 2 * moved * sram_byte_pj(SCRATCHPAD_BYTES)
+    found["npu scratchpads"] = 2 * moved * sram_byte_pj(config.scratchpad_bytes)
     return found
 
 

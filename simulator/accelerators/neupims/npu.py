@@ -18,7 +18,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dataflow.rounding import ceil_div
 from simulator.accelerators.neupims.program import (
     MATRIX,
     MATRIX_NEW_BLOCK,
@@ -31,6 +30,7 @@ from simulator.accelerators.neupims.program import (
     Ints,
     OperatorProgram,
 )
+from workloads.rounding import ceil_div
 
 SIZE = 128
 """Rows and columns of an array, lanes of a vector unit."""
@@ -70,7 +70,7 @@ def steps(
     after: Ints | int = -1,
     gap: int = SIZE,
 ) -> Ints:
-    """Return instructions as rows, scalars repeated."""
+    """Return instructions as rows of `program.STEP_FIELDS` columns, scalars repeated for each."""
     table = np.zeros((len(result), STEP_FIELDS), np.int64)
     for column, values in enumerate((kind, latency, first, last, after, gap, result)):
         table[:, column] = values

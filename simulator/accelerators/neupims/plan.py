@@ -13,10 +13,10 @@ from dataflow.kv_layout import (
     round_robin,
     split_sub_batches,
 )
-from dataflow.rounding import ceil_div
 from simulator.accelerators.neupims.config import Config
 from workloads.errors import InputError
 from workloads.llm import RequestBatch
+from workloads.rounding import ceil_div
 
 STAGES = {
     "A": (("qkv", 0), None),
@@ -136,7 +136,7 @@ def tiles_per_channel(config: Config) -> int:
     """
     timing, decoder = config.timing, config.decoder
     weights = 2 * decoder.parameters // (config.tensor_parallel * config.pipeline_parallel)
-    free = timing.rows - -(-weights // (config.channels * timing.row_bytes * timing.banks_total))
+    free = timing.rows - ceil_div(weights, config.channels * timing.row_bytes * timing.banks_total)
     if config.preset == "paper":
         free //= decoder.layers // config.pipeline_parallel
     return max(free, 0)

@@ -34,7 +34,10 @@ WIDEST_ENTRY_BITS = 32.0 + 63.0
 
 
 def check_products(config: Config, table: Columns, products: Ints) -> None:
-    """Raise `InputError` naming the product whose counts may exceed 64 bits, if there is one."""
+    """Raise `InputError` naming the product whose counts may exceed 64 bits, if there is one.
+
+    `products` is what `kernel.matmul_table` makes of those of `table`, (17, products).
+    """
     bounds = _product_bounds(products, config.rows, config.cols, _cycles_per_bit(config))
     if bounds.size:
         at = int(bounds.argmax())

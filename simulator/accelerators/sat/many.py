@@ -45,8 +45,8 @@ class Distinct(NamedTuple):
 
     `products`: the rows of `matmul_table`, `product_counts` their number. `vectors`: lane
     operations, bytes, fused, number (fused work has a number of 0: it is counted as a rider).
-    `riders`: kind of host, place of the host in its table, bytes, and 1 where a new group starts;
-    the riders of a group share the slack of one host; `rider_counts` is the number of such groups.
+    `riders`: kind of host, place of the host in its table, bytes, 1 where a new group starts, and
+    the number of such groups; the riders of a group share the slack of one host.
     `layers`: 0 for an update (with its place in `vectors`) or 1 for a selection (with elements, N,
     M, pregenerable), 1 where a new layer starts, and the number of such layers.
     """

@@ -8,23 +8,8 @@ import numpy as np
 from numba import njit
 
 from dataflow.tiling import ceil_div
-from simulator.accelerators.sat.stepped_pe import (
-    BUBBLE,
-    DRAIN_BUSY,
-    MISALIGNED,
-    OVERLAPPING_STREAMS,
-    Array,
-    Float32,
-    Ints,
-    Pipes,
-    empty_pipes,
-    enter_adder,
-    enter_multiplier,
-    leave_adder,
-    leave_multiplier,
-    own_sum,
-    product_of,
-)
+from simulator.accelerators.sat import stepped_pe as pe
+from simulator.accelerators.sat.stepped_pe import Array, Float32, Ints, Pipes
 
 
 class Schedule(NamedTuple):
@@ -66,15 +51,15 @@ def step_output_stationary(
     steps = left.shape[1] * array.kept
     plan = Schedule(period, steps, ceil_div(left.shape[0], rows) * q_tiles, q_tiles)
     if period < steps * array.slots:
-        return OVERLAPPING_STREAMS
+        return pe.OVERLAPPING_STREAMS
 
-    west = np.full((rows, cols), BUBBLE, np.int64)
-    north = np.full((rows, cols), BUBBLE, np.int64)
-    pipes = empty_pipes(array)
+    west = np.full((rows, cols), pe.BUBBLE, np.int64)
+    north = np.full((rows, cols), pe.BUBBLE, np.int64)
+    pipes = pe.empty_pipes(array)
     chain = (cols, rows * array.interleave)
     drain = Drain(
         np.zeros(chain, np.float32),
-        np.full(chain, BUBBLE, np.int64),
+        np.full(chain, pe.BUBBLE, np.int64),
         np.zeros(cols, np.int64),
         np.zeros(cols, np.int64),
     )
@@ -83,18 +68,18 @@ def step_output_stationary(
     while drained < plan.tiles * rows * cols:
         _hop(west, north, cycle, array, plan)
         if (west != north).any():
-            return MISALIGNED
+            return pe.MISALIGNED
         for r in range(rows):
             for c in range(cols):
                 slot = west[r, c]
                 product = np.float32(0.0)
-                if slot != BUBBLE:
+                if slot != pe.BUBBLE:
                     tile, step = _work(slot, array, plan)
                     row, col = _place(tile, r, c, array, plan)
-                    product = product_of(left, values, indices, row, step, col)
-                enter_multiplier(pipes, r, c, cycle, slot, product)
+                    product = pe.product_of(left, values, indices, row, step, col)
+                pe.enter_multiplier(pipes, r, c, cycle, slot, product)
                 if not _accumulate(pipes, drain, r, c, cycle, array, plan):
-                    return DRAIN_BUSY
+                    return pe.DRAIN_BUSY
         cycle += 1  # the registers written above are visible from here on
         for c in range(cols):
             drained += _shift(drain, out, c, array, plan)
@@ -119,8 +104,8 @@ def _issued(time: int, array: Array, plan: Schedule) -> int:
     turn, offset = time // plan.period, time % plan.period
     first = turn * array.interleave
     if time < 0 or first >= plan.tiles or offset >= plan.steps * array.slots:
-        return BUBBLE
-    return time if offset % array.slots < min(array.interleave, plan.tiles - first) else BUBBLE
+        return pe.BUBBLE
+    return time if offset % array.slots < min(array.interleave, plan.tiles - first) else pe.BUBBLE
 
 
 @njit(cache=True)
@@ -148,15 +133,15 @@ def _accumulate(
     The adder's last stage writes the drain register too, so a sum is taken one cycle before it is
     visible.
     """
-    slot, product = leave_multiplier(pipes, r, c, cycle)
-    total = own_sum(pipes, r, c, cycle)
-    if slot != BUBBLE:
+    slot, product = pe.leave_multiplier(pipes, r, c, cycle)
+    total = pe.own_sum(pipes, r, c, cycle)
+    if slot != pe.BUBBLE:
         first = slot % plan.period < array.slots
         total = (np.float32(0.0) if first else total) + product
-    enter_adder(pipes, r, c, cycle, slot, total)
+    pe.enter_adder(pipes, r, c, cycle, slot, total)
 
-    slot, total = leave_adder(pipes, r, c, cycle, array.add_latency - 1)
-    if slot == BUBBLE or slot % plan.period // array.slots < plan.steps - 1:
+    slot, total = pe.leave_adder(pipes, r, c, cycle, array.add_latency - 1)
+    if slot == pe.BUBBLE or slot % plan.period // array.slots < plan.steps - 1:
         return True
     tile, _ = _work(slot, array, plan)
     start = tile // array.interleave * array.interleave

@@ -9,24 +9,8 @@ from numba import njit
 
 from dataflow.interleave import turns
 from dataflow.tiling import ceil_div
-from simulator.accelerators.sat.stepped_pe import (
-    BUBBLE,
-    MISALIGNED,
-    OVERLAPPING_STREAMS,
-    PSUM_NOT_WRITTEN,
-    WEIGHTS_MISSING,
-    Array,
-    Float32,
-    Ints,
-    Pipes,
-    empty_pipes,
-    enter_adder,
-    enter_multiplier,
-    leave_adder,
-    leave_multiplier,
-    own_sum,
-    product_of,
-)
+from simulator.accelerators.sat import stepped_pe as pe
+from simulator.accelerators.sat.stepped_pe import Array, Float32, Ints, Pipes
 
 
 class Schedule(NamedTuple):
@@ -78,12 +62,12 @@ def step_weight_stationary(
     starts = np.full(ceil_div(q, cols) * blocks * k_tiles + 1, rows * kept, np.int64)
     plan = Schedule(starts, k_tiles, blocks, block_rows, p)
     if not _lay_out(plan, period, short_period, array):
-        return OVERLAPPING_STREAMS
+        return pe.OVERLAPPING_STREAMS
 
-    west = np.full((rows, cols), BUBBLE, np.int64)
-    pipes = empty_pipes(array)
+    west = np.full((rows, cols), pe.BUBBLE, np.int64)
+    pipes = pe.empty_pipes(array)
     weights = Weights(
-        np.full((cols, rows * kept), BUBBLE, np.int64),
+        np.full((cols, rows * kept), pe.BUBBLE, np.int64),
         np.zeros(cols, np.int64),
         np.zeros(cols, np.int64),
     )
@@ -98,14 +82,14 @@ def step_weight_stationary(
             for c in range(cols):
                 slot = west[r, c]
                 product = np.float32(0.0)
-                if slot != BUBBLE:
+                if slot != pe.BUBBLE:
                     tile, row, j = _work(slot, array, plan)
                     if slot == starts[tile] and not _take_weights(weights, r, c, tile, array, plan):
-                        return WEIGHTS_MISSING
+                        return pe.WEIGHTS_MISSING
                     step = (tile % k_tiles * rows + r) * kept + j
                     col = _column(tile, c, array, plan)
-                    product = product_of(left, values, indices, row, step, col)
-                enter_multiplier(pipes, r, c, cycle, slot, product)
+                    product = pe.product_of(left, values, indices, row, step, col)
+                pe.enter_multiplier(pipes, r, c, cycle, slot, product)
                 if r == rows - 1:
                     finished += _write(pipes, results, c, cycle, array, plan)
                 hazard = _accumulate(pipes, results, r, c, cycle, array, plan)
@@ -174,15 +158,15 @@ def _hop(west: Ints, r: int, cycle: int, array: Array, plan: Schedule) -> None:
 def _issued(time: int, array: Array, plan: Schedule) -> int:
     """Return the slot that the first row's edge issues at `time`: the time itself, or a bubble."""
     if time < plan.starts[0] or time >= plan.starts[-1]:
-        return BUBBLE
+        return pe.BUBBLE
     tile, row, _ = _work(time, array, plan)
     offset = time - plan.starts[tile]
     height = _height(tile, plan)
     if offset >= _stream(height, array):
-        return BUBBLE
+        return pe.BUBBLE
     idle = array.kept > 1 and offset % array.slots >= array.interleave
     first = tile // plan.k_tiles % plan.blocks * plan.block_rows
-    return BUBBLE if idle or row >= first + height else time
+    return pe.BUBBLE if idle or row >= first + height else time
 
 
 @njit(cache=True)
@@ -216,8 +200,8 @@ def _load_weights(weights: Weights, array: Array) -> None:
 @njit(cache=True)
 def _write(pipes: Pipes, results: Results, c: int, cycle: int, array: Array, plan: Schedule) -> int:
     """Write the sum that leaves column `c` at the south edge; return 1 if there is one."""
-    slot, total = leave_adder(pipes, array.rows - 1, c, cycle, array.add_latency)
-    if slot == BUBBLE:
+    slot, total = pe.leave_adder(pipes, array.rows - 1, c, cycle, array.add_latency)
+    if slot == pe.BUBBLE:
         return 0
     tile, row, j = _work(slot, array, plan)
     if j < array.kept - 1:
@@ -234,21 +218,21 @@ def _accumulate(
     pipes: Pipes, results: Results, r: int, c: int, cycle: int, array: Array, plan: Schedule
 ) -> int:
     """Add the visible product to the sum from above, from the buffer or its own; 0 or a hazard."""
-    slot, product = leave_multiplier(pipes, r, c, cycle)
-    total = own_sum(pipes, r, c, cycle)
-    if slot != BUBBLE:
+    slot, product = pe.leave_multiplier(pipes, r, c, cycle)
+    total = pe.own_sum(pipes, r, c, cycle)
+    if slot != pe.BUBBLE:
         tile, row, j = _work(slot, array, plan)
         if j == 0 and r > 0:
-            above, total = leave_adder(pipes, r - 1, c, cycle, array.add_latency)
+            above, total = pe.leave_adder(pipes, r - 1, c, cycle, array.add_latency)
             if above != slot + (array.kept - 1) * array.slots:
-                return MISALIGNED
+                return pe.MISALIGNED
         elif j == 0:
             total = np.float32(0.0)
             col = _column(tile, c, array, plan)
             if tile % plan.k_tiles > 0 and col < results.out.shape[1]:
                 if not plan.starts[tile - 1] <= results.written[row, col] < cycle:
-                    return PSUM_NOT_WRITTEN
+                    return pe.PSUM_NOT_WRITTEN
                 total = results.out[row, col]
         total = total + product
-    enter_adder(pipes, r, c, cycle, slot, total)
+    pe.enter_adder(pipes, r, c, cycle, slot, total)
     return 0

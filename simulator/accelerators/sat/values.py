@@ -12,11 +12,11 @@ from simulator.accelerators.sat.config import Config
 from workloads.errors import InputError
 from workloads.patterns import NM
 
-DENSE = NM(1, 1)
+KEEP_ALL = NM(1, 1)
 
 
 def compute(
-    config: Config, left: NDArray[Any], right: NDArray[Any], pattern: NM = DENSE
+    config: Config, left: NDArray[Any], right: NDArray[Any], pattern: NM = KEEP_ALL
 ) -> NDArray[np.float32]:
     """Multiply `left` (P, K) with `right` (K, Q), of which N:M is kept along K; fp32 (P, Q).
 

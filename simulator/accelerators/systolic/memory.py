@@ -17,8 +17,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from dataflow.rounding import ceil_div
 from simulator.accelerators.systolic.timing import Dataflow
+from workloads.rounding import ceil_div
 
 
 class Product(NamedTuple):
@@ -31,6 +31,11 @@ class Product(NamedTuple):
     right_bytes: int
     out_bytes: int
     psum_bytes: int
+
+    @property
+    def compulsory_bytes(self) -> int:
+        """Bytes of the operands and the result, each moved once."""
+        return self.left_bytes + self.right_bytes + self.out_bytes
 
 
 class Reuse(NamedTuple):

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dataflow.rounding import ceil_div
 from simulator import energy, operation_rows
 from simulator.accelerators.systolic import memory, timing
 from simulator.accelerators.systolic.config import Config
@@ -15,6 +14,7 @@ from simulator.counting import check_countable
 from simulator.report import REQUIRED, Report
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
 from workloads.patterns import DENSE, NM, Block
+from workloads.rounding import ceil_div
 
 COLUMNS = (
     *REQUIRED,
@@ -167,7 +167,7 @@ def _product_row(config: Config, op: MatMul, plan: ProductPlan) -> dict[str, Any
         useful_macs=op.kept_macs,
         issued_macs=issued,
         dram_bytes=dram_bytes,
-        compulsory_bytes=op.batch * (product.left_bytes + product.right_bytes + product.out_bytes),
+        compulsory_bytes=op.batch * product.compulsory_bytes,
         sram_bytes=dram_bytes + op.batch * _fed_bytes(config, op, product),
         array=issued * (energy.multiply_pj(config.value_bits) + energy.FP32_ADD_PJ),
         busy="array" if 2 * stream >= compute else "fill and drain",
@@ -198,12 +198,8 @@ def _fed_bytes(config: Config, op: MatMul, product: memory.Product) -> int:
 def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
     lane_pj = energy.FP32_MULTIPLY_PJ + energy.FP32_ADD_PJ
     if isinstance(op, Selection):
-        scans = op.pattern.n if isinstance(op.pattern, NM) else 1
-        lane_operations = op.elements * scans
-        traffic = sum(
-            operation_rows.stored_bytes(op, config.value_bits, compact=compact)
-            for compact in (False, True)
-        )
+        lane_operations = operation_rows.comparisons(op)
+        traffic = operation_rows.selected_bytes(op, config.value_bits)
         work: dict[str, Any] = {"kind": "selection", "pattern": str(op.pattern)}
         work["selection"] = lane_operations * energy.INT16_COMPARE_PJ
     else:

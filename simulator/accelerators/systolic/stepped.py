@@ -31,6 +31,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from dataflow.tiling import ceil_div
+
 Values = NDArray[np.float64]
 
 STREAMS_OVERLAP, MISALIGNED, PORT_BUSY, WEIGHTS_MISSING = -1, -2, -3, -4
@@ -87,8 +89,8 @@ def _checked(values: Values, cycles: int) -> Stepped:
 def _output_stationary(left, right, out, rows, cols, period):  # type: ignore[no-untyped-def]
     m, k = left.shape
     n = right.shape[1]
-    across = -(-n // cols)
-    tiles = -(-m // rows) * across
+    across = ceil_div(n, cols)
+    tiles = ceil_div(m, rows) * across
     if period < k:
         return STREAMS_OVERLAP
     # An operand is named by the cycle in which it would enter at row and column 0; -1 is a bubble.
@@ -139,8 +141,8 @@ def _entering(time, steps, period, tiles):  # type: ignore[no-untyped-def]
 def _weight_stationary(left, right, out, rows, cols, period, overlap):  # type: ignore[no-untyped-def]
     m, k = left.shape
     n = right.shape[1]
-    across = -(-n // cols)
-    tiles = -(-k // rows) * across
+    across = ceil_div(n, cols)
+    tiles = ceil_div(k, rows) * across
     if period < m:
         return STREAMS_OVERLAP
     # A weight is named by tile * rows + row, an operand as above; rows wait for the first weights.

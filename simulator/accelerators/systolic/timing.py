@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from dataflow.rounding import ceil_div
+from workloads.rounding import ceil_div
 
 Dataflow = Literal["os", "ws", "is"]
 TileOverlap = Literal["none", "double_buffered", "ideal"]
