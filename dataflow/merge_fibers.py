@@ -16,6 +16,7 @@ from dataflow.spgemm.count import row_counts
 from dataflow.traffic import byte_reuse
 from workloads.errors import InputError
 from workloads.matrices.csr import Csr
+from workloads.rounding import ceil_div
 
 _MOMENTS = 64
 """Moments of an entry of A: its row of B, then partial fibers made and read, level by level."""
@@ -161,7 +162,7 @@ def _missed(
 def _partials(left: Csr, right: Csr, level: int, width: int, radix: int) -> _Partials:
     """Cut rows longer than `width` into groups of `width` entries, each a partial fiber."""
     rows = np.flatnonzero(left.row_lengths > width)
-    pieces = -(-left.row_lengths[rows] // width)
+    pieces = ceil_div(left.row_lengths[rows], width)
     row = np.repeat(rows, pieces)
     within = np.arange(len(row)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     begin, end = left.indptr[row], left.indptr[row + 1]

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.rounding import ceil_div
 from dataflow.spgemm.count import Work
 from workloads.errors import InputError
 from workloads.matrices.csr import Csr
+from workloads.rounding import ceil_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.rounding import ceil_div
+
 HUGE_PAGE_BYTES = 1 << 21
 """Of x86-64 and of most AArch64 systems; elsewhere nothing is gained or lost."""
 
@@ -81,7 +83,7 @@ class _Block:
         """Note what is written now; drop pages around it if they are more than it needs."""
         low, high = (min(self.first, first), max(self.last, last)) if self.last else (first, last)
         if high - low > 2 * (last - first) + HUGE_PAGE_BYTES:
-            low, high = first // HUGE_PAGE_BYTES, -(-last // HUGE_PAGE_BYTES)
+            low, high = first // HUGE_PAGE_BYTES, ceil_div(last, HUGE_PAGE_BYTES)
             low, high = low * HUGE_PAGE_BYTES, min(high * HUGE_PAGE_BYTES, self.size)
             self._drop(0, low)
             self._drop(high, self.size)
@@ -93,7 +95,7 @@ class _Block:
 
 
 def _new_block(size: int) -> _Block:
-    size = -(-size // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
+    size = ceil_div(size, HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
     try:
         memory = _mapped(size + HUGE_PAGE_BYTES)
     except OSError:

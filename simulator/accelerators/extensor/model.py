@@ -16,6 +16,7 @@ from simulator import sparse_products
 from simulator.report import Report
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
+from workloads.rounding import ceil_div
 
 RUN_OPTIONS = sparse_products.MATRIX_OPTIONS
 narrow = sparse_products.narrow
@@ -106,7 +107,7 @@ def simulate(config: Config, plan: sparse_products.Plan) -> Report:
 def _tile(config: Config, left: Csr, right: Csr, _: Work) -> Tiling:
     """Return both operands in microtiles and the bytes that their formats take."""
     side = config.tile
-    m, k, n = (-(-size // side) for size in (left.shape[0], left.shape[1], right.shape[1]))
+    m, k, n = (ceil_div(size, side) for size in (left.shape[0], left.shape[1], right.shape[1]))
     rows = np.repeat(np.arange(left.shape[0]), left.row_lengths)
     inner = np.repeat(np.arange(right.shape[0]), right.row_lengths)
     columns_a, columns_b = left.indices.astype(np.int64), right.indices.astype(np.int64)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dataflow.merge_fibers import Merges, merges
-from dataflow.rounding import ceil_div
 from dataflow.spgemm import Work
 from dataflow.traffic import CSR12, row_wise_traffic
 from simulator import sparse_products
@@ -17,6 +16,7 @@ from simulator.report import Report
 from workloads.errors import InputError
 from workloads.matrices.csr import Csr
 from workloads.operations import Workload
+from workloads.rounding import ceil_div
 
 RUN_OPTIONS = sparse_products.MATRIX_OPTIONS
 narrow = sparse_products.narrow

@@ -6,6 +6,7 @@ PIUMA, not checked. *assumed*: no source; a plain choice, stated before any resu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -171,7 +172,7 @@ class Config:
         """
         if version != "v3":
             return 16
-        return 12 + int(-(-2 * 12 * self.fill_limit // 1))
+        return 12 + math.ceil(2 * 12 * self.fill_limit)
 
     def table(self, version: str) -> int:
         """Slots of the hash table: the largest power of two that fits; 0 if none does."""

@@ -28,6 +28,7 @@ from simulator.sparse_products import (
 )
 from workloads.matrices.csr import Csr
 from workloads.operations import MatMul, Workload
+from workloads.rounding import ceil_div
 
 __all__ = [
     "RUN_OPTIONS",
@@ -107,8 +108,8 @@ def simulate(config: Config, plan: Plan) -> Report:
         [step.product for step in plan.steps],
         [f"{step.product.name} [{step.version}]" for step in plan.steps],
     )
-    issue = [-(-outcome.instructions // config.pipelines) for outcome in outcomes]
-    memory = [-(-outcome.dram_bytes // config.dram_bytes_per_cycle) for outcome in outcomes]
+    issue = [ceil_div(outcome.instructions, config.pipelines) for outcome in outcomes]
+    memory = [ceil_div(outcome.dram_bytes, config.dram_bytes_per_cycle) for outcome in outcomes]
     columns |= {
         "cycles": [outcome.cycles for outcome in outcomes],
         "compute_cycles": issue,

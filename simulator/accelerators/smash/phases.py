@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simulator.accelerators.smash.config import Config
+from workloads.rounding import ceil_div
 
 NATIVE_BYTES = 8
 """Bytes of a DRAM access that is not part of a stream."""
@@ -33,19 +34,19 @@ def distribution(config: Config, entries: int, rows: int) -> Phase:
     For each entry of A its index is read (from a stream) and the two row pointers of B that it
     names (one native access); for each row its pointer is read and its bound is stored.
     """
-    per_thread = -(-entries // config.threads)
+    per_thread = ceil_div(entries, config.threads)
     instructions = entries * 6 + rows * 4
-    stream_bytes = -(-entries * 4 // config.access_bytes) * config.access_bytes
+    stream_bytes = ceil_div(entries * 4, config.access_bytes) * config.access_bytes
     dram_bytes = stream_bytes + entries * NATIVE_BYTES + rows * 2 * NATIVE_BYTES
     one_entry = config.dram_latency_cycles + 6 * config.instruction_latency_cycles
-    stream_waits = -(-per_thread * 4 // config.access_bytes) * config.dram_latency_cycles
-    row_share = -(-rows // config.threads) * (
+    stream_waits = ceil_div(per_thread * 4, config.access_bytes) * config.dram_latency_cycles
+    row_share = ceil_div(rows, config.threads) * (
         2 * config.dram_latency_cycles + 4 * config.instruction_latency_cycles
     )
     cycles = max(
-        -(-instructions // config.pipelines),
+        ceil_div(instructions, config.pipelines),
         per_thread * one_entry + stream_waits + row_share,
-        -(-dram_bytes // config.dram_bytes_per_cycle),
+        ceil_div(dram_bytes, config.dram_bytes_per_cycle),
     )
     return Phase(cycles=cycles, instructions=instructions, dram_bytes=dram_bytes)
 
@@ -59,7 +60,7 @@ def write_back(config: Config, version: str, slots: int, filled: int, rows: int)
     per_entry = config.write_back_instructions
     per_entry += config.sort_instructions if version == "v1" else 0
     instructions = slots * config.scan_instructions + filled * per_entry
-    share, valid = -(-slots // config.threads), -(-filled // config.threads)
+    share, valid = ceil_div(slots, config.threads), ceil_div(filled, config.threads)
     scan = config.scratchpad_latency_cycles + (
         config.scan_instructions * config.instruction_latency_cycles
     )
@@ -67,14 +68,14 @@ def write_back(config: Config, version: str, slots: int, filled: int, rows: int)
     dram_bytes = filled * 2 * NATIVE_BYTES + rows * NATIVE_BYTES
     bank_cycles = slots + filled * (config.atomic_bank_cycles + 1)
     cycles = max(
-        -(-instructions // config.pipelines),
+        ceil_div(instructions, config.pipelines),
         share * scan + valid * entry,
-        -(-bank_cycles // config.scratchpad_banks),
-        -(-dram_bytes // config.dram_bytes_per_cycle),
+        ceil_div(bank_cycles, config.scratchpad_banks),
+        ceil_div(dram_bytes, config.dram_bytes_per_cycle),
     )
     return Phase(cycles=cycles, instructions=instructions, dram_bytes=dram_bytes)
 
 
 def clear(config: Config, slots: int) -> Phase:
     """Return the cost of v3's clearing of tags: every bank one slot a cycle, no thread needed."""
-    return Phase(cycles=-(-slots // config.scratchpad_banks))
+    return Phase(cycles=ceil_div(slots, config.scratchpad_banks))

@@ -15,6 +15,7 @@ from dataflow.spgemm.memory import Room
 from simulator.accelerators.smash import phases
 from simulator.accelerators.smash.config import Config
 from workloads.matrices.csr import Csr
+from workloads.rounding import ceil_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -188,7 +189,7 @@ def _drain(config: Config, machine: Machine) -> int:
     """Stream out the last window; returns the cycles that it takes after all else."""
     layout, shared = machine.layout, machine.shared
     left = int(shared[layout.STREAM_LEFT])
-    cycles = -(-left // config.dram_bytes_per_cycle)
+    cycles = ceil_div(left, config.dram_bytes_per_cycle)
     return machine.add(phases.Phase(cycles=cycles, dram_bytes=left))
 
 
