@@ -16,6 +16,8 @@ from tests.workloads import capture_models as models  # noqa: E402
 from tests.workloads.capture_models import capture_resnet, capture_vit, rows_of  # noqa: E402
 from workloads import MatMul, Pass  # noqa: E402
 from workloads.capture import TrainingStep, capture_step, capture_training_step  # noqa: E402
+from workloads.capture.values import measure  # noqa: E402
+from workloads.statistics import Statistics  # noqa: E402
 from workloads.trace import read_trace, write_trace  # noqa: E402
 
 
@@ -123,6 +125,44 @@ def test_a_recurrent_layer_is_one_product_a_time_step(kind: type[nn.Module], gat
         ("BP", "weight_hh_l0", batch, width, hidden): steps - 1,  # nobody trains the first state
         ("WU", "weight_hh_l0", hidden, batch, width): steps,
     }
+
+
+def test_the_weight_of_a_recurrent_layer_is_measured_once_a_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps, hidden = 6, 40
+    measured: Counter[tuple[int, ...]] = Counter()
+
+    def counted(tensor: torch.Tensor, axis: int | None) -> Statistics | None:
+        if axis == -2:
+            measured[tuple(tensor.shape)] += 1
+        return measure(tensor, axis)
+
+    monkeypatch.setattr("workloads.capture.call.measure", counted)
+    inputs = torch.randn(steps, 4, 8)
+    workload = capture_training_step(nn.LSTM(8, hidden), inputs, lambda out: out[0].sum())
+    assert measured[hidden, 4 * hidden] == measured[4 * hidden, hidden] == 1  # FF, BP
+    of_weight = [op.right.statistics for op in workload.matmuls if op.right.tensor == "W"]
+    assert None not in of_weight
+    assert len(of_weight) == 1 + steps + (steps - 1)
+
+
+@pytest.mark.parametrize("through_data", [False, True])
+def test_a_weight_that_the_step_writes_to_is_measured_again(through_data: bool) -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            first = self.fc(x).detach()
+            with torch.no_grad():
+                (self.fc.weight.data if through_data else self.fc.weight)[:4].zero_()
+            return self.fc(first)
+
+    workload = capture_training_step(Masked(), torch.randn(4, 8), lambda out: out.sum())
+    forward = [op.right.statistics for op in workload.matmuls if op.pass_ is Pass.FF]
+    assert [s.zero_fraction for s in forward if s] == [0, 0.5]
 
 
 def test_weights_kept_as_buffers_are_weights_that_nobody_trains() -> None:
