@@ -22,10 +22,11 @@ app = typer.Typer(help="Generate Verilog from the simulator's parameters.", add_
 Setting = Annotated[
     list[str] | None, typer.Option("--set", help="A parameter as field=value; may be repeated.")
 ]
-Rows = Annotated[int | None, typer.Option(help="Rows of the array.")]
-Cols = Annotated[int | None, typer.Option(help="Columns of the array.")]
-LargestN = Annotated[int | None, typer.Option("--n", help="Largest N of N:M.")]
-LargestM = Annotated[int | None, typer.Option("--m", help="Largest M of N:M.")]
+NUMBER = "INTEGER"  # read by `whole_number`, as --set is
+Rows = Annotated[str | None, typer.Option(metavar=NUMBER, help="Rows of the array.")]
+Cols = Annotated[str | None, typer.Option(metavar=NUMBER, help="Columns of the array.")]
+LargestN = Annotated[str | None, typer.Option("--n", metavar=NUMBER, help="Largest N of N:M.")]
+LargestM = Annotated[str | None, typer.Option("--m", metavar=NUMBER, help="Largest M of N:M.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DesignName = Annotated[str, typer.Argument(help="A name that `rtl list` shows.")]
 
@@ -166,9 +167,9 @@ def measure_design(design: Design, settings: dict[str, str]) -> dict[str, Any]:
     return {"design": design.name, "lines": len(text.splitlines()), **sizes}
 
 
-def _settings(settings: list[str] | None, **short: int | None) -> dict[str, str]:
+def _settings(settings: list[str] | None, **short: str | None) -> dict[str, str]:
     """Return the settings by field, those with an option of their own included."""
-    named = {field: str(value) for field, value in short.items() if value is not None}
+    named = {field: value for field, value in short.items() if value is not None}
     return named | split(settings or (), given=named)
 
 

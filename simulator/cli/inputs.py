@@ -14,6 +14,7 @@ from simulator.cli import output
 from simulator.configuration import override, parse_settings
 from simulator.counting import check_countable
 from simulator.report import Report
+from workloads import numerals
 from workloads.errors import InputError, nearest
 from workloads.operations import Workload, gemm
 from workloads.patterns import parse_pattern
@@ -371,7 +372,7 @@ def _topology(path: Path) -> Workload:
 
 def _gemm(text: str, pattern: str | None) -> Workload:
     try:
-        m, k, n = (int(part) for part in text.split(","))
+        m, k, n = (numerals.whole(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"--gemm must be three whole numbers M,K,N, not {text!r}") from None
     kept = parse_pattern("dense" if pattern is None else pattern)

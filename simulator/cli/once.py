@@ -1,4 +1,4 @@
-"""Commands that refuse an option given twice, where only the last counts, and an empty path."""
+"""Commands that refuse an option given twice, an empty path, and 1_0 in the place of a number."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from workloads import numerals
 from workloads.errors import InputError
 
 
@@ -21,7 +22,24 @@ class Once(TyperCommand):
             if single and given.count(parameter) > 1:
                 raise InputError(f"{parameter.opts[0]} is given twice; give it once")
             described = getattr(parameter, "type_descriptor", None)
-            is_path = getattr(described, "annotation", None) is Path
-            if is_path and parsed.get(parameter.name) == "":
-                raise InputError(f"{parameter.opts[0]} must name a file or folder, not ''")
+            kind = getattr(described, "annotation", None)
+            _check(parameter.opts[0], parsed.get(parameter.name), kind)
         return super().parse_args(ctx, args)
+
+
+def _check(option: str, value: Any, kind: Any) -> None:
+    """Raise `InputError` for a text that is not of that kind, or that nobody means so."""
+    if kind is Path and value == "":
+        raise InputError(f"{option} must name a file or folder, not ''")
+    if kind in _NUMBERS and isinstance(value, str):
+        read, wanted = _NUMBERS[kind]
+        try:
+            read(value)
+        except ValueError:
+            raise InputError(f"{option} must be {wanted}, not {value!r}") from None
+
+
+_NUMBERS: dict[type, tuple[Any, str]] = {
+    int: (numerals.whole, "a whole number"),
+    float: (numerals.number, "a number"),
+}

@@ -27,6 +27,7 @@ from simulator.dram import energy as dram_energy
 from simulator.energy import FP16_MULTIPLY_PJ, FP32_ADD_PJ, sram_byte_pj
 from simulator.report import Report
 from simulator.run_options import RunOption
+from workloads import numerals
 from workloads.errors import InputError
 from workloads.llm import RequestBatch, read_requests
 from workloads.llm.requests import DATASETS, warm_batch
@@ -75,14 +76,14 @@ def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatc
                 f"--batch sizes a batch drawn from {' or '.join(DATASETS)}, not --requests {text}"
             )
         (size,) = options["batch"]
-        if int(size) < 1:
+        if numerals.whole(size) < 1:
             raise InputError(f"--batch must be at least 1 request, not {size}")
         text = f"{text}:{size}"
     name, *numbers = text.split(":")
     if name not in DATASETS:
         return read_requests(Path(text))
     try:
-        batch, seed, *rest = [*(int(n) for n in numbers), *(256, 0)[len(numbers) :]]
+        batch, seed, *rest = [*(numerals.whole(n) for n in numbers), *(256, 0)[len(numbers) :]]
     except ValueError:
         batch, seed, rest = 0, 0, [0]
     if rest or batch < 1 or seed < 0:
