@@ -312,7 +312,7 @@ def _energy(config: Config, outcome: Outcome, columns: Mapping[str, Any]) -> dic
         active_rank_clocks=outcome.active_clocks,
         dual=config.system == "neupims",
     )
-    on_npu = [bottleneck != "pim" for bottleneck in columns["bottleneck"]]
+    on_npu = [resource != "pim" for resource in columns["resource"]]
     linear = [kind == "linear" or config.system == "npu-only" for kind in columns["kind"]]
     macs = int(np.sum(np.array(columns["useful_macs"])[np.array(linear)]))
     moved = int(np.sum(np.array(columns["dram_bytes"])[np.array(on_npu)]))
