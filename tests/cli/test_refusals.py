@@ -1,6 +1,7 @@
 """Wrong input: one sentence that says what would be right, exit code 2, no other output."""
 
 import errno
+import importlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from simulator.cli import main
+
+INTERRUPTED = "sparsight: interrupted; no file was left half-written"
 GEMM = ("run", "systolic", "--gemm", "64,64,64")
 NETWORK = ("run", "sat", "--network", "resnet9", "--batch", "2")
 
@@ -221,7 +225,10 @@ def obey_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_ctrl_c_ends_with_one_line_and_no_half_written_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_with_one_line_and_no_half_written_file(
+    tmp_path: Path, asked: signal.Signals
+) -> None:
     waiting = tmp_path / "model.py"
     waiting.write_text(
         "import pathlib, time\n"
@@ -234,9 +241,55 @@ def test_ctrl_c_ends_with_one_line_and_no_half_written_file(tmp_path: Path) -> N
         while not (tmp_path / "started").exists():
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(asked)
         _, complaint = process.communicate()
     assert process.returncode == 130, complaint
-    assert complaint.splitlines()[-1] == "sparsight: interrupted; no file was left half-written"
+    assert complaint.splitlines()[-1] == INTERRUPTED
     assert "Traceback" not in complaint
     assert {path.name for path in tmp_path.iterdir()} <= {"model.py", "started", "__pycache__"}
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "sat", "--network", "resnet50", "--report"),
+        ("compare", "sat", "gpu", "--network", "resnet9", "--methods", "dense,bdwp:2:8", "--csv"),
+        ("reproduce", "methods", "--out"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_whenever_a_command_is_ended_its_files_are_whole_or_absent(
+    tmp_path: Path, command: tuple[str, ...], asked: signal.Signals
+) -> None:
+    for number, after_s in enumerate((0.6, 1.2, 2.0)):
+        target = tmp_path / str(number)
+        with start(
+            *command, str(target), stdout=subprocess.DEVNULL, preexec_fn=obey_interrupts
+        ) as process:
+            time.sleep(after_s)
+            process.send_signal(asked)
+            _, complaint = process.communicate()
+        if process.returncode == 130:  # else it had not begun, or had done everything
+            assert complaint.endswith(f"{INTERRUPTED}\n")
+            assert "Traceback" not in complaint
+        assert not list(tmp_path.rglob("*.part"))
+        for page in tmp_path.rglob("*.html"):
+            assert page.read_text().rstrip().endswith("</html>")
+
+
+def test_an_import_that_ctrl_c_breaks_off_is_an_interrupt(monkeypatch, capsys) -> None:
+    """Libraries in C turn it into an error of their own."""
+
+    def broken(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr("simulator.cli.app.app", broken)
+    assert main(["networks"]) == 130
+    assert capsys.readouterr().err == f"{INTERRUPTED}\n"
+    monkeypatch.setattr("simulator.cli.app.app", lambda *_, **__: importlib.import_module("no_x"))
+    with pytest.raises(ModuleNotFoundError):
+        main(["networks"])

@@ -140,10 +140,11 @@ def test_two_processes_share_a_study(tmp_path, expected) -> None:
     pd.testing.assert_frame_equal(result(tmp_path), expected)
 
 
-def test_ctrl_c_finishes_cleanly_with_what_is_there(tmp_path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_finish_cleanly_with_what_is_there(tmp_path, asked) -> None:
     with sweeping(tmp_path, "--workers", "2") as process:
         wait_for_points(tmp_path, 10, process)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(asked)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert '"state": "interrupted"' in out
