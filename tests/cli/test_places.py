@@ -63,6 +63,38 @@ def test_runs_at_the_same_time_share_a_folder_of_results(tmp_path: Path) -> None
     assert (tmp_path / "sat" / "facts.ours.csv").read_bytes() == recorded.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "systolic", "--gemm", "64,64,64", "--csv", "FOLDER/x.csv"),
+        ("run", "systolic", "--gemm", "64,64,64", "--timeline", "FOLDER/x.json"),
+        ("run", "systolic", "--gemm", "64,64,64", "--report", "FOLDER"),
+        ("compare", "sat", "--gemm", "64,64,64", "--plot", "FOLDER/x.svg"),
+        ("reproduce", "sat/facts", "--out", "FOLDER"),
+        ("capture", "model.py:step", "-o", "FOLDER/x.trace"),
+        ("trace", "topology", "digits-vit", "-o", "FOLDER/x.csv"),
+        ("sweep", "FOLDER/study.toml"),
+    ],
+    ids=lambda command: " ".join(command[::4]),
+)
+def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_computed(
+    refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """The tests may run as root, who may write everywhere: the question is answered instead."""
+    (tmp_path / "study.toml").write_text('version = 1\nnetworks = ["resnet9"]\nbatches = [1]\n')
+    access = os.access
+
+    def answered(path, mode: int, **options) -> bool:
+        inside = str(path).startswith(str(tmp_path))
+        return not (inside and mode == os.W_OK) and access(path, mode, **options)
+
+    monkeypatch.setattr("os.access", answered)
+    said = refused(*(word.replace("FOLDER", str(tmp_path)) for word in command))
+    assert said.startswith(("cannot write", "cannot make the store"))
+    assert "may not be written" in said
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"study.toml"}
+
+
 def test_a_folder_that_may_not_be_written_is_named(
     refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
