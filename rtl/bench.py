@@ -51,7 +51,7 @@ async def outputs_are_as_recorded(dut):
 
 MAKEFILE = """SIM ?= icarus
 TOPLEVEL_LANG ?= verilog
-VERILOG_SOURCES = $(CURDIR)/{module}.v
+VERILOG_SOURCES = {module}.v
 COCOTB_TOPLEVEL = {module}
 COCOTB_TEST_MODULES = test_{module}
 

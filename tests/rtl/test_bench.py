@@ -25,6 +25,7 @@ def export(directory: Path, *arguments: str) -> str:
 def test_a_bench_passes_on_its_design_and_fails_on_a_changed_one(
     design: str, tmp_path: Path
 ) -> None:
+    tmp_path = tmp_path / "Prüfstand 数据 🚀"  # make parts names at blanks
     module = design.replace("-", "_")
     assert export(tmp_path, design, "--cycles", "60").startswith(f"{tmp_path}: {module}.v")
     passed = make(tmp_path)
