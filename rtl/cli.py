@@ -80,7 +80,7 @@ def _row(design: Design) -> dict[str, Any]:
 @app.command()
 def generate(
     name: DesignName,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Verilog file to write.")],
+    output: Annotated[Path, typer.Option("--output", "--out", "-o", help="Verilog file to write.")],
     rows: Rows = None,
     cols: Cols = None,
     n: LargestN = None,
@@ -101,7 +101,7 @@ def generate(
 @app.command()
 def bench(
     name: DesignName,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Directory to write to.")],
+    output: Annotated[Path, typer.Option("--output", "--out", "-o", help="Directory to write to.")],
     rows: Rows = None,
     cols: Cols = None,
     n: LargestN = None,

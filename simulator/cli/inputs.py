@@ -256,9 +256,19 @@ def read_accelerators(
     Models that step through every non-zero are left out: a network takes them minutes. They can be
     named.
     """
-    if bool(names) == bool(listed):
+    if names and listed:
         raise InputError("name accelerators once: before the options or with --accelerators")
-    wanted = tuple(names) if names else tuple(str(listed).split(","))
+    if not names and not listed:
+        raise InputError(
+            "name accelerators, as in sparsight compare sat gpu, or --accelerators all"
+        )
+    wanted = tuple(",".join(names or (str(listed),)).split(","))
+    for name in wanted:
+        if ":" in name:
+            raise InputError(
+                f"no accelerator is called {name!r}; methods are joined by commas, as in --methods "
+                f"dense,{name}"
+            )
     if len(wanted) > 1 and "all" in wanted:
         raise InputError("all stands alone: give --accelerators all, or the names of some")
     if wanted != ("all",):

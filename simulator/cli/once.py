@@ -12,7 +12,15 @@ from workloads.errors import InputError
 
 
 class Once(TyperCommand):
-    """A command each of whose options may be given once, but for those that collect values."""
+    """A command each of whose options may be given once, but for those that collect values.
+
+    The lines of its help are joined, for the terminal to wrap.
+    """
+
+    def __init__(self, *given: Any, help: str | None = None, **named: Any) -> None:
+        paragraphs = (help or "").split("\n\n")
+        joined = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        super().__init__(*given, help=joined or None, **named)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse a repeated option, then parse as usual."""

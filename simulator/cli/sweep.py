@@ -205,6 +205,9 @@ def _shared(front: pd.DataFrame) -> str:
 
     named = [name for name in front.columns if name not in {"point", "feasible", "error", *METRICS}]
     same = [name for name in named if front[name].nunique(dropna=False) == 1]
+    same = [
+        name for name in same if name != "batch" or front[name].iloc[0]
+    ]  # 0: the model fixes it
     return ", ".join(f"{name} {_text(front[name].iloc[0])}" for name in same if len(front))
 
 

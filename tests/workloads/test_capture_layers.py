@@ -329,7 +329,7 @@ def test_types_wider_than_those_of_mixed_precision_are_named_in_the_notes() -> N
     wide, mixed = (
         " ".join(capture_vit(fused=False, autocast=autocast).notes) for autocast in ("", "bf16")
     )
-    assert "Operands count as they ran: fp32 (4 bytes); models that are read" in wide
+    assert "Operands count as they ran: fp32 (4 bytes); a TrainingStep with autocast" in wide
     assert "Operands count as they ran" not in mixed
 
 

@@ -231,6 +231,6 @@ def _types(recorder: Recorder) -> Iterator[str]:
     if any(side.value_bits > 16 for side in factors.values()):
         sizes = [f"{name} ({side.value_bits // 8} bytes)" for name, side in sorted(factors.items())]
         yield (
-            f"Operands count as they ran: {' and '.join(sizes)}; models that are read from files "
-            "count as fp16 (2 bytes)."
+            f"Operands count as they ran: {' and '.join(sizes)}; a TrainingStep with autocast runs "
+            "in mixed precision, and models that are read from files count as fp16 (2 bytes)."
         )
