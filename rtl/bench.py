@@ -55,6 +55,9 @@ VERILOG_SOURCES = {module}.v
 COCOTB_TOPLEVEL = {module}
 COCOTB_TEST_MODULES = test_{module}
 
+ifeq ($(shell sh -c "command -v cocotb-config"),)
+$(error cocotb-config is not on the path; pip install cocotb, or activate its environment)
+endif
 include $(shell cocotb-config --makefiles)/Makefile.sim
 """
 

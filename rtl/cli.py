@@ -32,15 +32,23 @@ DesignName = Annotated[str, typer.Argument(help="A name that `rtl list` shows.")
 
 
 @app.command("list")
-def list_designs(as_json: Json = False) -> None:
-    """Show what can be generated, with the size of each at its defaults."""
-    rows = [_row(design) for design in DESIGNS]
+def list_designs(
+    name: Annotated[str | None, typer.Argument(help="Show the parameters of this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what can be generated, with its size at the defaults; or the parameters of one."""
+    rows = [_row(design) for design in (DESIGNS if name is None else [find(name)])]
     if as_json:
         print(json.dumps({"designs": rows}))
         return
     _show_designs(rows)
-    print("Lines of Verilog and generic gates (yosys, memories left out) at the defaults; --json")
-    print("has the parameters of each design and their defaults.")
+    print("Lines of Verilog and generic gates (yosys, memories left out) at the defaults.")
+    if name is None:
+        print("sparsight rtl list NAME lists the parameters of a design, --json those of all.")
+        return
+    print("\nParameters, for --set field=value:")
+    for field, value in rows[0]["parameters"].items():
+        print(f"  {field} = {value}")
 
 
 SHOWN = ("design", "summary", "timing", "lines", "cells", "flip_flops")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,25 @@ def test_a_bench_passes_on_its_design_and_fails_on_a_changed_one(
     changed[-1][1][[bool(v) for v in changed[-1][1]].index(True)] ^= 1
     (tmp_path / "vectors.json").write_text(json.dumps(vectors))
     assert "PASS=0 FAIL=1" in make(tmp_path).stdout
+
+
+def test_a_bench_without_cocotb_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(tmp_path / "bench", "pim_gate", "--cycles", "2")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("make", "sh"):
+        (tools / tool).symlink_to(str(shutil.which(tool)))
+    done = subprocess.run(
+        ["make", "-C", str(tmp_path / "bench")],
+        env={"PATH": str(tools)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "cocotb-config is not on the path; pip install cocotb" in done.stderr
 
 
 def test_outputs_that_never_change_are_named(tmp_path: Path) -> None:
