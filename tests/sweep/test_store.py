@@ -208,9 +208,13 @@ def test_places_that_cannot_be_written_are_named(tmp_path, monkeypatch) -> None:
     with pytest.raises(InputError, match=r"cannot write the store /proc/s.sqlite: unable to open"):
         study.run(workers=1, store="/proc/s.sqlite")
     study.run(workers=1, store=tmp_path / "s.sqlite")
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    store = tmp_path / "s.sqlite"
+    monkeypatch.setattr(os, "access", lambda path, mode: path != store)
     with pytest.raises(InputError, match=r"cannot write the store .*s.sqlite: it is read-only"):
-        study.run(workers=1, store=tmp_path / "s.sqlite")
+        study.run(workers=1, store=store)
+    monkeypatch.setattr(os, "access", lambda path, mode: path == store)
+    with pytest.raises(InputError, match=r"its folder may not be written; name another --store"):
+        study.run(workers=1, store=store)
 
 
 def test_a_full_disk_keeps_what_is_finished(tmp_path, expected) -> None:
