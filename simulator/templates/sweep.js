@@ -263,7 +263,7 @@ function drawRoofline(found, names) {
   }
   const layout = {
     margin: { t: 30, r: 10 }, showlegend: false, title: title("Roofline: useful MACs of each layer"),
-    xaxis: { type: "log", title: { text: "MAC / byte of DRAM traffic" } }, yaxis: { type: "log", title: { text: "MAC / s" } },
+    xaxis: { type: "log", title: { text: "MAC / byte of DRAM traffic" } }, yaxis: { type: "log", exponentformat: "SI", title: { text: "MAC / s" } }, // 100G, not 100B
   };
   Plotly.react("roofline", traces, layout, PLAIN);
 }
