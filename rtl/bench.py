@@ -51,10 +51,13 @@ async def outputs_are_as_recorded(dut):
 
 MAKEFILE = """SIM ?= icarus
 TOPLEVEL_LANG ?= verilog
-VERILOG_SOURCES = $(CURDIR)/{module}.v
+VERILOG_SOURCES = {module}.v
 COCOTB_TOPLEVEL = {module}
 COCOTB_TEST_MODULES = test_{module}
 
+ifeq ($(shell sh -c "command -v cocotb-config"),)
+$(error cocotb-config is not on the path; pip install cocotb, or activate its environment)
+endif
 include $(shell cocotb-config --makefiles)/Makefile.sim
 """
 

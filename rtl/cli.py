@@ -22,24 +22,33 @@ app = typer.Typer(help="Generate Verilog from the simulator's parameters.", add_
 Setting = Annotated[
     list[str] | None, typer.Option("--set", help="A parameter as field=value; may be repeated.")
 ]
-Rows = Annotated[int | None, typer.Option(help="Rows of the array.")]
-Cols = Annotated[int | None, typer.Option(help="Columns of the array.")]
-LargestN = Annotated[int | None, typer.Option("--n", help="Largest N of N:M.")]
-LargestM = Annotated[int | None, typer.Option("--m", help="Largest M of N:M.")]
+NUMBER = "INTEGER"  # read by `whole_number`, as --set is
+Rows = Annotated[str | None, typer.Option(metavar=NUMBER, help="Rows of the array.")]
+Cols = Annotated[str | None, typer.Option(metavar=NUMBER, help="Columns of the array.")]
+LargestN = Annotated[str | None, typer.Option("--n", metavar=NUMBER, help="Largest N of N:M.")]
+LargestM = Annotated[str | None, typer.Option("--m", metavar=NUMBER, help="Largest M of N:M.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DesignName = Annotated[str, typer.Argument(help="A name that `rtl list` shows.")]
 
 
 @app.command("list")
-def list_designs(as_json: Json = False) -> None:
-    """Show what can be generated, with the size of each at its defaults."""
-    rows = [_row(design) for design in DESIGNS]
+def list_designs(
+    name: Annotated[str | None, typer.Argument(help="Show the parameters of this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what can be generated, with its size at the defaults; or the parameters of one."""
+    rows = [_row(design) for design in (DESIGNS if name is None else [find(name)])]
     if as_json:
         print(json.dumps({"designs": rows}))
         return
     _show_designs(rows)
-    print("Lines of Verilog and generic gates (yosys, memories left out) at the defaults; --json")
-    print("has the parameters of each design and their defaults.")
+    print("Lines of Verilog and generic gates (yosys, memories left out) at the defaults.")
+    if name is None:
+        print("sparsight rtl list NAME lists the parameters of a design, --json those of all.")
+        return
+    print("\nParameters, for --set field=value:")
+    for field, value in rows[0]["parameters"].items():
+        print(f"  {field} = {value}")
 
 
 SHOWN = ("design", "summary", "timing", "lines", "cells", "flip_flops")
@@ -79,7 +88,7 @@ def _row(design: Design) -> dict[str, Any]:
 @app.command()
 def generate(
     name: DesignName,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Verilog file to write.")],
+    output: Annotated[Path, typer.Option("--output", "--out", "-o", help="Verilog file to write.")],
     rows: Rows = None,
     cols: Cols = None,
     n: LargestN = None,
@@ -100,7 +109,7 @@ def generate(
 @app.command()
 def bench(
     name: DesignName,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Directory to write to.")],
+    output: Annotated[Path, typer.Option("--output", "--out", "-o", help="Directory to write to.")],
     rows: Rows = None,
     cols: Cols = None,
     n: LargestN = None,
@@ -166,9 +175,9 @@ def measure_design(design: Design, settings: dict[str, str]) -> dict[str, Any]:
     return {"design": design.name, "lines": len(text.splitlines()), **sizes}
 
 
-def _settings(settings: list[str] | None, **short: int | None) -> dict[str, str]:
+def _settings(settings: list[str] | None, **short: str | None) -> dict[str, str]:
     """Return the settings by field, those with an option of their own included."""
-    named = {field: str(value) for field, value in short.items() if value is not None}
+    named = {field: value for field, value in short.items() if value is not None}
     return named | split(settings or (), given=named)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from workloads import numerals
 from workloads.errors import InputError, nearest
 
 
@@ -24,7 +25,7 @@ def split(texts: Iterable[str], *, given: Collection[str] = ()) -> dict[str, str
 def whole_number(name: str, text: str) -> int:
     """Return the value of the field `name`; raise `InputError` for any other text."""
     try:
-        return int(text)
+        return numerals.whole(text)
     except ValueError:
         raise InputError(f"{name} must be a whole number, not {text!r}") from None
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from workloads import numerals
 from workloads.errors import InputError, nearest
 
 C = TypeVar("C")
@@ -167,7 +168,7 @@ def _read(name: str, text: str, kind: Any) -> Any:
             return False
         raise InputError(f"{name} must be true or false, not {text!r}")
     try:
-        return kind(text)
+        return {int: numerals.whole, float: numerals.number}.get(kind, kind)(text)
     except ValueError:
         wanted = {"int": "a whole number", "float": "a number"}[kind.__name__]
         raise InputError(f"{name} must be {wanted}, not {text!r}") from None

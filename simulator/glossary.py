@@ -281,6 +281,9 @@ GLOSSARY: dict[str, Term] = {
     "note": Term("-", "What a reader must know to judge the comparison."),
     "expected_miss": Term("-", "Reason for which ours misses; empty for a row that must agree."),
     "summary": Term("-", "What the accelerator is, in one sentence."),
+    "takes": Term(
+        "-", "What the accelerator computes: training steps, and options that name a workload."
+    ),
     "field": Term("-", "Field of the accelerator's configuration, for --set."),
     "type": Term("-", "Type of the field, or its choices."),
     "default": Term("-", "Value of the field if it is not set."),

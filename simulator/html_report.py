@@ -6,10 +6,14 @@ import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
+from typing import Any
 
 from simulator import breakdown, comparison, quantities
 from simulator.glossary import GLOSSARY
 from simulator.report import Report, config_values
+
+MOST_COLUMNS = 8
+"""Columns of a summary that fit a page; the only row of a wider one is turned."""
 
 TERMS = ("FF", "BP", "WU", "UP", "speedup", "utilisation", "dram_bytes", "energy_j", "bottleneck")
 
@@ -53,12 +57,8 @@ def render(reports: Sequence[Report], closest: Report) -> str:
 
 def lead(baseline: Report, closest: Report) -> str:
     """Say the result in two sentences."""
-    shares = breakdown.cycles_by(closest, "pass")
-    most = next(iter(shares))
-    where = (
-        f"Of its time, {most} takes {quantities.percent(shares[most], sum(shares.values()))}, "
-        f"and {quantities.percent(closest.utilisation, 1)} of the multiply slots do useful work."
-    )
+    where = f"{_longest_pass(closest)}{quantities.percent(closest.utilisation, 1)} of the multiply "
+    where += "slots do useful work."
     if closest is baseline:
         whole = closest.extra["time_per_iteration_s"] if closest.headline else closest.seconds
         what = "An iteration of " if closest.headline else ""
@@ -70,6 +70,14 @@ def lead(baseline: Report, closest: Report) -> str:
     )
 
 
+def _longest_pass(report: Report) -> str:
+    """Say which pass takes most of the time, if there are several."""
+    shares = breakdown.cycles_by(report, "pass")
+    most = next(iter(shares))
+    share = quantities.percent(shares[most], sum(shares.values()))
+    return f"Of its time, {most} takes {share}, and " if len(shares) > 1 else ""
+
+
 def _summary(reports: Sequence[Report]) -> TextTable:
     rows = comparison.rows(reports)
     totals = _headlines(reports) or comparison.total_columns(rows)
@@ -77,7 +85,12 @@ def _summary(reports: Sequence[Report]) -> TextTable:
     if "weight_bytes" in rows[0]:
         columns[">weights"] = [quantities.size(row["weight_bytes"]) for row in rows]
         columns |= comparison.published_column(rows)
-    return _table(columns)
+    return _table(columns if len(columns) <= MOST_COLUMNS or len(rows) > 1 else _turned(columns))
+
+
+def _turned(columns: breakdown.Columns) -> breakdown.Columns:
+    """Return the only row of a table as two columns: what, and how much."""
+    return {"": [name.removeprefix(">") for name in columns], ">": [c[0] for c in columns.values()]}
 
 
 def _headlines(reports: Sequence[Report]) -> breakdown.Columns:
@@ -98,12 +111,18 @@ def _layers(report: Report) -> TextTable:
 def _configs(reports: Sequence[Report]) -> TextTable:
     configs = {report.accelerator: report.config for report in reports}
     rows = [
-        (name, field, str(value))
+        (name, field, _value(value))
         for name, config in configs.items()
         for field, value in config_values(config).items()
     ]
     names, fields, values = (list(column) for column in zip(*rows, strict=True))
     return _table({"accelerator": names, "field": fields, ">value": values})
+
+
+def _value(value: Any) -> str:
+    """Write a field as `--set` reads it, large numbers with an exponent if that is exact."""
+    short = f"{value:g}" if isinstance(value, float) else ""
+    return short if short and float(short) == value else str(value)
 
 
 def _terms() -> TextTable:

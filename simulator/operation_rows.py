@@ -113,6 +113,20 @@ def selected_bytes(op: Selection, value_bits: int) -> int:
     return sum(stored_bytes(op, value_bits, compact=compact) for compact in (False, True))
 
 
+def width_notes(found: Iterable[int], value_bits: int) -> tuple[str, ...]:
+    """Say that operands of other widths than `value_bits` are held and multiplied in these.
+
+    >>> width_notes((16,), 16), width_notes((8, 16, 32), 16)
+    ((), ('operands of 8 and 32 bits in the workload are stored and multiplied in 16 bits',))
+    """
+    others = " and ".join(str(bits) for bits in found if bits != value_bits)
+    if not others:
+        return ()
+    return (
+        f"operands of {others} bits in the workload are stored and multiplied in {value_bits} bits",
+    )
+
+
 def columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[Any]]:
     """Return rows as columns; where a row lacks a name, a count is 0 and a text is `-`."""
     texts = {name for name in names if any(isinstance(row.get(name), str) for row in rows)}

@@ -6,6 +6,7 @@ import importlib.util
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from tests import package_models
 from tests.sweep.browser import CHROMIUM
 from workloads import InputError
 
@@ -18,6 +19,7 @@ def lines(properties: Sequence[tuple[str, str]]) -> Iterator[str]:
     torch = importlib.util.find_spec("torch") is not None
     yield f"PyTorch capture tests: {_state(torch, 'pip install torch==2.13.0')}"
     yield f"Tests of the sweep's page in headless Chromium: {_state(CHROMIUM, 'install chromium')}"
+    yield f"Tests on models of packages: {package_models.state()}"
     yield f"Synthesis tests: {_synthesis()}"
     ran = Counter(value for name, value in properties if name == RAN)
     yield from (f"RTL simulator: {tool} ran {tests} tests" for tool, tests in sorted(ran.items()))

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 import simulator
 from simulator import breakdown, comparison, html_report, plots, quantities
+from simulator.accelerators import neupims
 from simulator.report import Report
 from workloads import gemm, methods, networks
 
@@ -137,7 +138,38 @@ def test_the_page_holds_everything_itself(reports: list[Report]) -> None:
     ratio = reports[0].seconds / reports[1].seconds
     assert f"{ratio:.2f} times as fast as dense on sat" in page
     for layer in breakdown.by_layer(reports[1]):
-        assert (f"<td>{layer.layer}</td>" in page.replace(' class=""', "")) == (layer.cycles > 0)
+        assert (f'<td class="word">{layer.layer}</td>' in page) == (layer.cycles > 0)
+
+
+def test_the_only_row_of_a_wide_summary_is_turned() -> None:
+    product = simulator.run("sat", gemm(64, 64, 64))
+    assert html_report._summary([product]).columns[:2] == ["accelerator", "method"]
+    decoding = simulator.run("neupims", neupims.example())
+    turned = html_report._summary([decoding])
+    assert turned.columns == ["", ""]
+    assert [row[0] for row in turned.rows][:3] == ["accelerator", "method", "time per layer"]
+    assert html_report._summary([decoding, decoding]).columns[:2] == ["accelerator", "method"]
+
+
+def test_one_pass_is_not_said_to_take_all_of_the_time(reports: list[Report]) -> None:
+    product = simulator.run("sat", gemm(64, 64, 64))
+    assert "Of its time" not in html_report.lead(product, product)
+    assert "Of its time, " in html_report.lead(reports[0], reports[0])
+
+
+def test_fields_are_written_as_they_are_set() -> None:
+    values = [76.8e9, 1e9, 0.0, 1 / 3, 4 << 20, True, "os"]
+    texts = [html_report._value(value) for value in values]
+    assert texts == ["7.68e+10", "1e+09", "0", str(1 / 3), "4194304", "True", "os"]
+
+
+def test_bars_of_one_layer_are_as_thick_as_those_of_many(reports: list[Report]) -> None:
+    product = simulator.run("sat", gemm(64, 64, 64))
+    heights = {
+        name: plots.figures([report], report)["layers"].get_figheight()
+        for name, report in (("one", product), ("many", reports[0]))
+    }
+    assert heights["one"] < heights["many"] / 2
 
 
 def test_names_from_outside_are_escaped() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.errors import InputError
-from workloads.operations import DTYPE_BITS, MatMul, Operand, Selection, VectorOp, Workload
+from workloads.operations import MatMul, Operand, Selection, VectorOp, Workload
 from workloads.patterns import NM
 
 Ints = NDArray[np.int64]
@@ -68,7 +68,7 @@ class SelectionColumns(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """All operations of a workload, and the names that reports repeat."""
+    """All operations of a workload, the names that reports repeat, and the widths of operands."""
 
     matmuls: MatMulColumns
     vectors: VectorColumns
@@ -78,7 +78,7 @@ class Columns(NamedTuple):
     layer_names: NDArray[np.object_]
     passes: NDArray[np.object_]
     kinds: NDArray[np.object_]
-    widest_value_bits: int
+    value_bits: tuple[int, ...]
 
 
 def columns(workload: Workload) -> Columns:
@@ -121,8 +121,14 @@ def _columns(workload: Workload) -> Columns:
         layer_names=_texts(op.layer for op in workload),
         passes=_texts(op.pass_.value for op in workload),
         kinds=_texts("selection" if isinstance(op, Selection) else op.kind for op in workload),
-        widest_value_bits=max((DTYPE_BITS[op.left.dtype] for op in workload.matmuls), default=0),
+        value_bits=operand_bits(workload),
     )
+
+
+def operand_bits(workload: Workload) -> tuple[int, ...]:
+    """Return the widths of the factors of all products, each once, in ascending order."""
+    sides = (side for op in workload.matmuls for side in (op.left, op.right))
+    return tuple(sorted({side.value_bits for side in sides}))
 
 
 def _matmul_row(order: int, op: MatMul) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from workloads import numerals
 from workloads.errors import InputError
 from workloads.rounding import ceil_div
 
@@ -206,18 +207,18 @@ def parse_pattern(text: str) -> Pattern:
             case "dense", []:
                 return DENSE
             case "unstructured", [fraction]:
-                return Unstructured(float(fraction))
+                return Unstructured(numerals.number(fraction))
             case "unstructured", [fraction, index_bits]:
-                return Unstructured(float(fraction), int(index_bits))
+                return Unstructured(numerals.number(fraction), numerals.whole(index_bits))
             case "block", [shape, fraction]:
-                rows, cols = (int(side) for side in shape.split("x"))
-                return Block(rows, cols, float(fraction))
+                rows, cols = (numerals.whole(side) for side in shape.split("x"))
+                return Block(rows, cols, numerals.number(fraction))
             case "group", [size, fraction]:
-                return Group(int(size), float(fraction))
+                return Group(numerals.whole(size), numerals.number(fraction))
             case n, [m] if m.endswith("t"):
-                return TransposableNM(int(n), int(m[:-1]))
+                return TransposableNM(numerals.whole(n), numerals.whole(m[:-1]))
             case n, [m]:
-                return NM(int(n), int(m))
+                return NM(numerals.whole(n), numerals.whole(m))
     except InputError:
         raise
     except ValueError:

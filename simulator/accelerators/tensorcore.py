@@ -39,6 +39,7 @@ from simulator import area, energy, operation_rows
 from simulator.configuration import check_positive
 from simulator.counting import check_countable
 from simulator.report import REQUIRED, Report
+from workloads.columns import operand_bits
 from workloads.errors import InputError
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
 from workloads.patterns import DENSE, NM, Pattern
@@ -374,7 +375,7 @@ def _row(config: Config, op: Operation, *, dram_bytes: int, **values: Any) -> di
 
 
 def _notes(plan: Plan) -> tuple[str, ...]:
-    """Say which sparse products run dense, and why, and which are sparser than what is run."""
+    """Say which sparse products run dense, and why, which are sparser, and what is converted."""
     decided = zip(plan.workload.matmuls, plan.products, strict=True)
     sparse = [(op, product.sparse_operand) for op, product in decided if op.kept_macs < op.macs]
     able = {
@@ -390,8 +391,10 @@ def _notes(plan: Plan) -> tuple[str, ...]:
         (slower, "run dense: their shapes fill the tiles better"),
         (wider, "are sparser than 2:4 and run as 2:4"),
     )
-    return tuple(
+    dense = (
         f"{len(names)} sparse products, such as {names[0]}, {what}"
         for names, what in sentences
         if names
     )
+    converted = operation_rows.width_notes(operand_bits(plan.workload), 8 * VALUE_BYTES)
+    return (*dense, *converted)

@@ -14,6 +14,7 @@ from simulator.cli import output
 from simulator.configuration import override, parse_settings
 from simulator.counting import check_countable
 from simulator.report import Report
+from workloads import numerals
 from workloads.errors import InputError, nearest
 from workloads.operations import Workload, gemm
 from workloads.patterns import parse_pattern
@@ -255,9 +256,19 @@ def read_accelerators(
     Models that step through every non-zero are left out: a network takes them minutes. They can be
     named.
     """
-    if bool(names) == bool(listed):
+    if names and listed:
         raise InputError("name accelerators once: before the options or with --accelerators")
-    wanted = tuple(names) if names else tuple(str(listed).split(","))
+    if not names and not listed:
+        raise InputError(
+            "name accelerators, as in sparsight compare sat gpu, or --accelerators all"
+        )
+    wanted = tuple(",".join(names or (str(listed),)).split(","))
+    for name in wanted:
+        if ":" in name:
+            raise InputError(
+                f"no accelerator is called {name!r}; methods are joined by commas, as in --methods "
+                f"dense,{name}"
+            )
     if len(wanted) > 1 and "all" in wanted:
         raise InputError("all stands alone: give --accelerators all, or the names of some")
     if wanted != ("all",):
@@ -371,7 +382,7 @@ def _topology(path: Path) -> Workload:
 
 def _gemm(text: str, pattern: str | None) -> Workload:
     try:
-        m, k, n = (int(part) for part in text.split(","))
+        m, k, n = (numerals.whole(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"--gemm must be three whole numbers M,K,N, not {text!r}") from None
     kept = parse_pattern("dense" if pattern is None else pattern)

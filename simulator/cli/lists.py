@@ -28,8 +28,12 @@ def accelerators(
     from simulator.accelerators import find, names
 
     if name is None:
-        rows = [{"accelerator": each, "summary": _summary(find(each))} for each in names()]
-        show("Accelerators", rows, as_json)
+        models = {each: find(each) for each in names()}
+        rows = [
+            {"accelerator": each, "takes": _takes(model), "summary": _summary(model)}
+            for each, model in models.items()
+        ]
+        show("Accelerators; sparsight accelerators NAME lists the fields of one", rows, as_json)
         return
     model = find(name)
     fields = _fields(model)
@@ -179,6 +183,20 @@ def _text(value: Any) -> str:
 
 def _summary(module: Any) -> str:
     return str(module.__doc__ or "").strip().splitlines()[0]
+
+
+def _takes(model: Any) -> str:
+    """Return what an accelerator computes: training steps, what its own options name, or both."""
+    from simulator.run_options import chosen_options
+    from workloads.operations import Workload
+
+    whole = [o.name for o in chosen_options(model) if not (o.field or o.base)]
+    own = [name for name in whole if name not in ("--model", "--b")]
+    example = getattr(model, "example", None)
+    only_own = getattr(model, "STEPS_NON_ZEROS", False) or not (
+        example is None or isinstance(example(), Workload)
+    )
+    return ", ".join(own if only_own else ["training steps", *own])
 
 
 def _unwrapped(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,10 +57,8 @@ def check_targets(
         raise InputError(f"{twice} is named for two outputs; give each a place of its own")
     page = plot if plot is not None and plot.suffix else None
     for file in (csv, parquet, page, timeline, *others):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise InputError(f"cannot write {file}: there is no folder {file.absolute().parent}")
         if file is not None:
-            file_named(file)
+            _check_file(file)
     if plot is not None and plot.suffix not in ("", ".png", ".svg"):
         raise InputError(f"--plot must be a folder or end in .png or .svg, not {plot.name!r}")
     if timeline is not None and timeline.suffix != ".json":
@@ -67,6 +66,18 @@ def check_targets(
     for folder in (report_dir, plot if plot is not None and not plot.suffix else None):
         if folder is not None:
             make_folder(folder)
+
+
+def _check_file(file: Path) -> None:
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"cannot write {file}: there is no folder {folder}")
+    _check_writable(file_named(file).parent, f"cannot write {file}")
+
+
+def _check_writable(folder: Path, refusal: str) -> None:
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{refusal}: the folder {folder} may not be written")
 
 
 def write_tables(report: Report, *, csv: Path | None, parquet: Path | None) -> None:
@@ -169,3 +180,4 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
+    _check_writable(folder, "cannot write there")

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from simulator.cli import output
 from workloads.errors import InputError
 
 CONTEXT = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
@@ -17,7 +18,9 @@ def rtl(context: typer.Context) -> Any:
         from rtl.cli import app
 
         _forget_unused()
-        return app(context.args or ["--help"], prog_name="sparsight rtl", standalone_mode=False)
+        given = context.args or ["--help"]
+        with output.working(f"sparsight rtl {' '.join(given[:2])}"):
+            return app(given, prog_name="sparsight rtl", standalone_mode=False)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "amaranth":
             raise

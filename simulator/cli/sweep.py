@@ -91,7 +91,9 @@ def sweep(
             _show(summary, front)
         _export(opened, csv, parquet)
         if report is not None:
-            output.write_files({report: made.page(opened).encode()})
+            with output.working(f"making {report}"):
+                page = made.page(opened).encode()
+            output.write_files({report: page})
     if outcome.failures and outcome.failures == outcome.points:
         raise InputError(f"every point of the study failed: {summary['first_failure']}")
     if not outcome.complete:
@@ -120,7 +122,7 @@ def _rows(front: pd.DataFrame) -> list[dict[str, Any]]:
 def _show(summary: dict[str, Any], front: pd.DataFrame) -> None:
     from simulator.cli import output, tables
 
-    if not len(front):
+    if not len(front) and summary["points"]:
         wanted = ", ".join(summary["objectives"])
         output.say(f"no point has every objective ({wanted}) and keeps the constraints")
     groups = front.groupby(["network", "batch"], observed=True, sort=False)
@@ -198,11 +200,15 @@ def _shown_columns(summary: dict[str, Any], front: pd.DataFrame) -> list[str]:
 
 
 def _shared(front: pd.DataFrame) -> str:
-    """Return what the points of the front have in common."""
-    names = ("accelerator", "network", "batch", "method")
-    return ", ".join(
-        f"{name} {front[name].iloc[0]}" for name in names if front[name].nunique() == 1
-    )
+    """Return what the points of the front have in common: what was run, fields and quantities."""
+    from simulator.sweep.definition import METRICS
+
+    named = [name for name in front.columns if name not in {"point", "feasible", "error", *METRICS}]
+    same = [name for name in named if front[name].nunique(dropna=False) == 1]
+    same = [
+        name for name in same if name != "batch" or front[name].iloc[0]
+    ]  # 0: the model fixes it
+    return ", ".join(f"{name} {_text(front[name].iloc[0])}" for name in same if len(front))
 
 
 def _text(value: Any) -> str:

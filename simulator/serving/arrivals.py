@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workloads import numerals
 from workloads.errors import InputError
 from workloads.files import read_text
 from workloads.llm.requests import DATASETS, sample_lengths
@@ -99,7 +100,11 @@ def _read_row(row: list[str], where: str) -> Request:
             f"{where}: there must be three values, {', '.join(HEADER)}, not {len(row)}"
         )
     try:
-        arrival, prompt, output = float(row[0]), int(row[1]), int(row[2])
+        arrival, prompt, output = (
+            numerals.number(row[0]),
+            numerals.whole(row[1]),
+            numerals.whole(row[2]),
+        )
     except ValueError:
         raise InputError(
             f"{where}: arrival_s must be a number and tokens whole numbers, not {','.join(row)!r}"

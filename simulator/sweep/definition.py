@@ -12,6 +12,7 @@ from typing import Any
 
 from simulator import run_options
 from simulator.accelerators import find
+from simulator.accelerators import names as accelerator_names
 from simulator.sweep.expressions import Expression, check_names, parse
 from simulator.sweep.space import (
     METHOD_NAMES,
@@ -160,18 +161,32 @@ class Definition:
                 )
 
     def _check_expressions(self) -> None:
-        known = [*self._field_names, *METHOD_NAMES, *METRICS, *self._offered]
+        taken = [*self._field_names, *METHOD_NAMES, *METRICS, *self._offered]
+        known = [*taken, *self._offerable]
         for name, quantity in read_quantities(self.quantities, "quantities").items():
-            if name in (*known, *RESERVED):
+            if name in (*taken, *RESERVED):
                 raise InputError(
                     f"quantities.{name} is already the name of a column; choose another"
                 )
-            check_names(quantity, known, f"quantities.{name}")
+            self._check_names(quantity, known, f"quantities.{name}")
+            taken.append(name)
             known.append(name)
         for place, constraint in enumerate(self._constraints):
-            check_names(constraint, known, f"constraints[{place}]")
+            self._check_names(constraint, known, f"constraints[{place}]")
         for place, objective in enumerate(self._objectives):
-            check_names(objective, [*METRICS, *self._quantities], f"objectives[{place}]")
+            results = [*METRICS, *self._quantities, *self._offerable]
+            self._check_names(objective, results, f"objectives[{place}]")
+
+    def _check_names(self, expression: Expression, known: Sequence[str], where: str) -> None:
+        """Raise `InputError` if a name is not known: it may be one that other models offer."""
+        for name in sorted(expression.names - set(known)):
+            if any(name in offered_quantities(each) for each in accelerator_names()):
+                lack = [each for each in self.accelerators if name not in offered_quantities(each)]
+                raise InputError(
+                    f"{where} reads {name!r}, which {' and '.join(lack)} cannot state; leave it "
+                    "out, or write an expression under [quantities]"
+                )
+        check_names(expression, known, where)
 
     @property
     def _field_names(self) -> list[str]:
@@ -185,16 +200,22 @@ class Definition:
         return {**self._offered, **self.quantities}
 
     @cached_property
+    def _offerable(self) -> list[str]:
+        """Names of the quantities that every model of the study offers."""
+        first, *others = (offered_quantities(name) for name in self.accelerators)
+        return [name for name in first if all(name in offered for offered in others)]
+
+    @cached_property
     def _offered(self) -> dict[str, str]:
         """Quantities of the models that the study uses by name; the text is the first model's."""
         own = read_quantities(self.quantities, "quantities").values()
         expressions = [*own, *self._constraints, *self._objectives]
         used = frozenset().union(*(each.names for each in expressions))
-        offers = [offered_quantities(name) for name in self.accelerators]
+        texts = offered_quantities(self.accelerators[0])
         return {
-            name: text
-            for name, text in offers[0].items()
-            if name in used and name not in self.quantities and all(name in o for o in offers)
+            name: texts[name]
+            for name in self._offerable
+            if name in used and name not in self.quantities
         }
 
     @cached_property
@@ -316,7 +337,11 @@ def case_workload(case: Case) -> Workload:
     """Return the dense workload of a case; the same case is read once."""
     name, inference = case.network, case.mode == "inference"
     if name not in networks.names() and (name in models.names() or not models.is_name(name)):
-        return models.find_model(name, batch=case.batch or None, inference=inference)
+        try:
+            return models.find_model(name, batch=case.batch or None, inference=inference)
+        except InputError as error:
+            said = str(error).replace("leave --batch out", "write batches = [0] in the study")
+            raise InputError(said) from error
     network = networks.find(name, batch=case.batch)
     return network.inference() if inference else network.training_step()
 

@@ -19,6 +19,9 @@ class Silent:
     def finished(self, points: int, failures: int) -> None:
         """Hear of a finished block."""
 
+    def stopping(self) -> None:
+        """Hear that no further block is begun."""
+
 
 class Progress:
     """A progress bar on a terminal, else a line every half minute; a context manager."""
@@ -78,6 +81,11 @@ class Progress:
         if not self._console.is_terminal and now - self._logged > LOG_SECONDS:
             self._logged = now
             self._console.print(self._line(), highlight=False, markup=False)
+
+    def stopping(self) -> None:
+        """Say that the end is near."""
+        said = f"{self._name}: finishing with what is there; Ctrl-C again ends at once"
+        self._console.print(said, highlight=False, markup=False)
 
     @property
     def rate(self) -> float:

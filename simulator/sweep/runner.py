@@ -45,6 +45,9 @@ class Watcher(Protocol):
     def finished(self, points: int, failures: int) -> None:
         """Hear of a finished block."""
 
+    def stopping(self) -> None:
+        """Hear that somebody asked to stop: blocks in flight are finished, no further one begun."""
+
 
 @dataclass
 class Limits:
@@ -99,6 +102,8 @@ class Loop:
             for number in self.store.take(pending[first : first + at_once]):
                 if not self.limits.reached:
                     self._start(number, *stage.block(number))
+        if self.limits.stop.is_set():
+            self.watcher.stopping()
         while self.flying:
             self._collect()
         return self.limits.reached or COMPLETE
@@ -152,6 +157,8 @@ def run_stages(loop: Loop, stages: Iterator[Stage]) -> str:
                 if reason != COMPLETE:
                     return reason
         except BrokenExecutor as error:
+            if loop.limits.stop.is_set():  # the workers were told to end as well
+                return INTERRUPTED
             raise InputError(
                 f"a worker process died ({error}); finished points are kept, and the same command "
                 "goes on where it stopped"
@@ -161,7 +168,7 @@ def run_stages(loop: Loop, stages: Iterator[Stage]) -> str:
 
 @contextmanager
 def _until_interrupted(stop: threading.Event) -> Iterator[None]:
-    """Turn the first Ctrl-C into a request to finish; the second one interrupts."""
+    """Turn the first Ctrl-C, or SIGTERM, into a request to finish; the second one interrupts."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -171,8 +178,9 @@ def _until_interrupted(stop: threading.Event) -> Iterator[None]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -248,6 +248,10 @@ def _create(store: Store, definition: Definition) -> None:
 def _check_place(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         raise InputError(f"cannot make the store {path}: there is no folder {path.parent}")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise InputError(
+            f"cannot make the store {path}: its folder may not be written; name another --store"
+        )
     if path.exists() and not os.access(path, os.W_OK):
         raise InputError(f"cannot write the store {path}: it is read-only")
 

@@ -16,9 +16,10 @@ const state = { brushed: null, a: null, b: null, sort: OBJECTIVES[0], descending
 const element = (id) => document.getElementById(id);
 const chosen = (id) => element(id).value;
 
+// A name with its unit, unless the name says it, as dram_bytes does.
 function label(name) {
   const unit = COLUMN[name] && COLUMN[name].unit;
-  return unit ? `${name} [${unit}]` : name;
+  return unit && !name.split("_").includes(unit) ? `${name} [${unit}]` : name;
 }
 
 function text(value) {
@@ -108,11 +109,11 @@ function drawScatter() {
   }
   const kind = (name) => (element("log").checked && COLUMN[name].number ? "log" : undefined);
   const layout = {
-    margin: { t: 10, r: 10 },
+    margin: { t: 34, r: 10 }, // the buttons are above the points, the legend is below them
     xaxis: { title: { text: label(x) }, type: kind(x) },
     yaxis: { title: { text: label(y) }, type: kind(y) },
     dragmode: "select",
-    legend: { orientation: "h", y: 1.12 },
+    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom" },
     uirevision: `${x} ${y} ${chosen("case")}`,
   };
   Plotly.react("scatter", traces, layout, OPTIONS);
@@ -148,7 +149,8 @@ function colourGroups(places, colour) {
 
 // Table of the brushed points, sorted by a column.
 function drawTable() {
-  const names = [...parameters(), ...STUDY.columns.filter((c) => !["parameter", "identity"].includes(c.role)).map((c) => c.name)];
+  const results = STUDY.columns.filter((c) => !["parameter", "identity"].includes(c.role)).map((c) => c.name);
+  const names = [...new Set([...parameters(), ...OBJECTIVES, ...results])];
   const head = row(names.map((name) => [label(name), !COLUMN[name].number]), "th");
   [...head.children].forEach((cell, at) => {
     cell.title = COLUMN[names[at]].meaning;
@@ -237,7 +239,7 @@ function drawDesign() {
     y: cycles.map((count) => count / found.clock_hz),
     marker: { color: PASS_COLOURS[pass] || "#CC79A7" },
   }));
-  const layout = { barmode: "stack", margin: { t: 30, r: 10, b: 110 }, title: title("Time by layer and pass [s]"), legend: { orientation: "h", x: 1, xanchor: "right", y: 1.1, traceorder: "normal" } };
+  const layout = { barmode: "stack", margin: { t: 30, r: 50, b: 110 }, title: title("Time by layer and pass [s]"), legend: { orientation: "h", x: 1, xanchor: "right", y: 1.1, traceorder: "normal" } };
   Plotly.react("layers", bars, layout, PLAIN);
   drawRoofline(found, names);
   drawEnergy(found);
@@ -261,7 +263,7 @@ function drawRoofline(found, names) {
   }
   const layout = {
     margin: { t: 30, r: 10 }, showlegend: false, title: title("Roofline: useful MACs of each layer"),
-    xaxis: { type: "log", title: { text: "MAC / byte of DRAM traffic" } }, yaxis: { type: "log", title: { text: "MAC / s" } },
+    xaxis: { type: "log", title: { text: "MAC / byte of DRAM traffic" } }, yaxis: { type: "log", exponentformat: "SI", title: { text: "MAC / s" } }, // 100G, not 100B
   };
   Plotly.react("roofline", traces, layout, PLAIN);
 }
@@ -294,7 +296,7 @@ function drawComparison() {
   if (!element("difference").data) element("difference").textContent = "";
   const seconds = (found) => STUDY.layers[found.layers].map((_, at) => Object.values(found.cycles).reduce((sum, counts) => sum + counts[at], 0) / found.clock_hz);
   const bars = [["A", a, A_COLOUR], ["B", b, B_COLOUR]].map(([name, found, color]) => ({ type: "bar", name, x: STUDY.layers[found.layers], y: seconds(found), marker: { color } }));
-  Plotly.react("difference", bars, { barmode: "group", margin: { t: 30, r: 10, b: 110 }, title: title("Time by layer [s]"), legend: { orientation: "h", x: 1, xanchor: "right", y: 1.1 } }, PLAIN);
+  Plotly.react("difference", bars, { barmode: "group", margin: { t: 30, r: 50, b: 110 }, title: title("Time by layer [s]"), legend: { orientation: "h", x: 1, xanchor: "right", y: 1.1 } }, PLAIN);
 }
 
 // Sensitivity of the objective to every parameter.
@@ -326,10 +328,17 @@ function brush(places) {
   drawParallel();
 }
 
+// The point with the best product of all objectives, those to maximise divided by; null of none.
+function balanced(places) {
+  const cost = (i) => OBJECTIVES.reduce((sum, name) => sum + STUDY.objectives[name] * Math.log(Math.abs(STUDY.rows[name][i])), 0);
+  const costs = places.map((i) => (Number.isFinite(cost(i)) ? cost(i) : Infinity));
+  return places[costs.indexOf(Math.min(...costs))] ?? null;
+}
+
 function changeCase() {
   state.brushed = state.b = null;
-  const best = points().filter((i) => STUDY.front[i]);
-  state.a = best.length ? best[0] : (points()[0] ?? null);
+  const front = points().filter((i) => STUDY.front[i]);
+  state.a = balanced(front.length ? front : points());
   drawAll();
 }
 

@@ -18,8 +18,9 @@ from simulator.accelerators.bitweight import Config, Operands, kept, statistical
 from simulator.accelerators.bitweight.operands import Given
 from simulator.accelerators.bitweight.synthesis import find
 from simulator.cli import main
+from tests.package_models import on_each
 from workloads import InputError, Pass, Unstructured, VectorOp, Workload, gemm
-from workloads.importers import packages, read_model
+from workloads.importers import read_model
 from workloads.operand_values import ValueHistograms, line_histograms, with_tensors
 from workloads.trace import read_shipped, write_trace
 
@@ -198,11 +199,6 @@ def cycles_of(report, names: list[str]) -> dict[str, int]:
     return {name: cycles for name, cycles in zip(*columns, strict=True) if name in names}
 
 
-def here(*names: str) -> pytest.MarkDecorator:
-    """Run once for each of the named models whose package is installed."""
-    return pytest.mark.parametrize("model", sorted({*names} & {*packages.installed()}))
-
-
 @pytest.fixture
 def digits_script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return the script that makes the recorded tables and the shipped INT8 trace."""
@@ -210,7 +206,7 @@ def digits_script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("bitweight_digits")
 
 
-@here("minilm", "speech-embedding")
+@on_each("minilm", "speech-embedding")
 def test_histograms_of_eight_classes_are_close_to_the_values(
     model: str, digits_script: ModuleType
 ) -> None:
@@ -289,7 +285,7 @@ def test_the_recorded_digits_are_those_of_an_independent_count(key: tuple[str, s
         assert float(row["mean_digits"]) == pytest.approx(expected, abs=0.0011)
 
 
-@here("face-sparse", "speech-embedding")
+@on_each("face-sparse", "speech-embedding")
 def test_the_recorded_digits_are_made_again(model: str, digits_script: ModuleType) -> None:
     made = digits_script.model_digits((model,))
     kept = [row for row in recorded("model-digits.csv") if row["model"] == model]

@@ -11,7 +11,7 @@ import pytest
 from dataflow.dram_timing import HBM2, MEMORIES
 from simulator import breakdown, decoding, timeline
 from simulator.accelerators import gpu, neupims
-from simulator.accelerators.neupims import stepped
+from simulator.accelerators.neupims import model, stepped
 from simulator.accelerators.neupims.config import weight_bits
 from simulator.collectives import Link, all_reduce_seconds
 from simulator.dram import energy
@@ -259,6 +259,22 @@ def test_energy_of_a_command_is_current_times_voltage_times_time() -> None:
     assert pj["COMP"] == pytest.approx(4 * read)
     assert pj["GWRITE"] == pytest.approx(16 * read)
     assert pj["REF"] == pytest.approx(1.2 * (250 - 55) * 260)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_scratchpads_are_charged_by_what_a_row_is_not_by_what_bounds_it(
+    system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(system=system)
+    row = model._row
+    monkeypatch.setattr(model, "_row", lambda *given: row(*given) | {"bottleneck": "pim"})
+    bound = run(system=system)
+    assert set(bound.columns["bottleneck"]) == {"pim"} != set(plain.columns["bottleneck"])
+    assert bound.energy_pj == plain.energy_pj
+    moved = zip(plain.columns["resource"], plain.columns["dram_bytes"], strict=True)
+    on_npu = sum(int(moved_bytes) for resource, moved_bytes in moved if resource != "pim")
+    through = 2 * on_npu * sram_byte_pj(neupims.Config().scratchpad_bytes)
+    assert plain.energy_pj["npu scratchpads"] == pytest.approx(through)
 
 
 @pytest.mark.parametrize("tokens", [2_000_000, 10**24])

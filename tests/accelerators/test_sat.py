@@ -296,10 +296,11 @@ def test_patterns_that_cannot_be_skipped_run_dense_and_are_named() -> None:
     assert report.notes == ("sat only skips N:M groups: block:16x16:0.5 runs as dense",)
 
 
-def test_wider_operands_are_converted_and_named() -> None:
-    report = run(gemm(64, 64, 64, dtype="fp32"))
+@pytest.mark.parametrize(("dtype", "bits"), [("fp32", 32), ("int8", 8)])
+def test_operands_of_other_widths_are_converted_and_named(dtype: str, bits: int) -> None:
+    report = run(gemm(64, 64, 64, dtype=dtype))
     assert report.dram_bytes == run(gemm(64, 64, 64)).dram_bytes
-    assert "operands of 32 bits" in report.notes[0]
+    assert f"operands of {bits} bits" in report.notes[0]
 
 
 def test_energy_is_counted_actions() -> None:

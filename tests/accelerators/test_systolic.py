@@ -183,6 +183,15 @@ def test_a_pattern_that_is_not_exploited_costs_as_dense_and_is_noted(pattern, se
     assert "1 products, such as gemm, run dense" in note
 
 
+def test_operands_of_other_widths_are_converted_and_a_note_says_so() -> None:
+    work = gemm(96, 64, 32, dtype="fp32")
+    half, single = run(work), run(work, value_bits=32)
+    (note,) = half.notes
+    assert note == "operands of 32 bits in the workload are stored and multiplied in 16 bits"
+    assert single.notes == ()
+    assert single.dram_bytes == 2 * half.dram_bytes
+
+
 @pytest.mark.parametrize("pattern", [NM(4, 4), NM(3, 7)])
 def test_a_group_that_saves_no_step_is_not_exploited(pattern: NM) -> None:
     """K of 3 needs one group of 7 with 3 kept: nothing is shorter, so nothing is indexed."""

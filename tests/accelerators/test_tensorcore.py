@@ -144,6 +144,14 @@ def test_what_does_not_run_sparse_is_said() -> None:
     assert notes(256, NM(2, 4)) == ()
 
 
+def test_operands_of_32_bits_are_multiplied_in_16_and_a_note_says_so() -> None:
+    half, single = (simulate(gemm(256, 64, 256, dtype=dtype)) for dtype in ("bf16", "fp32"))
+    assert half.notes == ()
+    (note,) = single.notes
+    assert note == "operands of 32 bits in the workload are stored and multiplied in 16 bits"
+    assert single.dram_bytes == half.dram_bytes
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

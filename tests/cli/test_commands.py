@@ -1,6 +1,7 @@
 """The other commands: compare, lists, explain, trace, capture, reproduce, help."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -55,6 +56,20 @@ def test_compare_sets_fields_of_all_or_of_one(sparsight) -> None:
         simulator.run("systolic", gemm(64, 64, 64), rows=8, tile_overlap="none"),
     ]
     assert [row["cycles"] for row in rows] == [report.cycles for report in expected]
+
+
+def test_the_list_of_accelerators_says_what_each_takes(sparsight) -> None:
+    takes = {row["accelerator"]: row["takes"] for row in sparsight("accelerators", "--json").json}
+    assert takes["sat"] == takes["tensorcore"] == "training steps"
+    assert takes["gpu"] == "training steps, --requests"
+    assert takes["neupims"] == "--requests"
+    assert takes["smash"] == takes["gamma"] == "--matrix, --operation"
+
+
+def test_help_wraps_its_paragraphs_as_one(sparsight, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = re.sub(r" *\n ", "\n", sparsight("sweep", "--help").out)
+    assert "goes on where it\nstopped, and several of them share the work." in said
 
 
 def test_lists_name_everything_there_is(sparsight) -> None:

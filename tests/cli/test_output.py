@@ -116,10 +116,10 @@ def started(command: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_an_encoding_without_micro_is_no_error() -> None:
+def test_an_encoding_without_micro_writes_it_as_u() -> None:
     done = started(" ".join(COMPARE), PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "377 ?s" in done.stdout
+    assert "377 us" in done.stdout
 
 
 def test_columns_say_how_wide_a_pipe_is() -> None:

@@ -1,6 +1,7 @@
 """Wrong input: one sentence that says what would be right, exit code 2, no other output."""
 
 import errno
+import importlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from simulator.cli import main
+
+INTERRUPTED = "sparsight: interrupted; no file was left half-written"
 GEMM = ("run", "systolic", "--gemm", "64,64,64")
 NETWORK = ("run", "sat", "--network", "resnet9", "--batch", "2")
 
@@ -56,6 +60,33 @@ NETWORK = ("run", "sat", "--network", "resnet9", "--batch", "2")
         ((*NETWORK, "--method", "bdwp:9:8"), "1 <= N <= M, not 9:8"),
         (("run", "sat", "--gemm", "4,5"), "--gemm must be three whole numbers M,K,N, not '4,5'"),
         (("run", "sat", "--gemm", "4,5,x"), "--gemm must be three whole numbers"),
+        (("run", "sat", "--gemm", "4,5,1_0"), "three whole numbers M,K,N, not '4,5,1_0'"),
+        ((*GEMM, "--set", "rows=1_0"), "rows must be a whole number, not '1_0'"),
+        ((*GEMM, "--set", "clock_hz=1_0.5"), "clock_hz must be a number, not '1_0.5'"),
+        ((*GEMM, "--pattern", "2:1_6"), "pattern must be dense, N:M"),
+        ((*NETWORK, "--method", "low-rank:1_0"), "low-rank"),
+        ((*NETWORK[:3], "resnet9", "--batch", "1_0"), "--batch must be a whole number, not '1_0'"),
+        (
+            (*NETWORK[:3], "resnet9", "--batch", "\N{FULLWIDTH DIGIT ONE}"),
+            "--batch must be a whole number",
+        ),
+        ((*NETWORK[:3], "resnet9", "--batch", "many"), "--batch must be a whole number"),
+        (("serve", "--system", "neupims", "--rate", "2_0"), "--rate must be a number, not '2_0'"),
+        (("run", "neupims", "--requests", "alpaca:1_0"), "must be a CSV file or alpaca:BATCH:SEED"),
+        (("run", "neupims", "--requests", "alpaca", "--batch", "1_0"), "not '1_0'"),
+        (
+            (
+                "run",
+                "neupims",
+                "--requests",
+                "alpaca:8",
+                "--set",
+                "weights=\N{FULLWIDTH DIGIT TWO}:4",
+            ),
+            "weights must be dense, N:M",
+        ),
+        (("rtl", "generate", "sat", "--rows", "1_0", "-o", "x.v"), "rows must be a whole number"),
+        (("rtl", "generate", "sat", "--set", "rows=1_0", "-o", "x.v"), "not '1_0'"),
         (("run", "sat", "--gemm", "4,0,6"), "K must be a positive whole number, not 0"),
         (("run", "sat", "--gemm", "9999999,9999999,999"), "999 may exceed 4.6e+18, more than 64"),
         (("run", "sat", "--gemm", "9,9,9999999999"), "9999999999; at most 2147483648 is counted"),
@@ -80,7 +111,13 @@ NETWORK = ("run", "sat", "--network", "resnet9", "--batch", "2")
         ((*GEMM, "--csv", "no/such/folder.csv"), "there is no folder"),
         ((*GEMM, "--plot", "x.pdf"), "--plot must be a folder or end in .png or .svg, not 'x.pdf'"),
         (("run", "sat", "--topology", "no.csv"), "no.csv"),
-        (("compare", *GEMM[2:]), "name accelerators once"),
+        (("compare", *GEMM[2:]), "name accelerators, as in sparsight compare sat gpu"),
+        (
+            ("compare", "sat", *NETWORK[2:], "--methods", "dense", "bdwp:2:8"),
+            "methods are joined by commas, as in --methods dense,bdwp:2:8",
+        ),
+        (("compare", "sat,gp", *GEMM[2:]), "no accelerator is called 'gp'"),
+        (("compare", "sat", *NETWORK[2:], "--methods", "2:8"), "as in bdwp:2:8, not '2:8'"),
         (("compare", "--accelerators", "all,sat", *GEMM[2:]), "all stands alone"),
         (("serve",), "(sparsight serve --help says more)"),
         ((*GEMM, "--report", ""), "--report must name a file or folder, not ''"),
@@ -194,7 +231,10 @@ def obey_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_ctrl_c_ends_with_one_line_and_no_half_written_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_with_one_line_and_no_half_written_file(
+    tmp_path: Path, asked: signal.Signals
+) -> None:
     waiting = tmp_path / "model.py"
     waiting.write_text(
         "import pathlib, time\n"
@@ -207,9 +247,55 @@ def test_ctrl_c_ends_with_one_line_and_no_half_written_file(tmp_path: Path) -> N
         while not (tmp_path / "started").exists():
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(asked)
         _, complaint = process.communicate()
     assert process.returncode == 130, complaint
-    assert complaint.splitlines()[-1] == "sparsight: interrupted; no file was left half-written"
+    assert complaint.splitlines()[-1] == INTERRUPTED
     assert "Traceback" not in complaint
     assert {path.name for path in tmp_path.iterdir()} <= {"model.py", "started", "__pycache__"}
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "sat", "--network", "resnet50", "--report"),
+        ("compare", "sat", "gpu", "--network", "resnet9", "--methods", "dense,bdwp:2:8", "--csv"),
+        ("reproduce", "methods", "--out"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_whenever_a_command_is_ended_its_files_are_whole_or_absent(
+    tmp_path: Path, command: tuple[str, ...], asked: signal.Signals
+) -> None:
+    for number, after_s in enumerate((0.6, 1.2, 2.0)):
+        target = tmp_path / str(number)
+        with start(
+            *command, str(target), stdout=subprocess.DEVNULL, preexec_fn=obey_interrupts
+        ) as process:
+            time.sleep(after_s)
+            process.send_signal(asked)
+            _, complaint = process.communicate()
+        if process.returncode == 130:  # else it had not begun, or had done everything
+            assert complaint.endswith(f"{INTERRUPTED}\n")
+            assert "Traceback" not in complaint
+        assert not list(tmp_path.rglob("*.part"))
+        for page in tmp_path.rglob("*.html"):
+            assert page.read_text().rstrip().endswith("</html>")
+
+
+def test_an_import_that_ctrl_c_breaks_off_is_an_interrupt(monkeypatch, capsys) -> None:
+    """Libraries in C turn it into an error of their own."""
+
+    def broken(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr("simulator.cli.app.app", broken)
+    assert main(["networks"]) == 130
+    assert capsys.readouterr().err == f"{INTERRUPTED}\n"
+    monkeypatch.setattr("simulator.cli.app.app", lambda *_, **__: importlib.import_module("no_x"))
+    with pytest.raises(ModuleNotFoundError):
+        main(["networks"])

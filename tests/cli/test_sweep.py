@@ -39,6 +39,14 @@ def test_the_front_is_shown_and_the_results_are_kept_beside_the_study(sparsight,
     assert {row["method"] for row in again["pareto"]} == {"bdwp:2:8"}
 
 
+def test_what_all_points_of_the_front_share_is_said_fields_too(sparsight, study) -> None:
+    study.write_text(TEXT.replace('"seconds", "pes"', '"seconds"'))
+    shown = " ".join(sparsight("sweep", study).out.split())
+    assert "1 of 6 points are on the front" in shown
+    named = "accelerator sat, network resnet9, batch 32, method bdwp:2:8, rows 32, cols 32"
+    assert f"the same for all of them: {named}, pes 1024" in shown
+
+
 WIDE = """
 version = 1
 accelerators = ["sat", "systolic"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ def export(directory: Path, *arguments: str) -> str:
 def test_a_bench_passes_on_its_design_and_fails_on_a_changed_one(
     design: str, tmp_path: Path
 ) -> None:
+    tmp_path = tmp_path / "Prüfstand 数据 🚀"  # make parts names at blanks
     module = design.replace("-", "_")
     assert export(tmp_path, design, "--cycles", "60").startswith(f"{tmp_path}: {module}.v")
     passed = make(tmp_path)
@@ -34,6 +37,25 @@ def test_a_bench_passes_on_its_design_and_fails_on_a_changed_one(
     changed[-1][1][[bool(v) for v in changed[-1][1]].index(True)] ^= 1
     (tmp_path / "vectors.json").write_text(json.dumps(vectors))
     assert "PASS=0 FAIL=1" in make(tmp_path).stdout
+
+
+def test_a_bench_without_cocotb_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(tmp_path / "bench", "pim_gate", "--cycles", "2")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("make", "sh"):
+        (tools / tool).symlink_to(str(shutil.which(tool)))
+    done = subprocess.run(
+        ["make", "-C", str(tmp_path / "bench")],
+        env={"PATH": str(tools)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "cocotb-config is not on the path; pip install cocotb" in done.stderr
 
 
 def test_outputs_that_never_change_are_named(tmp_path: Path) -> None:

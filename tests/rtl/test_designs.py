@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,13 @@ def test_list_shows_every_design_with_its_size() -> None:
     rows = json.loads(run("list", "--json"))["designs"]
     assert [row["design"] for row in rows] == [design.name for design in DESIGNS]
     assert all(row["lines"] > 0 and row["cells"] > row["flip_flops"] for row in rows)
+
+
+def test_one_design_is_listed_with_its_parameters() -> None:
+    shown = run("list", "sat")
+    assert "opt4c" not in shown
+    parameters = dataclasses.asdict(find("sat").parameters)
+    assert all(f"  {name} = {value}\n" in shown for name, value in parameters.items())
 
 
 def test_the_table_of_designs_cuts_no_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,8 @@ def test_a_trace_is_read_as_it_was_written(tmp_path_factory, rows) -> None:
         (HEADER + "0,1\n", "line 2: there must be three values, .*, not 2"),
         (HEADER + "0,1,1\n0,x,1\n", "line 3: arrival_s must be a number and tokens whole numbers"),
         (HEADER + "0,1.5,1\n", "line 2: arrival_s must be a number and tokens whole numbers"),
+        (HEADER + "0,1_0,1\n", "line 2: arrival_s must be a number and tokens whole numbers"),
+        (HEADER + "1_0,1,1\n", "line 2: arrival_s must be a number and tokens whole numbers"),
         (HEADER + "-1,1,1\n", "line 2: arrival_s must be a number from 0 to 1e\\+09, not -1.0"),
         (HEADER + "nan,1,1\n", "line 2: arrival_s must be a number from 0 to 1e\\+09, not nan"),
         (HEADER + "inf,1,1\n", "line 2: arrival_s must be a number from 0 to 1e\\+09, not inf"),

@@ -10,6 +10,7 @@ import pytest
 from simulator.accelerators import find
 from simulator.area import area_mm2
 from simulator.sweep import Study
+from simulator.sweep.definition import Definition
 from simulator.sweep.study_file import from_values, read_file
 from workloads import InputError
 
@@ -201,3 +202,35 @@ def test_an_area_that_a_model_does_not_state_is_refused() -> None:
     study = {"accelerators": ["sat", "gamma"], "objectives": ["area_mm2"]}
     with pytest.raises(InputError, match="area_mm2"):
         from_values(PLAIN | study)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"accelerators": ["sat", "gpu"], "constraints": ["area_mm2 < 4"]},
+            r"constraints\[0\] reads 'area_mm2', which gpu cannot state; leave it out, or write",
+        ),
+        (
+            {"accelerators": ["gpu"], "objectives": ["seconds", "area_mm2"]},
+            r"objectives\[1\] reads 'area_mm2', which gpu cannot state",
+        ),
+        ({"constraints": ["area < 4"]}, "'area', which is not known here; did you mean area_mm2"),
+        ({"objectives": ["area"]}, "'area', which is not known here; did you mean area_mm2"),
+        ({"networks": ["digits-vit"]}, r"fixes its batch; write batches = \[0\] in the study"),
+        ({"methods": ["2:8"]}, "N:M needs the name of a method before it, as in bdwp:2:8"),
+    ],
+)
+def test_slips_of_newcomers_are_answered_with_what_to_write(values, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Definition(**{"networks": ["resnet9"], **values})
+
+
+def test_a_study_may_have_an_area_of_its_own() -> None:
+    own = Definition(
+        accelerators=["sat", "gpu"],
+        networks=["resnet9"],
+        quantities={"area_mm2": "clock_hz * 0 + 5"},
+        constraints=["area_mm2 < 40"],
+    )
+    assert own.quantity_texts == {"area_mm2": "clock_hz * 0 + 5"}

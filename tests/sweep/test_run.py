@@ -91,7 +91,10 @@ def test_a_request_to_stop_keeps_what_is_there_and_a_second_run_ends_it(tmp_path
     store = tmp_path / "s.sqlite"
 
     class StopsAtTen(progress.Silent):
-        points = 0
+        points = told = 0
+
+        def stopping(self) -> None:
+            self.told += 1
 
         def finished(self, points: int, failures: int) -> None:
             self.points += points
@@ -101,6 +104,7 @@ def test_a_request_to_stop_keeps_what_is_there_and_a_second_run_ends_it(tmp_path
     study.watcher = StopsAtTen()
     first = study.run(workers=1, store=store)
     assert study.outcome.reason == "interrupted"
+    assert study.watcher.told == 1
     assert 10 <= len(first) < 30
     study.watcher = None
     whole = study.run(workers=1, store=store)

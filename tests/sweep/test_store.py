@@ -140,10 +140,11 @@ def test_two_processes_share_a_study(tmp_path, expected) -> None:
     pd.testing.assert_frame_equal(result(tmp_path), expected)
 
 
-def test_ctrl_c_finishes_cleanly_with_what_is_there(tmp_path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_finish_cleanly_with_what_is_there(tmp_path, asked) -> None:
     with sweeping(tmp_path, "--workers", "2") as process:
         wait_for_points(tmp_path, 10, process)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(asked)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert '"state": "interrupted"' in out
@@ -207,9 +208,13 @@ def test_places_that_cannot_be_written_are_named(tmp_path, monkeypatch) -> None:
     with pytest.raises(InputError, match=r"cannot write the store /proc/s.sqlite: unable to open"):
         study.run(workers=1, store="/proc/s.sqlite")
     study.run(workers=1, store=tmp_path / "s.sqlite")
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    store = tmp_path / "s.sqlite"
+    monkeypatch.setattr(os, "access", lambda path, mode: path != store)
     with pytest.raises(InputError, match=r"cannot write the store .*s.sqlite: it is read-only"):
-        study.run(workers=1, store=tmp_path / "s.sqlite")
+        study.run(workers=1, store=store)
+    monkeypatch.setattr(os, "access", lambda path, mode: path == store)
+    with pytest.raises(InputError, match=r"its folder may not be written; name another --store"):
+        study.run(workers=1, store=store)
 
 
 def test_a_full_disk_keeps_what_is_finished(tmp_path, expected) -> None:

@@ -13,6 +13,8 @@ from tests.workloads import capture_models as models  # noqa: E402
 from tests.workloads.capture_models import rows_of  # noqa: E402
 from workloads import Pass  # noqa: E402
 from workloads.capture import TrainingStep, capture_step, capture_training_step  # noqa: E402
+from workloads.capture.values import measure  # noqa: E402
+from workloads.statistics import Statistics  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -322,3 +324,41 @@ def test_a_bag_of_rows_is_gathered_and_scattered() -> None:
     step = capture_training_step(module, torch.arange(15).view(3, 5), lambda out: out.sum())
     work = {op.pass_: op.elements for op in step.vector_ops if op.kind == "embedding"}
     assert work == {Pass.FF: 15 * 8, Pass.WU: 15 * 8}
+
+
+def test_the_weight_of_a_recurrent_layer_is_measured_once_a_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps, hidden = 6, 40
+    measured: Counter[tuple[int, ...]] = Counter()
+
+    def counted(tensor: torch.Tensor, axis: int | None) -> Statistics | None:
+        if axis == -2:
+            measured[tuple(tensor.shape)] += 1
+        return measure(tensor, axis)
+
+    monkeypatch.setattr("workloads.capture.call.measure", counted)
+    inputs = torch.randn(steps, 4, 8)
+    workload = capture_training_step(nn.LSTM(8, hidden), inputs, lambda out: out[0].sum())
+    assert measured[hidden, 4 * hidden] == measured[4 * hidden, hidden] == 1  # FF, BP
+    of_weight = [op.right.statistics for op in workload.matmuls if op.right.tensor == "W"]
+    assert None not in of_weight
+    assert len(of_weight) == 1 + steps + (steps - 1)
+
+
+@pytest.mark.parametrize("through_data", [False, True])
+def test_a_weight_that_the_step_writes_to_is_measured_again(through_data: bool) -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            first = self.fc(x).detach()
+            with torch.no_grad():
+                (self.fc.weight.data if through_data else self.fc.weight)[:4].zero_()
+            return self.fc(first)
+
+    workload = capture_training_step(Masked(), torch.randn(4, 8), lambda out: out.sum())
+    forward = [op.right.statistics for op in workload.matmuls if op.pass_ is Pass.FF]
+    assert [s.zero_fraction for s in forward if s] == [0, 0.5]

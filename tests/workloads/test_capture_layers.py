@@ -196,6 +196,14 @@ def test_evaluation_mode_is_named_in_the_notes() -> None:
     assert not [op for op in workload.vector_ops if op.kind == "batchnorm"]
 
 
+def test_types_wider_than_those_of_mixed_precision_are_named_in_the_notes() -> None:
+    wide, mixed = (
+        " ".join(capture_vit(fused=False, autocast=autocast).notes) for autocast in ("", "bf16")
+    )
+    assert "Operands count as they ran: fp32 (4 bytes); a TrainingStep with autocast" in wide
+    assert "Operands count as they ran" not in mixed
+
+
 def test_names_are_unique() -> None:
     names = [op.name for op in capture_vit(fused=True)]
     assert len(set(names)) == len(names)

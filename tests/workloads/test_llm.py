@@ -57,6 +57,8 @@ def test_a_byte_order_mark_is_no_part_of_a_trace(tmp_path) -> None:
         ("seq_len,ch_idx\nx,1\n", "line 2: seq_len and ch_idx must be whole numbers, not 'x,1'"),
         ("seq_len,ch_idx\n1.5,1\n", "line 2: seq_len and ch_idx must be whole numbers, "
          "not '1.5,1'"),
+        ("seq_len,ch_idx\n1_0,1\n", "line 2: seq_len and ch_idx must be whole numbers, "
+         "not '1_0,1'"),
         ("seq_len,ch_idx\nnan,1\n", "line 2: seq_len and ch_idx must be whole numbers, "
          "not 'nan,1'"),
     ],

@@ -12,6 +12,7 @@ from workloads.capture.identity import Weight, Weights, storage_key
 from workloads.capture.values import dtype_name, measure
 from workloads.errors import InputError
 from workloads.operations import MatMul, Operand, Pass
+from workloads.statistics import Statistics
 
 Keep = Callable[[str, torch.Tensor], None]
 
@@ -102,10 +103,21 @@ class Call:
         if not self.statistics:
             return operand
         try:
-            seen = side.tensor if side.view is None else side.view
-            return replace(operand, statistics=measure(seen, side.axis))
+            return replace(operand, statistics=self._measured(side.tensor, side))
         except InputError as error:
             raise InputError(
                 f"{operand.tensor} of layer {op.layer!r} in pass {op.pass_}: {error}; capture a "
                 "step with a finite loss and finite gradients"
             ) from error
+
+    def _measured(self, tensor: torch.Tensor, side: Side) -> Statistics | None:
+        """Measure an operand; a weight once for each view and axis, until it is written to."""
+        seen = tensor if side.view is None else side.view
+        known, view = self.weights.measured_on(tensor), (*_place(tensor), *_place(seen), side.axis)
+        if view not in known:
+            known[view] = measure(seen, side.axis)
+        return known[view]
+
+
+def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.shape), tensor.stride(), tensor.storage_offset()

@@ -12,16 +12,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
+
+from workloads.statistics import Statistics
 
 _TENSOR_OF_LAYER = re.compile(
     r"(\.parametrizations)?(^|[._])(weight|bias)(_orig|_mask|_v|_g|\.original\d*)?$"
 )
 
 _weak_reference: Any = StorageWeakRef
+
+Measured = dict[tuple[Any, ...], Statistics | None]
+"""What was measured on a tensor, by the view and the axis that it was measured along."""
+
+
+class _Static(NamedTuple):
+    """A storage, by a weak reference, the weight in it, and what was measured on its values."""
+
+    reference: Any
+    weight: Weight | None
+    measured: Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,7 @@ class Weights:
 
     def __init__(self, module: torch.nn.Module) -> None:
         """Know the parameters, buffers and other tensors of `module` by their qualified names."""
-        self._static: dict[int, tuple[Any, Weight | None]] = {}
+        self._static: dict[int, _Static] = {}
         shared: dict[int, list[str]] = {}
         for name, parameter in module.named_parameters(remove_duplicate=False):
             shared.setdefault(id(parameter), []).append(name)
@@ -91,28 +104,40 @@ class Weights:
 
     def _remember(self, tensor: torch.Tensor, weight: Weight | None) -> None:
         storage = tensor.untyped_storage()
-        self._static[int(storage._cdata)] = (_weak_reference(storage), weight)
+        self._static[int(storage._cdata)] = _Static(_weak_reference(storage), weight, {})
 
-    def _lookup(self, tensor: torch.Tensor) -> tuple[bool, Weight | None]:
+    def _lookup(self, tensor: torch.Tensor) -> _Static | None:
         found = self._static.get(storage_key(tensor))
-        if found is None or found[0].expired():
-            return False, None
-        return True, found[1]
+        return None if found is None or found.reference.expired() else found
 
     def weight_of(self, tensor: torch.Tensor) -> Weight | None:
         """Return the weight that `tensor` is, or was computed from; None for an activation."""
-        return self._lookup(tensor)[1]
+        found = self._lookup(tensor)
+        return found.weight if found else None
+
+    def measured_on(self, tensor: torch.Tensor) -> Measured:
+        """Return what is known of the values of `tensor`, to be added to; nothing is kept of an
+        activation.
+        """
+        found = self._lookup(tensor)
+        return found.measured if found else {}
+
+    def overwritten(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Forget what was measured on tensors whose values may have changed."""
+        for tensor in tensors:
+            self.measured_on(tensor).clear()
 
     def propagate(self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> None:
         """Learn from an operation with these tensors in and out whether the results are static."""
-        found = [(tensor, *self._lookup(tensor)) for tensor in inputs]
+        found = [(tensor, self._lookup(tensor)) for tensor in inputs]
         seen = {storage_key(tensor) for tensor in inputs}
-        static = all(is_static for _, is_static, _ in found)
+        weights = [(tensor, known.weight) for tensor, known in found if known]
+        static = len(weights) == len(found)
         for output in outputs:
             if not static:
                 self._static.pop(storage_key(output), None)
             elif storage_key(output) not in seen:
-                sources = [w for t, _, w in found if w and _sizes(t) == _sizes(output)]
+                sources = [w for t, w in weights if w and _sizes(t) == _sizes(output)]
                 self._remember(output, max(sources, key=lambda w: w.trained, default=None))
 
 

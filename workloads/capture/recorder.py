@@ -63,6 +63,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **kwargs)
         outs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
         results = [out for out in outs if isinstance(out, torch.Tensor)]
+        if func._schema.is_mutable:
+            self._weights.overwritten(tensors)
         self._refuse(name, (*tensors, *results))
         call = Call(
             name=name,

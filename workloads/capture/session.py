@@ -207,6 +207,7 @@ def _notes(recorder: Recorder, module: torch.nn.Module, step: TrainingStep) -> I
     yield from step.notes
     if step.autocast:
         yield f"The forward pass ran under autocast to {step.autocast}."
+    yield from _types(recorder)
     if not module.training:
         yield "The module was in evaluation mode: batch norm used its running statistics."
     again = sum(isinstance(op, MatMul) and "recompute" in op.name for op in recorder.operations)
@@ -221,3 +222,15 @@ def _notes(recorder: Recorder, module: torch.nn.Module, step: TrainingStep) -> I
     unused = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
     if unused:
         yield f"Parameters without a gradient in this step: {', '.join(unused)}."
+
+
+def _types(recorder: Recorder) -> Iterator[str]:
+    """Say which types the factors ran in, if they are not those of mixed precision."""
+    products = [op for op in recorder.operations if isinstance(op, MatMul)]
+    factors = {side.dtype: side for op in products for side in (op.left, op.right)}
+    if any(side.value_bits > 16 for side in factors.values()):
+        sizes = [f"{name} ({side.value_bits // 8} bytes)" for name, side in sorted(factors.items())]
+        yield (
+            f"Operands count as they ran: {' and '.join(sizes)}; a TrainingStep with autocast runs "
+            "in mixed precision, and models that are read from files count as fp16 (2 bytes)."
+        )

@@ -32,6 +32,10 @@ from workloads.operations import Pass, Workload
 __all__ = ["FORMATS", "packages", "read_model"]
 
 FORMATS = (".onnx", ".safetensors", ".gguf", ".tflite", ".json", ".et", ".gz", ".csv", ".trace")
+FP16_NOTE = (
+    "operands count as fp16 (2 bytes), as in mixed precision, whatever the file holds; a captured "
+    "step counts them as it ran"
+)
 _PACKED = (".onnx", ".tflite")
 
 
@@ -60,14 +64,19 @@ def read_model(
     if is_pickle(path, head):
         if not weights_only:
             raise refuse(path)
-        return read_checkpoint(path, batch=batch, tokens=tokens, inference=inference)
+        return _in_fp16(read_checkpoint(path, batch=batch, tokens=tokens, inference=inference))
     content = None
     if suffix == ".zip":
         name, content = unpack_model(path, _PACKED)
         path, suffix = path.with_name(Path(name).name), Path(name).suffix.lower()
     if suffix in (".csv", ".trace", ".json", ".et", ".gz"):
         return _fixed(path, suffix, batch, tokens, inference)
-    return _model(path, suffix, content, batch, tokens, inference)
+    return _in_fp16(_model(path, suffix, content, batch, tokens, inference))
+
+
+def _in_fp16(workload: Workload) -> Workload:
+    """Say which type the operands have: files say how weights are stored, not how they run."""
+    return replace(workload, notes=(*workload.notes, FP16_NOTE))
 
 
 def _model(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads import numerals
 from workloads.errors import InputError
 from workloads.files import read_text
 from workloads.rounding import ceil_div
@@ -89,7 +90,7 @@ def _read_row(row: list[str], where: str, channels: int) -> tuple[int, int]:
     if len(row) != len(HEADER):
         raise InputError(f"{where}: there must be two values, seq_len and ch_idx, not {len(row)}")
     try:
-        length, channel = (int(cell) for cell in row)
+        length, channel = (numerals.whole(cell) for cell in row)
     except ValueError:
         raise InputError(
             f"{where}: seq_len and ch_idx must be whole numbers, not {','.join(row)!r}"

@@ -185,6 +185,8 @@ def _word(text: str) -> Method:
     known = [*names(), *WORDS, *presets.names()]
     if name in presets.names() and not arguments:
         return _preset(name)
+    if re.fullmatch("[0-9]+:[0-9]+", text.strip()):
+        raise InputError(f"N:M needs the name of a method before it, as in bdwp:2:8, not {text!r}")
     listed = f"known are {', '.join(names())}, and what 'sparsight methods' lists"
     hint = nearest(name, known, listed)
     raise InputError(f"no method is called {name!r}; {hint}")

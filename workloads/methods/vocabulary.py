@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from workloads import numerals
 from workloads.errors import InputError
 from workloads.methods import (
     activations,
@@ -58,7 +59,7 @@ def _unstructured(text: str, arguments: list[str]) -> Method:
     chosen = _passes((passes if at else first) if at or at_first else "FF.BP.WU")
     step = change(
         allocation.unstructured,
-        density=_number(density),
+        density=numerals.number(density),
         allocation=how or "uniform",
         passes=chosen,
     )
@@ -106,9 +107,9 @@ def _cubic(text: str, arguments: list[str]) -> Method:
     if len(how) > 1:
         raise ValueError
     return schedules.cubic(
-        final=_number(final),
-        start=_number(start),
-        end=_number(end),
+        final=numerals.number(final),
+        start=numerals.number(start),
+        end=numerals.number(end),
         allocation=how[0] if how else "uniform",  # type: ignore[arg-type]
     )
 
@@ -116,17 +117,13 @@ def _cubic(text: str, arguments: list[str]) -> Method:
 def _attention(text: str, arguments: list[str]) -> Method:
     kind, *rest = arguments
     makers: dict[str, tuple[Callable[..., Any], tuple[tuple[str, Callable[[str], Any]], ...]]] = {
-        "block": (activations.attention_block, (("block", _whole), ("density", _number))),
+        "block": (activations.attention_block, (("block", _whole), ("density", numerals.number))),
         "window": (activations.attention_window, (("window", _whole),)),
         "strided": (activations.attention_strided, (("stride", _whole),)),
         "clusters": (activations.attention_clusters, ()),
     }
     rewrite, fields = makers[kind]
     return _rewrite(rewrite, *fields)(text, rest)
-
-
-def _number(text: str) -> float:
-    return float(text)
 
 
 def _whole(text: str) -> int:
@@ -166,7 +163,7 @@ WORDS: dict[str, Word] = {
         "narrow:KEEP[:all|hidden|heads|stream]",
         "channels, hidden features, heads or the residual stream shrink to KEEP (widen above 1)",
         "narrow:0.5:hidden",
-        _rewrite(structure.narrow, ("keep", _number), ("part", str), least=1),
+        _rewrite(structure.narrow, ("keep", numerals.number), ("part", str), least=1),
     ),
     "rotate-stream": Word(
         "rotate-stream",
@@ -178,7 +175,7 @@ WORDS: dict[str, Word] = {
         "drop-blocks:FRACTION",
         "the last numbered blocks are removed",
         "drop-blocks:0.25",
-        _rewrite(structure.drop_blocks, ("fraction", _number)),
+        _rewrite(structure.drop_blocks, ("fraction", numerals.number)),
     ),
     "grouped": Word(
         "grouped:CHANNELS",
@@ -190,13 +187,13 @@ WORDS: dict[str, Word] = {
         "low-rank:RANK",
         "two factors of RANK (below 1: of the full rank) replace each weight",
         "low-rank:0.25",
-        _rewrite(factors.low_rank, ("rank", _number)),
+        _rewrite(factors.low_rank, ("rank", numerals.number)),
     ),
     "side": Word(
         "side:RANK",
         "a trained branch of two factors beside each weight",
         "side:16",
-        _rewrite(factors.side, ("rank", _number)),
+        _rewrite(factors.side, ("rank", numerals.number)),
     ),
     "monarch": Word(
         "monarch:BLOCKS",
@@ -208,7 +205,7 @@ WORDS: dict[str, Word] = {
         "dictionary:ATOMS:KEPT",
         "a dense dictionary of ATOMS x inputs and a code that uses the share KEPT of them",
         "dictionary:0.5:0.5",
-        _rewrite(factors.dictionary, ("atoms", _number), ("kept", _number)),
+        _rewrite(factors.dictionary, ("atoms", numerals.number), ("kept", numerals.number)),
     ),
     "wrapped": Word(
         "wrapped:BLOCK",
@@ -223,7 +220,7 @@ WORDS: dict[str, Word] = {
         "update:FRACTION[:columns|elements]",
         "only some output columns, or some elements, of each weight are trained",
         "update:0.1",
-        _rewrite(updates.restrict_update, ("fraction", _number), ("how", str), least=1),
+        _rewrite(updates.restrict_update, ("fraction", numerals.number), ("how", str), least=1),
     ),
     "teacher": Word(
         "teacher",
@@ -241,13 +238,13 @@ WORDS: dict[str, Word] = {
         "optimiser-state:FACTOR",
         "the update reads, computes and writes FACTOR times as many numbers",
         "optimiser-state:2",
-        _rewrite(updates.optimiser_state, ("factor", _number)),
+        _rewrite(updates.optimiser_state, ("factor", numerals.number)),
     ),
     "project-gradient": Word(
         "project-gradient:RANK",
         "gradients are projected on a fixed basis before the update",
         "project-gradient:0.25",
-        _rewrite(updates.project_gradient, ("rank", _number)),
+        _rewrite(updates.project_gradient, ("rank", numerals.number)),
     ),
     "precision": Word(
         "precision:WEIGHTS[:ACTIVATIONS]",
@@ -265,13 +262,15 @@ WORDS: dict[str, Word] = {
         "split-precision:SHARE:HIGH:LOW",
         "some input channels in one data type, the others in another (forward)",
         "split-precision:0.2:int4:int1",
-        _rewrite(precision.split_precision, ("share", _number), ("high", str), ("low", str)),
+        _rewrite(
+            precision.split_precision, ("share", numerals.number), ("high", str), ("low", str)
+        ),
     ),
     "activations": Word(
         "activations:DENSITY",
         "what leaves an activation function is sparse, in all passes",
         "activations:0.1",
-        _rewrite(activations.activations, ("density", _number)),
+        _rewrite(activations.activations, ("density", numerals.number)),
     ),
     "attention": Word(
         "attention:block:SIZE:DENSITY | window:LENGTH | strided:STRIDE | clusters",
@@ -307,18 +306,18 @@ WORDS: dict[str, Word] = {
         "mask-decay:N:M:END",
         "pruned weights fade out until END; dense before",
         "mask-decay:2:4:0.75",
-        _schedule(schedules.mask_decay, _whole, _whole, _number),
+        _schedule(schedules.mask_decay, _whole, _whole, numerals.number),
     ),
     "rigl": Word(
         "rigl:DENSITY:STEPS",
         "prune and regrow by gradient every STEPS steps",
         "rigl:0.1:100",
-        _schedule(_rigl, _number, _whole),
+        _schedule(_rigl, numerals.number, _whole),
     ),
     "set": Word(
         "set:DENSITY:STEPS",
         "prune and regrow at random every STEPS steps",
         "set:0.1:100",
-        _schedule(_set, _number, _whole),
+        _schedule(_set, numerals.number, _whole),
     ),
 }

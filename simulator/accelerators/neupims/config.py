@@ -175,11 +175,11 @@ def weight_bits(weights: str) -> Fraction:
     """
     if weights == "dense":
         return Fraction(16)
-    if found := re.fullmatch(r"(\d+):(\d+)", weights):
+    if found := re.fullmatch(r"([0-9]+):([0-9]+)", weights):
         n, m = int(found[1]), int(found[2])
         if 0 < n <= m:
             return Fraction(n, m) * (16 + (m - 1).bit_length())
-    if found := re.fullmatch(r"q(\d+)g(\d+)", weights):
+    if found := re.fullmatch(r"q([0-9]+)g([0-9]+)", weights):
         bits, group = int(found[1]), int(found[2])
         if 0 < bits <= 16 and group > 0:
             return bits + Fraction(16, group)

@@ -26,6 +26,7 @@ from simulator.dram import energy as dram_energy
 from simulator.energy import FP16_MULTIPLY_PJ, FP32_ADD_PJ, sram_byte_pj
 from simulator.report import Report
 from simulator.run_options import RunOption
+from workloads import numerals
 from workloads.errors import InputError
 from workloads.llm import RequestBatch, read_requests
 from workloads.llm.requests import DATASETS, warm_batch
@@ -74,14 +75,14 @@ def workload_from_options(options: Mapping[str, tuple[str, ...]]) -> RequestBatc
                 f"--batch sizes a batch drawn from {' or '.join(DATASETS)}, not --requests {text}"
             )
         (size,) = options["batch"]
-        if int(size) < 1:
+        if numerals.whole(size) < 1:
             raise InputError(f"--batch must be at least 1 request, not {size}")
         text = f"{text}:{size}"
     name, *numbers = text.split(":")
     if name not in DATASETS:
         return read_requests(Path(text))
     try:
-        batch, seed, *rest = [*(int(n) for n in numbers), *(256, 0)[len(numbers) :]]
+        batch, seed, *rest = [*(numerals.whole(n) for n in numbers), *(256, 0)[len(numbers) :]]
     except ValueError:
         batch, seed, rest = 0, 0, [0]
     if rest or batch < 1 or seed < 0:
@@ -310,7 +311,7 @@ def _energy(config: Config, outcome: Outcome, columns: Mapping[str, Any]) -> dic
         active_rank_clocks=outcome.active_clocks,
         dual=config.system == "neupims",
     )
-    on_npu = [bottleneck != "pim" for bottleneck in columns["bottleneck"]]
+    on_npu = [resource != "pim" for resource in columns["resource"]]
     linear = [kind == "linear" or config.system == "npu-only" for kind in columns["kind"]]
     macs = int(np.sum(np.array(columns["useful_macs"])[np.array(linear)]))
     moved = int(np.sum(np.array(columns["dram_bytes"])[np.array(on_npu)]))

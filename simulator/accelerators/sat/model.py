@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.stationarity import FREE, OUTPUT_STATIONARY, WEIGHT_STATIONARY
-from simulator import energy, quantities
+from simulator import energy, operation_rows, quantities
 from simulator.accelerators.sat.config import Config
 from simulator.accelerators.sat.kernel import (
     RESULTS,
@@ -352,9 +352,4 @@ def _notes(config: Config, workload: Workload, table: Columns) -> tuple[str, ...
     if unused:
         some = ", ".join(sorted(unused)[:3]) + (", ..." if len(unused) > 3 else "")
         notes.append(f"sat only skips N:M groups: {some} runs as dense")
-    if table.widest_value_bits > config.value_bits:
-        notes.append(
-            f"operands of {table.widest_value_bits} bits in the workload are stored and multiplied "
-            f"in {config.value_bits} bits"
-        )
-    return tuple(notes)
+    return (*notes, *operation_rows.width_notes(table.value_bits, config.value_bits))

@@ -12,6 +12,7 @@ from simulator.accelerators.systolic import memory, timing
 from simulator.accelerators.systolic.config import Config
 from simulator.counting import check_countable
 from simulator.report import REQUIRED, Report
+from workloads.columns import operand_bits
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
 from workloads.patterns import DENSE, NM, Block
 from workloads.rounding import ceil_div
@@ -241,7 +242,7 @@ def _smallest_buffer_bytes(config: Config) -> int:
 
 
 def _notes(config: Config, plan: Plan) -> tuple[str, ...]:
-    """Say what N:M is taken to cost, and which patterns of the workload stay unused."""
+    """Say what N:M is taken to cost, which patterns stay unused, and what is converted."""
     notes, unused = [], []
     for op, decided in zip(plan.workload.matmuls, plan.products, strict=True):
         patterns = (op.left.pattern, op.right.pattern, op.out.pattern)
@@ -263,4 +264,5 @@ def _notes(config: Config, plan: Plan) -> tuple[str, ...]:
         helps = "only N:M that shortens k, and blocks of W that fill tiles, help"
         why = helps if config.nm_support else "nm_support is off"
         notes.append(f"{len(unused)} products, such as {unused[0]}, run dense: {why}")
-    return tuple(notes)
+    widths = operand_bits(plan.workload)
+    return (*notes, *operation_rows.width_notes(widths, config.value_bits))

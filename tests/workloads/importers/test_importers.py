@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dataflow.nm import mask
+from tests.package_models import on_each
 from tests.workloads.importers.model_files import (
     DIM,
     HEADS,
@@ -240,12 +241,12 @@ REAL = {
 """Models of packages, with the weights of their products; the first comes with the test extra."""
 
 
-@pytest.mark.parametrize("name", sorted(set(REAL) & set(packages.installed())))
-def test_a_real_model_has_the_weights_that_its_package_states(name: str) -> None:
-    forward = read_model(name, inference=True)
+@on_each(*REAL)
+def test_a_real_model_has_the_weights_that_its_package_states(model: str) -> None:
+    forward = read_model(model, inference=True)
     weights = sum(op.right.elements for op in forward.matmuls if op.right.tensor == "W")
-    assert REAL[name] in (None, weights)
-    if name == "pose-sparse":
+    assert REAL[model] in (None, weights)
+    if model == "pose-sparse":
         pruned = parse_method("measured")(forward)
         sparse = [op for op in pruned.matmuls if str(op.right.pattern) != "dense"]
         assert len(sparse) == 38

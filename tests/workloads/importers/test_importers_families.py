@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from workloads import Pass, Workload
-from workloads.importers import read_model
+from workloads.importers import FP16_NOTE, read_model
 
 TOKENS, DIM, HIDDEN, WORDS, POSITIONS = 8, 16, 32, 40, 64
 SHARED = 2 * 4
@@ -91,7 +91,7 @@ def test_every_weight_is_a_product_with_every_token(
 ) -> None:
     step = forward(write(tmp_path, shapes, architectures=[architecture]))
     assert step.macs == TOKENS * weights + ATTENTION
-    assert step.notes == ()
+    assert step.notes == (FP16_NOTE,)
 
 
 def test_keys_and_values_in_one_matrix_may_be_shared_by_heads(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_experts_get_an_even_share_of_the_tokens(tmp_path: Path) -> None:
     shapes = {**attention, **experts, f"{block}block_sparse_moe.gate": (4, DIM)}
     step = forward(write(tmp_path, shapes, num_experts_per_tok=2))
     assert step.macs == TOKENS * (4 * DIM * DIM + 4 * DIM + 2 * 1.5 * FEED) + ATTENTION
-    assert step.notes == ("tokens are taken to be spread evenly, 2 experts each",)
+    assert step.notes == ("tokens are taken to be spread evenly, 2 experts each", FP16_NOTE)
 
 
 def test_the_tokens_of_images_are_their_patches(tmp_path: Path) -> None:
@@ -152,6 +152,7 @@ def test_weights_that_are_not_read_are_named(tmp_path: Path) -> None:
     assert step.notes == (
         "NOT in this workload: 1 weights of three axes and more, such as "
         "model.layers.0.mlp.experts.gate_up.weight",
+        FP16_NOTE,
     )
 
 

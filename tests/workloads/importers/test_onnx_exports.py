@@ -105,6 +105,8 @@ def test_a_recurrent_layer_is_read_as_it_is_captured(
     assert products(ours) == products(theirs)
     assert ours.macs == theirs.macs
     assert work(ours, 2) == work(theirs, 4)  # fp16 as all that is read, fp32 as it ran
+    assert "operands count as fp16 (2 bytes)" in ours.notes[-1]
+    assert "Operands count as they ran: fp32 (4 bytes)" in theirs.notes[0]
     assert len({op.name for op in ours}) == len(ours)
     updated = [
         sum(op.elements for op in w.vector_ops if op.kind == "update") for w in (ours, theirs)
