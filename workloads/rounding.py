@@ -1,12 +1,13 @@
-"""Rounding of quotients: plain Python, so that nothing that imports it has to load numba."""
+"""Rounding of quotients: plain Python, so that importing it loads neither numba nor numpy."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-Count = TypeVar("Count", int, NDArray[Any])
+Count = TypeVar("Count", int, "NDArray[Any]")
 
 
 def ceil_div(numerator: Count, denominator: int) -> Count:

@@ -23,6 +23,7 @@ def synth(design: str, settings: Mapping[str, str], liberty: Path | None) -> dic
     known = find(design)
     known.check(settings)
     changes = {name: whole_number(name, text) for name, text in settings.items()}
+    table.check_mappable(known)
     sentence = flow.missing_tools()
     if sentence:
         raise InputError(sentence)

@@ -84,6 +84,15 @@ class Result:
         return row | {"energy_per_op_j": self.energy_per_op_pj * 1e-12}
 
 
+def check_mappable(design: Mappable) -> None:
+    """Raise `InputError` for a design with memories."""
+    if design.memories:
+        raise InputError(
+            f"design {design.name} has memories, which no library of standard cells has: "
+            "synthesise its parts, such as opt4c, column_front and simd_lane"
+        )
+
+
 def measure(
     design: Mappable, *, library: Path | None = None, cycles: int = CYCLES, **changes: int
 ) -> Result:
@@ -93,11 +102,7 @@ def measure(
     """
     from rtl.synthesis import gates
 
-    if design.memories:
-        raise InputError(
-            f"design {design.name} has memories, which no library of standard cells has: "
-            "synthesise its parts, such as opt4c, column_front and simd_lane"
-        )
+    check_mappable(design)
     path = find_library(library)
     component = design.component(**changes)
     verilog = verilog_text(component, name=design.name)

@@ -54,14 +54,14 @@ TIMING_MUTANTS = [
     Mutant(
         "a READRES does not wait for the pipeline",
         "rtl.pim.gate",
-        "filling.eq(PIM_PIPELINE_STEPS - 1)",
-        "filling.eq(PIM_PIPELINE_STEPS - 2)",
+        "filling.eq(dt.PIM_PIPELINE_STEPS - 1)",
+        "filling.eq(dt.PIM_PIPELINE_STEPS - 2)",
     ),
     Mutant(
         "a bank forgets its reads: tRTP and tCCD_L are missing",
         "rtl.pim.bank",
         "timers.events.eq(self.issued)",
-        "timers.events.eq(self.issued & ~(1 << RD))",
+        "timers.events.eq(self.issued & ~(1 << dt.RD))",
     ),
 ]
 
@@ -69,8 +69,8 @@ WINDOW_MUTANTS = [
     Mutant(
         "tFAW is missing",
         "rtl.pim.gate",
-        "act_waits = _bit(ACT, ~window.ready)",
-        "act_waits = _bit(ACT, 0 & window.ready)",
+        "act_waits = _bit(dt.ACT, ~window.ready)",
+        "act_waits = _bit(dt.ACT, 0 & window.ready)",
     ),
     Mutant(
         "tFAW is a clock short",
@@ -109,7 +109,7 @@ ROW_MUTANTS = [
         "a G_ACT looks at one bank of its group",
         "rtl.pim.gate",
         "m.d.comb += legal[kind].eq(Array(together)[at // size])",
-        "m.d.comb += legal[kind].eq(Array(together)[at // size] if kind == REF else one[kind])",
+        "m.d.comb += legal[kind].eq(Array(together)[at // size] if kind == dt.REF else one[kind])",
     ),
 ]
 
