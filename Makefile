@@ -41,7 +41,7 @@ tools:
 	fi
 
 test: tools lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 agreement: $(VENV)/demo.stamp
 	$(BIN)/sparsight reproduce --summary README.md

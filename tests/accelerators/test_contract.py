@@ -15,11 +15,7 @@ from workloads import InputError, Workload, methods
 from workloads.layers import Conv, Linear
 from workloads.network import Network
 
-EVERY = pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in accelerators.names()],
-)
-"""All tests of a model run in one worker, which compiles its kernels once."""
+EVERY = pytest.mark.parametrize("name", accelerators.names())
 
 
 def small_step() -> Workload:

@@ -15,8 +15,6 @@ RECORDED = ROOT / "sim_results" / "bitweight"
 sys.path.insert(0, str(ROOT / "examples"))
 import bitweight_causes  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("bitweight/causes")  # one worker makes the experiments
-
 PAPER = [name for name in published.exhibits() if name.startswith("bitweight/")]
 MISSED = [row for name in PAPER for row in published.read(name) if row.expected_miss]
 

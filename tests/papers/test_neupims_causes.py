@@ -14,8 +14,6 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "examples"))
 import neupims_causes  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("neupims/causes")  # one worker makes the experiments
-
 MISSED = [row for row in published.read("neupims/claims") if row.expected_miss]
 STEPPED = "published simulator"
 

@@ -18,29 +18,15 @@ def judged(exhibit: str) -> dict[str, Judged]:
     return {each.row.quantity: each for each in reproduce.judge(exhibit)}
 
 
-def together(exhibit: str) -> list[pytest.MarkDecorator]:
-    """Keep what needs an exhibit in one worker, which computes it once."""
-    return [pytest.mark.xdist_group(exhibit)]
-
-
-def exhibits() -> list:
-    return [pytest.param(name, marks=together(name)) for name in published.exhibits()]
-
-
 def asserted_rows() -> list:
     rows = [row for exhibit in published.exhibits() for row in published.read(exhibit)]
     return [
         pytest.param(
             row,
             id=f"{row.exhibit}: {row.quantity}",
-            marks=[
-                *together(row.exhibit),
-                *(
-                    [pytest.mark.xfail(reason=row.expected_miss, raises=AssertionError)]
-                    if row.expected_miss
-                    else []
-                ),
-            ],
+            marks=[pytest.mark.xfail(reason=row.expected_miss, raises=AssertionError)]
+            if row.expected_miss
+            else [],
         )
         for row in rows
         if row.tolerance is not None
@@ -53,13 +39,13 @@ def test_ours_is_within_the_tolerance_of_the_published_number(row: Row) -> None:
     assert each.agrees, f"{each.ours} instead of {row.relation} {row.published} {row.unit}"
 
 
-@pytest.mark.parametrize("exhibit", exhibits())
+@pytest.mark.parametrize("exhibit", published.exhibits())
 def test_every_exhibit_is_computed_and_no_verdict_is_a_miss(exhibit: str) -> None:
     verdicts = {each.verdict for each in judged(exhibit).values()}
     assert "miss" not in verdicts
 
 
-@pytest.mark.parametrize("exhibit", exhibits())
+@pytest.mark.parametrize("exhibit", published.exhibits())
 def test_the_recorded_results_are_those_of_this_program(exhibit: str) -> None:
     """If not, `sparsight reproduce` writes them anew."""
     recorded = (RECORDED / f"{exhibit}.ours.csv").read_text("utf-8").splitlines()

@@ -5,16 +5,12 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
-
 from simulator import published, reproduce
 
 ROOT = Path(__file__).parents[2]
 
 sys.path.insert(0, str(ROOT / "examples"))
 import smash_causes  # noqa: E402
-
-pytestmark = pytest.mark.xdist_group("smash/causes")  # one worker makes the experiments
 
 RECORDED = ROOT / "sim_results" / "smash" / "causes.csv"
 
