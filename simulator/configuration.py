@@ -9,6 +9,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -19,6 +20,12 @@ C = TypeVar("C")
 
 SENSIBLE = (1e-3, 1e18)
 """Least and largest number that `check_positive` takes."""
+
+
+@cache
+def _field_types(config_class: Any) -> Mapping[str, Any]:
+    """Return the types of a class' fields: reading annotations takes longer than a check."""
+    return get_type_hints(config_class)
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, str]:
@@ -45,7 +52,7 @@ def override(config: C, values: Mapping[str, str]) -> C:
     Raises `InputError` for an unknown field or a value that is not of the field's type; errors of
     the config's own validation pass through.
     """
-    types = get_type_hints(type(config))
+    types = _field_types(type(config))
     known = [f.name for f in dataclasses.fields(config)]  # type: ignore[arg-type]
     changes: dict[str, Any] = {}
     for name, text in values.items():
@@ -75,7 +82,7 @@ class Field:
 
 def describe(config_class: type[Any]) -> list[Field]:
     """Return the fields of a config dataclass with the documentation that follows each of them."""
-    types, meanings = get_type_hints(config_class), _field_documentation(config_class)
+    types, meanings = _field_types(config_class), _field_documentation(config_class)
     return [
         Field(
             name=field.name,
@@ -132,7 +139,7 @@ def check_positive(config: Any, *names: str) -> None:
     For a config's `__post_init__`, so that a wrong value is refused wherever it comes from. Numbers
     outside `SENSIBLE` are refused too: no hardware is so small or large, and sums would overflow.
     """
-    types = get_type_hints(type(config))
+    types = _field_types(type(config))
     least, most = SENSIBLE
     for name in names:
         value = getattr(config, name)
@@ -147,7 +154,7 @@ def check_positive(config: Any, *names: str) -> None:
 
 def check_choices(config: Any) -> None:
     """Raise `InputError` unless every field that is annotated as a Literal has one of its texts."""
-    for name, kind in get_type_hints(type(config)).items():
+    for name, kind in _field_types(type(config)).items():
         if get_origin(kind) is Literal:
             _check_choice(name, getattr(config, name), kind)
 

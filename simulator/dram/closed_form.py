@@ -27,7 +27,8 @@ and a header announces no fewer COMP and sums than follow, so that no refresh fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from dataflow.dram_timing import PIM_PIPELINE_STEPS, DramTiming
@@ -79,8 +80,15 @@ def run_ends(timing: DramTiming, runs: Iterable[Run], *, refresh: bool, dual: bo
     The first instruction is sent at clock 0; sums leave the channel `timing.read_delay` clocks
     after their command. Exact where `applies`; else `tile_law`.
     """
-    if not applies(timing):
-        return tile_law(timing, runs, refresh=refresh, dual=dual)
+    ends = _run_ends if applies(timing) else tile_law
+    return list(ends(timing, tuple(runs), refresh=refresh, dual=dual))
+
+
+@lru_cache(maxsize=1 << 13)
+def _run_ends(
+    timing: DramTiming, runs: tuple[Run, ...], *, refresh: bool, dual: bool
+) -> Sequence[int]:
+    """Do so where it is exact; studies that change something else ask for the same channel again."""
     channel = _Channel(timing, refresh=refresh, dual=dual)
     ends = []
     for run in runs:

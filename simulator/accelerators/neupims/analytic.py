@@ -166,7 +166,7 @@ def pim_work(config: Config, plan: Plan, operators: Sequence[Attention]) -> PimW
         logits.append(ends[len(logit_runs) - 1] + config.timing.read_delay)
         totals.append(ends[-1] + config.timing.read_delay)
         here = _commands(config, runs)
-        logit_answers += _commands(config, logit_runs)["READRES"]
+        logit_answers += _sums(logit_runs)
         fullest = max(fullest, sum(here.values()) - here["COMP"] - here["READRES"])
         commands += here
     last = softmax_clocks(max(plan.batch.lengths[i] for i in requests))
@@ -206,7 +206,7 @@ def _tiles(gemvs: int, comps: int, count: int, *, round_up: bool) -> Run:
 
 def _commands(config: Config, runs: Sequence[Run]) -> Counter[str]:
     tiles = sum(run.count for run in runs if run.gemvs)
-    gemvs = sum(run.count * run.gemvs for run in runs)
+    gemvs = _sums(runs)
     timing = config.timing
     return Counter(
         GWRITE=sum(not run.gemvs for run in runs),
@@ -217,6 +217,11 @@ def _commands(config: Config, runs: Sequence[Run]) -> Counter[str]:
         PPRE=tiles * timing.banks_total if config.dual else 0,
         PRE=0 if config.dual else tiles * timing.banks_total,
     )
+
+
+def _sums(runs: Sequence[Run]) -> int:
+    """Return how many sums the tiles of all runs give: one for each GEMV."""
+    return sum(run.count * run.gemvs for run in runs)
 
 
 def _memory(config: Config, size_bytes: int) -> int:
