@@ -1,4 +1,4 @@
-"""Read text as people save it, and write files whole or not at all."""
+"""Read text as people save it, tell pickles, and write files whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from workloads.errors import InputError
 
 MOST_TEXT_BYTES = 256 << 20
 """Largest text held in memory, so that /dev/zero and the like end in a sentence."""
+
+_PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".cpkt", ".pkl", ".pickle"})
 
 
 def read_text(path: Path, what: str = "") -> str:
@@ -30,6 +32,16 @@ def read_text(path: Path, what: str = "") -> str:
         raise InputError(f"cannot read {named}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{named} must be UTF-8 text: byte {error.start} is not") from error
+
+
+def is_pickle(path: Path, head: bytes) -> bool:
+    """Say whether a file that begins with `head` is, or is named like, a pickle or a zip of them.
+
+    A pickle of protocol 2 to 5 begins with the byte 0x80 and its protocol. So may a safetensors
+    file, with the 8 bytes of its header's size; but a brace follows them.
+    """
+    begins = head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    return (begins and head[8:9] != b"{") or path.suffix.lower() in _PICKLE_SUFFIXES
 
 
 def file_named(path: Path) -> Path:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, Protocol
 
-from workloads.lowering import lower_attention, lower_conv, lower_linear
+from workloads.lowering import conv_elements, lower_attention, lower_conv, lower_linear
 from workloads.operations import Conv2d, Operation, Pass, Position, VectorOp
 from workloads.vector_work import FP16_BYTES, FP32_BYTES, vector_work
 
@@ -75,7 +75,7 @@ class Conv:
     @property
     def parameters(self) -> int:
         """Weights and biases."""
-        weights = self.out_channels * (self.in_channels // self.groups) * self.kernel**2
+        _, weights, _ = conv_elements(self.geometry(1))
         return weights + self.bias * self.out_channels
 
     @property
@@ -85,12 +85,18 @@ class Conv:
 
     def operations(self, pass_: Pass, batch: int, position: Position) -> tuple[Operation, ...]:
         """The products of `lower_conv`, and the bias."""
-        geometry = self.geometry(batch)
-        products = lower_conv(self.name, geometry, pass_, position=position)
-        if not self.bias:
-            return products
-        outputs = batch * self.out_channels * prod(geometry.out_hw)
-        return products + vector_work(self.name, "bias", pass_, outputs)
+        return convolution(self.name, self.geometry(batch), pass_, position, bias=self.bias)
+
+
+def convolution(
+    name: str, geometry: Conv2d, pass_: Pass, position: Position, *, bias: bool
+) -> tuple[Operation, ...]:
+    """Return the products of a convolution in a pass, and the work on its bias if it has one."""
+    products = lower_conv(name, geometry, pass_, position=position)
+    if not bias:
+        return products
+    _, _, outputs = conv_elements(geometry)
+    return products + vector_work(name, "bias", pass_, outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

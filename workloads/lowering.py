@@ -377,6 +377,6 @@ def _positions(conv: Conv2d) -> int:
 
 
 def _shares(total: int, weights: list[int]) -> list[int]:
-    """Split `total` in proportion to `weights`: whole parts, at least 1, of the same sum."""
+    """Split `total` in proportion to `weights`: whole parts of that sum, those of 0 made 1."""
     bounds = [total * part // sum(weights) for part in accumulate(weights, initial=0)]
     return [max(1, high - low) for low, high in pairwise(bounds)]

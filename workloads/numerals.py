@@ -1,4 +1,4 @@
-"""Numbers that users write: decimal digits only, where Python also takes 1_0 and other scripts."""
+"""Numbers that users write: ASCII digits only, where Python also takes 1_0 and other scripts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ def whole(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """Return the number that `text` writes in decimal digits; else raise `ValueError`.
+    """Return the number that `text` writes in decimal digits, or `inf` or `nan`, as Python does.
 
-    >>> number("1.5e9")
-    1500000000.0
+    Raises `ValueError` for anything else; whoever needs a finite number checks that it is one.
+
+    >>> number("1.5e9"), number("inf")
+    (1500000000.0, inf)
     >>> number("1_0.5")
     Traceback (most recent call last):
     ValueError: not a number: '1_0.5'

@@ -29,8 +29,11 @@ Reader = Callable[[], Array]
 SIDES = ("left", "right")
 HISTOGRAM = "histogram"
 CLASSES = 8
+"""Classes of lines that a histogram tells apart unless more are asked for."""
+
 _PHASE = re.compile(r"\.phase(\d+)_(\d+)$")
 _LARGEST = 1 << 31
+"""Elements up to which an operand is laid out in lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +117,10 @@ def _found(op: MatMul, side: str, tensors: Mapping[str, Reader]) -> Values | Non
     if counted in tensors:
         counts = tensors[counted]()
         width = max(counts.shape[-1].bit_length() - 1, 1) if counts.ndim else 1
-        return ValueHistograms(counts=counts, width=width)
+        try:
+            return ValueHistograms(counts=counts, width=width)
+        except InputError as error:
+            raise InputError(f"tensor {counted!r}: {error}") from None
     role = getattr(op, side).tensor
     for name in (f"{op.name}.{side}", f"{op.layer}.{role}"):
         if name in tensors:
@@ -130,13 +136,13 @@ def lines_of(op: MatMul, side: str, tensor: Array) -> Array | None:
         return None
     shape = (op.batch, lines, op.k)
     if op.kind == "conv":
-        found = None if op.conv is None else _of_convolution(op, op.conv, side, role, tensor)
+        found = None if op.conv is None else _of_convolution(op, op.conv, role, tensor)
     else:
-        found = _of_product(op, side, role, tensor, lines)
+        found = _of_product(op, side, tensor, lines)
     return found if found is not None and found.shape == shape else None
 
 
-def _of_product(op: MatMul, side: str, role: str, tensor: Array, lines: int) -> Array | None:
+def _of_product(op: MatMul, side: str, tensor: Array, lines: int) -> Array | None:
     """Return the lines of a linear layer's or an attention's operand.
 
     A layer's tensors are (rows, features) and (in, out); BP reads W along its last axis, and WU
@@ -156,7 +162,7 @@ def _of_product(op: MatMul, side: str, role: str, tensor: Array, lines: int) -> 
     return found if last else found.swapaxes(1, 2)
 
 
-def _of_convolution(op: MatMul, conv: Conv2d, side: str, role: str, tensor: Array) -> Array | None:
+def _of_convolution(op: MatMul, conv: Conv2d, role: str, tensor: Array) -> Array | None:
     groups = conv.groups
     if role == "W":
         expected = (conv.out_channels, conv.in_channels // groups, *conv.kernel)
@@ -169,6 +175,8 @@ def _of_convolution(op: MatMul, conv: Conv2d, side: str, role: str, tensor: Arra
         windows = _windows(tensor.reshape(conv.batch, conv.in_channels, *conv.in_hw), conv)
         return windows if op.pass_ is Pass.FF else windows.swapaxes(1, 2)
     if role == "dY" and op.pass_ is Pass.WU:
+        if tensor.size != conv.batch * conv.out_channels * conv.out_hw[0] * conv.out_hw[1]:
+            return None
         maps = tensor.reshape(conv.batch, groups, -1, *conv.out_hw)
         return np.moveaxis(maps, 0, 2).reshape(groups, maps.shape[2], -1)
     return None

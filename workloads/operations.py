@@ -331,8 +331,8 @@ class Workload:
 
     @property
     def flop_ratio(self) -> float:
-        """Kept over dense multiply-accumulates: the training-FLOP ratio of the method."""
-        return self.kept_macs / self.macs
+        """Kept over dense multiply-accumulates, the method's training-FLOP ratio; 1 for none."""
+        return self.kept_macs / self.macs if self.macs else 1.0
 
     def only(self, *passes: Pass) -> Workload:
         """Keep the operations of the named passes."""

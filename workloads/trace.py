@@ -38,7 +38,7 @@ elements             int64    vector, selection  elements worked on
 lane_operations      int64    vector             times that one element occupies a vector lane
 read_bytes           int64    vector             bytes read
 write_bytes          int64    vector             bytes written
-fused                bool     vector             rides on the product before it, at no cost
+fused                bool     vector             rides on the product before it: no lane time
 tensor               string   selection          role of the tensor selected from
 pattern              string   selection          what is selected
 dtype                string   selection          data type of the tensor
@@ -65,7 +65,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import InputError, first_line
-from workloads.files import write_whole
+from workloads.files import is_pickle, write_whole
 from workloads.operations import Operation, Workload
 from workloads.trace_rows import COLUMNS, ENERGY_COLUMN, energy_columns, operation_of, row_of
 from workloads.trace_tensors import encode, load_tensors, tensors_path, with_values
@@ -81,7 +81,6 @@ SCHEMA_VERSION = 1
 SHIPPED = Path(__file__).parent / "traces"
 
 _METADATA = "sparsight."
-_PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
 _MAGIC = b"PAR1"
 
 
@@ -285,7 +284,7 @@ def _check_file(path: Path) -> None:
         raise InputError(f"cannot read trace {path}: {error.strerror}") from error
     if head == _MAGIC:
         return
-    if head[:1] == b"\x80" or head == b"PK\x03\x04" or path.suffix.lower() in _PICKLE_SUFFIXES:
+    if head == b"PK\x03\x04" or is_pickle(path, head):
         raise InputError(
             f"{path} looks like a pickle or a PyTorch checkpoint, which can run any code when it "
             "is opened; capture the model with 'sparsight capture module:function -o step.trace', "

@@ -29,74 +29,74 @@ ENERGY_COLUMN = re.compile(r"(left|right|out)_energy_([1-9]\d{0,5})_([1-9]\d{0,5
 
 
 class Column(NamedTuple):
-    """A column: its Parquet type, the operations (`op`) that fill it, and what it means.
+    """A column: its Parquet type, and the operations (`op`) that fill it.
 
     Rows of other operations leave the column empty; `optional` columns may be empty in any row.
+    What the columns mean is said in `workloads.trace`.
     """
 
     name: str
     type: Literal["string", "int64", "double", "bool"]
     ops: tuple[str, ...]
-    meaning: str
     optional: bool = False
 
 
 def _operand_columns(side: str) -> tuple[Column, ...]:
     only = ("matmul",)
     return (
-        Column(f"{side}_tensor", "string", only, f"role of the {side} operand: X, W, dY, ..."),
-        Column(f"{side}_elements", "int64", only, "its stored elements"),
-        Column(f"{side}_dtype", "string", only, "its data type"),
-        Column(f"{side}_pattern", "string", only, "its sparsity pattern in text form"),
-        Column(f"{side}_zero_fraction", "double", only, "fraction of zeros, 0 to 1", True),
+        Column(f"{side}_tensor", "string", only),
+        Column(f"{side}_elements", "int64", only),
+        Column(f"{side}_dtype", "string", only),
+        Column(f"{side}_pattern", "string", only),
+        Column(f"{side}_zero_fraction", "double", only, optional=True),
     )
 
 
 _CONV = tuple(
-    Column(f"conv_{name}", "int64", ("matmul",), meaning, True)
-    for name, meaning in (
-        ("batch", "images"),
-        ("in_channels", "input channels of all groups"),
-        ("out_channels", "output channels of all groups"),
-        ("in_h", "input rows"),
-        ("in_w", "input columns"),
-        ("kernel_h", "kernel rows"),
-        ("kernel_w", "kernel columns"),
-        ("stride_h", "row stride"),
-        ("stride_w", "column stride"),
-        ("padding_h", "rows of padding on each side"),
-        ("padding_w", "columns of padding on each side"),
-        ("dilation_h", "row dilation"),
-        ("dilation_w", "column dilation"),
-        ("groups", "groups"),
+    Column(f"conv_{name}", "int64", ("matmul",), optional=True)
+    for name in (
+        "batch",
+        "in_channels",
+        "out_channels",
+        "in_h",
+        "in_w",
+        "kernel_h",
+        "kernel_w",
+        "stride_h",
+        "stride_w",
+        "padding_h",
+        "padding_w",
+        "dilation_h",
+        "dilation_w",
+        "groups",
     )
 )
 
 COLUMNS = (
-    Column("op", "string", OPS, "matmul, vector or selection"),
-    Column("name", "string", OPS, "name of the operation"),
-    Column("layer", "string", OPS, "name of its layer"),
-    Column("pass", "string", OPS, "FF, BP, WU or UP"),
-    Column("kind", "string", ("matmul", "vector"), "conv, linear, attention; relu, softmax, ..."),
-    Column("m", "int64", ("matmul",), "rows of the product"),
-    Column("k", "int64", ("matmul",), "length of the reduction axis"),
-    Column("n", "int64", ("matmul",), "columns of the product"),
-    Column("batch", "int64", ("matmul",), "independent products of this shape"),
-    Column("k_run", "int64", ("matmul",), "run of K in which groups of N:M form"),
-    Column("position", "string", ("matmul",), "first, inner or last layer of the network"),
+    Column("op", "string", OPS),
+    Column("name", "string", OPS),
+    Column("layer", "string", OPS),
+    Column("pass", "string", OPS),
+    Column("kind", "string", ("matmul", "vector")),
+    Column("m", "int64", ("matmul",)),
+    Column("k", "int64", ("matmul",)),
+    Column("n", "int64", ("matmul",)),
+    Column("batch", "int64", ("matmul",)),
+    Column("k_run", "int64", ("matmul",)),
+    Column("position", "string", ("matmul",)),
     *_CONV,
     *_operand_columns("left"),
     *_operand_columns("right"),
     *_operand_columns("out"),
-    Column("elements", "int64", ("vector", "selection"), "elements worked on"),
-    Column("lane_operations", "int64", ("vector",), "times an element occupies a lane"),
-    Column("read_bytes", "int64", ("vector",), "bytes read"),
-    Column("write_bytes", "int64", ("vector",), "bytes written"),
-    Column("fused", "bool", ("vector",), "rides on the product before it"),
-    Column("tensor", "string", ("selection",), "role of the tensor selected from"),
-    Column("pattern", "string", ("selection",), "pattern selected, in text form"),
-    Column("dtype", "string", ("selection",), "data type of the tensor"),
-    Column("pregenerable", "bool", ("selection",), "known before the step starts"),
+    Column("elements", "int64", ("vector", "selection")),
+    Column("lane_operations", "int64", ("vector",)),
+    Column("read_bytes", "int64", ("vector",)),
+    Column("write_bytes", "int64", ("vector",)),
+    Column("fused", "bool", ("vector",)),
+    Column("tensor", "string", ("selection",)),
+    Column("pattern", "string", ("selection",)),
+    Column("dtype", "string", ("selection",)),
+    Column("pregenerable", "bool", ("selection",)),
 )
 
 

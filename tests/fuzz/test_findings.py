@@ -1,4 +1,4 @@
-"""Inputs on which a reader once failed: each is refused in a sentence now."""
+"""Inputs that fuzzing found a reader to fail on: each is refused in a sentence, or read."""
 
 import gzip
 from pathlib import Path

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.mutations import contents
 from tests.fuzz.targets import refuses_or_reads, targets
+from workloads import InputError, parse_pattern
 
 EXAMPLES = 60
 
@@ -28,6 +29,11 @@ def test_anything_is_read_or_refused(name: str) -> None:
     check()
 
 
-@given(content=st.binary(max_size=64))
-def test_a_refusal_of_a_pattern_says_something(content: bytes) -> None:
-    refuses_or_reads(targets()["pattern"], content)
+@given(text=st.text(":xt0123456789.e-", max_size=16) | st.text(max_size=64))
+def test_a_refusal_of_a_pattern_says_what_it_must_be(text: str) -> None:
+    try:
+        parse_pattern(text)
+    except InputError as error:
+        sentence = str(error)
+        assert " must " in sentence
+        assert ", not " in sentence

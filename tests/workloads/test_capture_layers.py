@@ -13,7 +13,7 @@ from torch.nn.utils import prune  # noqa: E402
 
 from tests.workloads import capture_models as models  # noqa: E402
 from tests.workloads.capture_models import capture_resnet, capture_vit  # noqa: E402
-from workloads import MatMul, Pass  # noqa: E402
+from workloads import Pass  # noqa: E402
 from workloads.capture import TrainingStep, capture_step, capture_training_step  # noqa: E402
 from workloads.trace import read_trace, write_trace  # noqa: E402
 
@@ -207,4 +207,3 @@ def test_types_wider_than_those_of_mixed_precision_are_named_in_the_notes() -> N
 def test_names_are_unique() -> None:
     names = [op.name for op in capture_vit(fused=True)]
     assert len(set(names)) == len(names)
-    assert all(isinstance(op, MatMul) for op in capture_vit(fused=True).matmuls)

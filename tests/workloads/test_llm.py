@@ -69,3 +69,10 @@ def test_a_bad_trace_is_one_sentence_with_its_line(tmp_path, text, message) -> N
     with pytest.raises(InputError) as caught:
         read_requests(path)
     assert str(caught.value) == f"{path} {message}"
+
+
+def test_a_value_longer_than_any_number_is_refused(tmp_path) -> None:
+    path = tmp_path / "long.csv"
+    path.write_text("seq_len,ch_idx\n" + "9" * 200_000 + ",0\n")
+    with pytest.raises(InputError, match="must be lines of seq_len,ch_idx: field larger than"):
+        read_requests(path)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.io import mmwrite
 
-from workloads import InputError, gemm
+from workloads import InputError, Unstructured, gemm
 from workloads.importers.bounded import MOST_UNPACKED_BYTES
 from workloads.matrices import (
     GRAPH500,
@@ -67,6 +67,11 @@ def test_a_matrix_that_contradicts_itself_is_refused(arguments, message: str) ->
         csr(*arguments)
 
 
+def test_a_dense_matrix_of_numbers_that_are_not_finite_is_refused() -> None:
+    with pytest.raises(InputError, match="must be finite; row 1, column 0 is nan"):
+        Csr.from_dense([[1, 0], [np.nan, 2]])
+
+
 def test_integer_values_are_refused() -> None:
     with pytest.raises(InputError, match="must be float64 or float32, not int64"):
         Csr(
@@ -116,6 +121,12 @@ def test_what_is_written_is_read(tmp_path, suffix: str) -> None:
     assert np.array_equal(again.indices, matrix.indices)
     assert again.values == pytest.approx(matrix.values, rel=1e-15)
     assert [path.name for path in tmp_path.iterdir()] == [f"m{suffix}"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot make the folder .*file: "):
+        write_matrix(tmp_path / "file" / "m.npz", banded(3, 1))
 
 
 def test_symmetric_unsorted_and_repeated_entries_are_expanded_and_summed(tmp_path) -> None:
@@ -315,13 +326,12 @@ def test_a_mask_of_another_shape_is_refused() -> None:
 
 
 def test_operands_are_drawn_with_the_density_that_the_product_states() -> None:
-    from workloads.patterns import Unstructured
-
     product = gemm(200, 300, 100, pattern=Unstructured(0.1)).matmuls[0]
     left, right = with_matrices(product, generator()).matrices
     assert left.nnz == 200 * 300
     assert right.nnz == pytest.approx(0.1 * 300 * 100, rel=0.1)
-    assert with_matrices(sparse_product(right.transposed, right).matmuls[0], generator())
+    given = sparse_product(right.transposed, right).matmuls[0]
+    assert with_matrices(given, generator()).matrices is given.matrices
 
 
 def test_matrix_market_of_scipy_is_read_from_a_compressed_file(tmp_path) -> None:

@@ -212,6 +212,20 @@ def test_depthwise_convolutions_stay_dense_and_are_named() -> None:
     )
 
 
+@pytest.mark.parametrize("pattern", ["2:4", "2:4t", "group:4:0.5"])
+def test_weights_without_a_mask_have_none_on_their_gradient(pattern: str) -> None:
+    """A depthwise dW has batch x positions along K, and still no four channels for a group."""
+    step = conv_step(in_channels=32, out_channels=32, groups=32)
+    masked = parse_method(f"mask:{pattern}")(step)
+    assert masked.operations == step.operations
+    assert masked.notes[0].endswith("c (1 in FF), c (1 in BP), c (1 in WU)")
+
+
+def test_a_workload_without_products_keeps_all_of_them() -> None:
+    updates = networks.resnet9(batch=1).training_step().only(Pass.UP)
+    assert updates.flop_ratio == bdwp(2, 8).flop_ratio(updates) == 1
+
+
 def test_a_run_as_long_as_the_group_holds_it() -> None:
     fits, short = (sr_ste(2, m)(conv_step()).flop_ratio for m in (16, 32))
     assert fits < short == 1

@@ -106,6 +106,14 @@ def test_a_tensor_of_another_size_has_no_lines() -> None:
     assert lines_of(op, "left", np.zeros((4, 4))) is None
 
 
+@pytest.mark.parametrize("role", ["X", "W", "dY"])
+def test_a_tensor_of_a_convolution_of_another_size_has_no_lines(role: str) -> None:
+    conv = Conv2d(batch=2, in_channels=4, out_channels=6, in_hw=(5, 5), kernel=(3, 3), groups=2)
+    (op,) = lower_conv("c", conv, Pass.FF if role == "W" else Pass.WU)
+    side = "left" if role == "X" else "right"
+    assert lines_of(op, side, np.zeros((7, 3, 5, 1))) is None
+
+
 def test_classes_of_lines_keep_every_value_and_sort_by_magnitude() -> None:
     rng = np.random.default_rng(0)
     lines = (rng.standard_normal((1, 10, 50)) * np.arange(1, 11)[:, None]).astype(np.int8)
@@ -130,6 +138,12 @@ def test_classes_of_lines_keep_every_value_and_sort_by_magnitude() -> None:
 def test_histograms_that_count_nothing_are_refused(counts: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         ValueHistograms(counts=counts, width=8)
+
+
+def test_a_histogram_that_is_none_is_named() -> None:
+    counted = {"gemm.left.histogram": lambda: np.zeros((1, 256), np.int64)}
+    with pytest.raises(InputError, match=r"tensor 'gemm\.left\.histogram': value histograms"):
+        with_tensors(gemm(2, 3, 4), counted)
 
 
 def test_tensors_beside_a_trace_become_values_of_its_operands(tmp_path: Path) -> None:

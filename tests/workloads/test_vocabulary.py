@@ -67,6 +67,14 @@ def test_a_word_with_wrong_arguments_says_how_it_is_written(word: str) -> None:
         ("bdwp:2:8[0.5.1-1]", "a window must be two fractions"),
         ("bdwp:2:8+sdwp:2:8", "must give a tensor one pattern in a pass, not two"),
         ("sparsity-of-dreams", "no method is called"),
+        ("narrow:0.5:depth", "narrow must name one of all, hidden, heads, stream, not 'depth'"),
+        ("update:0.5:rows", "update must train columns or elements, not 'rows'"),
+        ("low-rank:inf", "rank must be a whole number or a fraction below 1, not inf"),
+        ("side:nan", "rank must be a whole number or a fraction below 1, not nan"),
+        ("optimiser-state:inf", "must be multiplied by a positive factor, not inf"),
+        pytest.param(
+            f"bdwp:2:{'9' * 5000}", "method bdwp must say its N:M, as in bdwp:2:8", id="5000 digits"
+        ),
         ("pruning-survey", "has no estimate of its own: a survey"),
     ],
 )
@@ -145,17 +153,16 @@ def test_a_dictionary_is_dense_and_its_code_sparse() -> None:
     ]
 
 
-@pytest.mark.parametrize(("part", "share"), [("hidden", 2 / 3), ("all", 1.0)])
-def test_narrow_scales_the_widths_it_names(part: str, share: float) -> None:
+def test_narrow_scales_the_widths_it_names() -> None:
     """Llama's hidden layers are three of the 7 matrices, 2/3 of the products with weights."""
     step = block()
     linear = [op for op in step.only(Pass.FF).matmuls if op.kind == "linear"]
     total = sum(op.macs for op in linear)
     hidden = sum(op.macs for op in linear if op.layer in feed_forward(step))
-    sparse = parse_method(f"narrow:0.5:{part}")(step).only(Pass.FF)
-    after = sum(op.macs for op in sparse.matmuls if op.kind == "linear")
-    assert hidden / total == pytest.approx(share if part == "hidden" else hidden / total, abs=0.02)
-    assert after == (total - hidden / 2 if part == "hidden" else total / 4)
+    assert hidden / total == pytest.approx(2 / 3, abs=0.02)
+    for part, left in (("hidden", total - hidden / 2), ("all", total / 4)):
+        sparse = parse_method(f"narrow:0.5:{part}")(step).only(Pass.FF)
+        assert sum(op.macs for op in sparse.matmuls if op.kind == "linear") == left, part
 
 
 def test_attention_has_its_projections_around_it() -> None:
@@ -288,6 +295,41 @@ def test_a_routing_histogram_gives_each_expert_its_rows() -> None:
 def test_static_masks_are_never_selected() -> None:
     assert not parse_method("mask:2:4")(layer()).selections
     assert parse_method("sr-ste:2:4")(layer()).selections
+
+
+@pytest.mark.parametrize("text", ["attention:window", "attention:strided"])
+def test_a_window_longer_than_any_text_is_dense(text: str) -> None:
+    step = networks.gpt2(batch=1, tokens=64).training_step()
+    assert parse_method(f"{text}:{10**400}")(step).kept_macs == step.macs
+
+
+def test_routing_is_named_after_the_scores_that_it_stands_for() -> None:
+    step = networks.gpt2(batch=1, tokens=64).training_step()
+    again = tuple(
+        replace(op, name=f"{op.name}.recompute") for op in step.matmuls if ".scores." in op.name
+    )
+    both = replace(step, operations=(*step.operations, *again))
+    names = [op.name for op in parse_method("attention:clusters")(both)]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("how", ["uniform", "erk", "magnitude"])
+def test_a_step_without_inner_layers_is_left_as_it_is(how: str) -> None:
+    step = layer()
+    ends = tuple(
+        replace(op, position="last") if isinstance(op, MatMul) else op for op in step.operations
+    )
+    masked = parse_method(f"unstructured:0.5:{how}")(replace(step, operations=ends))
+    assert masked.operations == ends
+    assert "no layer between the first and the classifier can be masked" in masked.notes
+
+
+def test_blocks_fit_into_weights_however_few_rows_they_multiply() -> None:
+    """A token at a time: W is 48 x 32 in FF, and so is dW, while X is a single row."""
+    method = parse_method("mask:block:16x16:0.5@FF.WU")
+    few = layer(rows=1)
+    assert method(few).kept_macs == few.macs / 3 * (1 + 1 / 2 + 1 / 2)
+    assert method(few).notes == ()
 
 
 def test_a_block_must_fit_and_results_wanted_count() -> None:

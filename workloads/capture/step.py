@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from workloads.errors import InputError
+from workloads.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -117,9 +117,13 @@ def _hint(error: ModuleNotFoundError) -> str:
 
 
 def brief(error: BaseException) -> str:
-    """Return the type and the first line of an exception."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    """Return the type and the first line of an exception.
+
+    >>> brief(ValueError("no\\nbecause")), brief(KeyError())
+    ('ValueError: no', 'KeyError')
+    """
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line}"
 
 
 def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

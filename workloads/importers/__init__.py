@@ -24,9 +24,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from workloads.errors import InputError
+from workloads.files import is_pickle
 from workloads.importers import packages
 from workloads.importers.bounded import checked_size, unpack_model
-from workloads.importers.checkpoint import is_pickle, read_checkpoint, refuse
+from workloads.importers.checkpoint import read_checkpoint, refuse
 from workloads.operations import Pass, Workload
 
 __all__ = ["FORMATS", "packages", "read_model"]
@@ -59,7 +60,7 @@ def read_model(
         return replace(found, name=found.name.replace(path.stem, str(source), 1))
     checked_size(path)
     with open(path, "rb") as file:
-        head = file.read(8)
+        head = file.read(9)
     suffix = path.suffix.lower()
     if is_pickle(path, head):
         if not weights_only:

@@ -46,7 +46,7 @@ def read_bytes(path: Path, *, most: int = MOST_TEXT_BYTES) -> bytes:
     """Return the content of a file of at most `most` bytes, gunzipped if its name ends in .gz."""
     checked_size(path, most=most)
     try:
-        if path.suffix == ".gz":
+        if path.suffix.lower() == ".gz":
             return gunzip(path, most=most)
         return path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:

@@ -4,8 +4,9 @@
 convolutions and fused attention (expanded, its recomputed scores included). A backward product is
 told apart by the storage that it shares with its forward product, found by sequence number; by its
 shape where storages are of no help. *Approximate*: layers are numbered, since a trace names none;
-normalisation, softmax and activations are counted, other element-wise work is named in the notes.
-*Ignored*: kernels, times and other ranks.
+normalisation, softmax and activations are counted, sums, products, means and joins are named in the
+notes, and so are products of other kinds. *Ignored*: all other work between the products, kernels,
+times and other ranks.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from workloads.errors import InputError
-from workloads.importers.chakra_nodes import Node, autograd_nodes, read_nodes
+from workloads.importers.chakra_nodes import Node, autograd_nodes, outermost, read_nodes
 from workloads.lowering import activation_product, lower_attention, lower_conv, lower_linear
 from workloads.names import numbered
 from workloads.operations import Conv2d, MatMul, Operation, Pass, VectorOp, Workload
@@ -46,13 +47,28 @@ _KINDS = {
     "aten::native_batch_norm_backward": "batchnorm",
 }
 _UNCOUNTED = ("aten::add", "aten::mul", "aten::div", "aten::sum", "aten::mean", "aten::cat")
+_PRODUCT = re.compile(
+    r"aten::(\w*_)?(mm|bmm|addmm|baddbmm|addbmm)(_\w+)?|aten::\w*(conv|attention|lstm|gru|rnn)\w*"
+)
+
+
+class _Forward(NamedTuple):
+    """A forward operation: its node, its layer, and for a linear layer (rows, in, out).
+
+    `first` is the place of the input among the arguments of a linear layer; the weight follows it.
+    """
+
+    node: Node
+    layer: str
+    sizes: tuple[int, int, int] | None = None
+    first: int = 0
 
 
 @dataclass
 class _State:
     """What the forward pass leaves for the backward pass."""
 
-    forward: dict[int, tuple[Node, str, Any]] = field(default_factory=dict)
+    forward: dict[int, _Forward] = field(default_factory=dict)
     trained: dict[str, int] = field(default_factory=dict)
     names: Counter[str] = field(default_factory=Counter)
     uncounted: Counter[str] = field(default_factory=Counter)
@@ -77,15 +93,21 @@ def read_chakra(path: Path) -> Workload:
     if not any(isinstance(op, MatMul) for op in operations):
         raise InputError(f"{path} must record a matrix product or convolution, but records none")
     operations += [weight_update(layer, count) for layer, count in state.trained.items()]
-    notes = tuple(
-        f"not counted: {count} x {name}" for name, count in sorted(state.uncounted.items())
-    )
+    notes = [f"not counted: {count} x {name}" for name, count in sorted(state.uncounted.items())]
+    missing = Counter(node.name for node in outermost(nodes, _PRODUCT, _is_read))
+    notes += [f"NOT in this workload: {count} x {name}" for name, count in sorted(missing.items())]
     return Workload(
         name=path.name.split(".")[0],
         operations=tuple(numbered(operations)),
         source=f"Chakra execution trace {path.name}",
-        notes=notes,
+        notes=tuple(notes),
     )
+
+
+def _is_read(name: str) -> bool:
+    """Say whether an operation is lowered to products."""
+    known = name in _MATRIX or name in ("aten::convolution", "aten::convolution_backward")
+    return known or _FUSED.fullmatch(name) is not None
 
 
 def _operations(state: _State, node: Node, autograd: Node | None) -> Iterator[Operation]:
@@ -108,28 +130,35 @@ def _matrix(state: _State, node: Node, autograd: Node | None, first: int) -> Ite
     left, right = node.shape(first), node.shape(first + 1)
     if len(left) != len(right) or len(left) not in (2, 3) or left[-1] != right[-2]:
         raise InputError(f"node {node.id} ({node.name}) cannot multiply {left} by {right}")
-    count, (m, k), n = prod(left[:-2]), left[-2:], right[-1]
-    dtype = node.dtype(first)
+    m, k, n = left[-2], left[-1], right[-1]
+    dtype, batched = node.dtype(first), len(left) == 3
+    forward = state.forward.get(autograd.sequence) if autograd else None
+    if autograd is None and not batched:
+        layer = state.layer("linear")
+        state.forward[node.sequence] = _Forward(node, layer, (m, k, n), first)
+        state.trained[layer] = k * n
+        yield from lower_linear(layer, m, k, n, Pass.FF, dtype=dtype)
+        return
+    if forward and forward.sizes and not batched and sorted(forward.sizes) == sorted((m, k, n)):
+        pass_ = _backward_pass(node, first, forward)
+        yield from lower_linear(forward.layer, *forward.sizes, pass_, dtype=dtype)
+        return
+    layer = forward.layer if forward else state.layer("product")
     if autograd is None:
-        layer = state.layer("linear" if len(left) == 2 else "product")
-        state.forward[node.sequence] = (node, layer, (m, k, n, first))
-        if len(left) == 2:
-            state.trained[layer] = k * n
-        yield _product(layer, Pass.FF, count, m, k, n, dtype, attention=len(left) == 3)
-        return
-    pair = state.forward.get(autograd.sequence)
-    layer = pair[1] if pair else state.layer("product")
-    if len(left) == 3 or pair is None or pair[2] is None:
-        yield _product(layer, Pass.BP, count, m, k, n, dtype, attention=True)
-        return
-    pass_ = _backward_pass(node, first, pair)
-    yield _product(layer, pass_, count, m, k, n, dtype, attention=False)
+        state.forward[node.sequence] = _Forward(node, layer)
+    pass_ = Pass.FF if autograd is None else Pass.BP
+    roles = ("X", "X", "Y") if autograd is None else ("dY", "X", "dX")
+    count = prod(left[:-2])
+    yield activation_product(
+        f"{layer}.{pass_}", layer, pass_, (m, k, n), roles, batch=count, dtype=dtype
+    )
 
 
-def _backward_pass(node: Node, first: int, pair: tuple[Node, str, Any]) -> Pass:
+def _backward_pass(node: Node, first: int, forward: _Forward) -> Pass:
     """Tell dX, which reads the weight again, from dW, which reads the input again."""
-    forward, _, (rows, _, out_features, at) = pair
-    weight, inputs = forward.storage(at + 1), forward.storage(at)
+    assert forward.sizes is not None
+    rows, _, out_features = forward.sizes
+    inputs, weight = (forward.node.storage(forward.first + i) for i in range(2))
     read = {node.storage(first), node.storage(first + 1)} - {None}
     if (weight in read) != (inputs in read):
         return Pass.BP if weight in read else Pass.WU
@@ -139,22 +168,9 @@ def _backward_pass(node: Node, first: int, pair: tuple[Node, str, Any]) -> Pass:
     return Pass.BP if rows in node.out_shape() else Pass.WU
 
 
-def _product(
-    layer: str, pass_: Pass, count: int, m: int, k: int, n: int, dtype: str, *, attention: bool
-) -> MatMul:
-    """Lower a product; WU is stored as X^T dY whatever side the trace has transposed."""
-    if attention:
-        roles = ("X", "X", "Y") if pass_ is Pass.FF else ("dY", "X", "dX")
-        name, shape = f"{layer}.{pass_}", (m, k, n)
-        return activation_product(name, layer, pass_, shape, roles, batch=count, dtype=dtype)
-    shapes = {Pass.FF: (m, k, n), Pass.BP: (m, n, k), Pass.WU: (k, n, m)}
-    (op,) = lower_linear(layer, *shapes[pass_], pass_, dtype=dtype)
-    return op
-
-
 def _convolution(state: _State, node: Node) -> Iterator[MatMul]:
     layer = state.layer("conv")
-    state.forward[node.sequence] = (node, layer, None)
+    state.forward[node.sequence] = _Forward(node, layer)
     conv = _geometry(node, 0, 1, 3, transposed=6)
     state.trained[layer] = prod(node.shape(1))
     yield from lower_conv(layer, conv, Pass.FF, dtype=node.dtype(0))
@@ -162,7 +178,7 @@ def _convolution(state: _State, node: Node) -> Iterator[MatMul]:
 
 def _convolution_backward(state: _State, node: Node, autograd: Node | None) -> Iterator[MatMul]:
     pair = state.forward.get(autograd.sequence if autograd else -1)
-    layer = pair[1] if pair else state.layer("conv")
+    layer = pair.layer if pair else state.layer("conv")
     conv = _geometry(node, 1, 2, 4, transposed=7)
     wanted = node.value(10)
     if not isinstance(wanted, list) or len(wanted) != 3:
@@ -217,12 +233,12 @@ def _attention(
     if len(query) != 4 or len(key) != 4:
         raise InputError(f"node {node.id} ({node.name}) must have 4 axes, not {query} and {key}")
     pair = state.forward.get(autograd.sequence if autograd else node.sequence)
-    layer = pair[1] if pair and backward else state.layer("attention")
+    layer = pair.layer if pair and backward else state.layer("attention")
     shape = (query[0], query[1], query[2], key[2], query[3])
     scores = query[0] * query[1] * query[2] * key[2]
     forward = lower_attention(layer, *shape, Pass.FF, kv_heads=key[1], dtype=node.dtype(shift))
     if not backward:
-        state.forward[node.sequence] = (node, layer, None)
+        state.forward[node.sequence] = _Forward(node, layer)
         yield forward[0]
         yield from vector_work(layer, "softmax", Pass.FF, scores)
         yield forward[1]
@@ -238,8 +254,8 @@ def _vectors(state: _State, node: Node, autograd: Node | None) -> Iterator[Vecto
     kind, pass_ = _KINDS[node.name], Pass.FF if autograd is None else Pass.BP
     if autograd is None:
         layer = state.layer(kind)
-        state.forward.setdefault(node.sequence, (node, layer, None))
+        state.forward.setdefault(node.sequence, _Forward(node, layer))
     else:
         pair = state.forward.get(autograd.sequence)
-        layer = pair[1] if pair else state.layer(kind)
+        layer = pair.layer if pair else state.layer(kind)
     yield from vector_work(layer, kind, pass_, prod(node.shape(0)))

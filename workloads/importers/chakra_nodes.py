@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,3 +158,29 @@ def autograd_nodes(nodes: Mapping[int, Node]) -> dict[int, Node]:
 
 def _is_autograd(name: str) -> bool:
     return bool(re.fullmatch(r"\w+Backward\d+", name))
+
+
+def outermost(
+    nodes: Mapping[int, Node], wanted: re.Pattern[str], is_read: Callable[[str], bool]
+) -> Iterator[Node]:
+    """Yield the nodes of names that match `wanted` whose work no node that is read does.
+
+    Neither such a node, nor one around or inside it, is read; of nested ones the outermost counts.
+    """
+    around = {
+        each for node in nodes.values() if is_read(node.name) for each in _ancestors(nodes, node)
+    }
+    for node in nodes.values():
+        if wanted.fullmatch(node.name) is None or is_read(node.name) or node.id in around:
+            continue
+        names = [nodes[each].name for each in _ancestors(nodes, node)]
+        if not any(is_read(name) or wanted.fullmatch(name) for name in names):
+            yield node
+
+
+def _ancestors(nodes: Mapping[int, Node], node: Node) -> Iterator[int]:
+    """Yield the nodes around `node`, which `autograd_nodes` has found to be no cycle."""
+    at = node
+    while at.parent != at.id and at.parent in nodes:
+        at = nodes[at.parent]
+        yield at.id

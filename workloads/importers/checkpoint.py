@@ -17,13 +17,6 @@ from workloads.importers.bounded import MOST_FILE_BYTES, checked_size
 from workloads.importers.statistics import KeptTensor, sampled_rows
 from workloads.operations import Workload
 
-SUFFIXES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".cpkt", ".pkl", ".pickle"})
-
-
-def is_pickle(path: Path, head: bytes) -> bool:
-    """Say whether a file is, or is named like, a pickle or a zip of pickles."""
-    return path.suffix.lower() in SUFFIXES or head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04")
-
 
 def refuse(path: Path) -> InputError:
     """Return the error that names the safe ways."""
@@ -60,32 +53,41 @@ def read_checkpoint(
         raise InputError(
             f"{path} must be a whole checkpoint with nothing but tensors in it{reason}"
         ) from error
-    tensors = {n: t for n, t in _flat(state).items() if isinstance(t, torch.Tensor)}
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    found = _flat(path, state)
+    tensors = {n: t.detach() for n, t in found.items() if isinstance(t, torch.Tensor)}
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided:
+            raise InputError(f"tensor {name!r} of {path} must be dense, not of {tensor.layout}")
 
-    def values(name: str) -> Any:
+    def sampled(name: str) -> Any:
         tensor = tensors[name]
         if not tensor.is_floating_point():
             return None
         return tensor[torch.from_numpy(sampled_rows(tuple(tensor.shape)))].float().numpy()
 
-    known = weights.beside(path)
-    readers = {
-        name: KeptTensor(tensor.float().numpy())
-        for name, tensor in tensors.items()
-        if tensor.is_floating_point()
-    }
-    return weights.transformer_step(path, shapes, known, values, readers, batch, tokens, inference)
+    file = weights.WeightFile(
+        path=path,
+        shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
+        known=weights.beside(path),
+        sampled=sampled,
+        readers={
+            name: KeptTensor(tensor.float().numpy())
+            for name, tensor in tensors.items()
+            if tensor.is_floating_point()
+        },
+    )
+    return weights.transformer_step(file, batch=batch, tokens=tokens, inference=inference)
 
 
-def _flat(state: Any) -> dict[str, Any]:
+def _flat(path: Path, state: Any) -> dict[str, Any]:
     """Return the mapping of names to tensors, one level down if the file nests it."""
-    if isinstance(state, dict):
-        for key in ("state_dict", "model", "model_state_dict"):
-            if isinstance(state.get(key), dict):
-                return dict(state[key])
-        return {str(key): value for key, value in state.items()}
-    raise InputError(f"a checkpoint must hold a mapping of names to tensors, not {type(state)}")
+    if not isinstance(state, dict):
+        raise InputError(
+            f"{path} must hold a mapping of names to tensors, not a {type(state).__name__}"
+        )
+    nested = (state.get(key) for key in ("state_dict", "model", "model_state_dict"))
+    inner = next((each for each in nested if isinstance(each, dict)), state)
+    return {str(key): value for key, value in inner.items()}
 
 
 def _check_zip(path: Path) -> None:

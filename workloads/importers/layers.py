@@ -1,15 +1,15 @@
-"""Layers that graphs of other programs need beside those of `workloads.layers`."""
+"""Layers that graphs of other programs need beside those of `workloads.layers`; their padding."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 from typing import ClassVar
 
-from workloads.layers import pooling
-from workloads.lowering import activation_product, batched, lower_conv, lower_linear
+from workloads.layers import convolution, pooling
+from workloads.lowering import activation_product, batched, conv_elements, lower_linear
 from workloads.operations import Conv2d, Operation, Pass, Position, VectorOp
-from workloads.vector_work import FP16_BYTES, vector_work
+from workloads.rounding import ceil_div
+from workloads.vector_work import FP16_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +24,8 @@ class GeneralConv:
     @property
     def parameters(self) -> int:
         """Weights and biases."""
-        g = self.geometry
-        weights = g.out_channels * (g.in_channels // g.groups) * prod(g.kernel)
-        return weights + self.bias * g.out_channels
+        _, weights, _ = conv_elements(self.geometry)
+        return weights + self.bias * self.geometry.out_channels
 
     @property
     def macs(self) -> int:
@@ -36,11 +35,7 @@ class GeneralConv:
     def operations(self, pass_: Pass, batch: int, position: Position) -> tuple[Operation, ...]:
         """The products of `lower_conv`, and the bias."""
         geometry = replace(self.geometry, batch=self.geometry.batch * batch)
-        products = lower_conv(self.name, geometry, pass_, position=position)
-        if not self.bias:
-            return products
-        outputs = geometry.batch * geometry.out_channels * prod(geometry.out_hw)
-        return products + vector_work(self.name, "bias", pass_, outputs)
+        return convolution(self.name, geometry, pass_, position, bias=self.bias)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,3 +156,16 @@ class Window:
         sizes = (batch * self.inputs, batch * self.outputs, batch * self.touched)
         name = f"{self.name}.{self.kind}.{pass_}"
         return (pooling(name, self.name, self.kind, pass_, *sizes),)
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
+    """Return what both sides of an axis get together for ceil(size / stride) outputs: padding SAME.
+
+    A stride below 1, which `Conv2d` refuses, gets none.
+
+    >>> same_padding(8, 3, 2, 1), same_padding(8, 3, 1, 2), same_padding(8, 1, 2, 1)
+    (1, 4, 0)
+    """
+    if stride < 1:
+        return 0
+    return max(0, (ceil_div(size, stride) - 1) * stride + dilation * (kernel - 1) + 1 - size)

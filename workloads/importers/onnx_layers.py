@@ -3,12 +3,13 @@
 *Exact*: convolutions (1-D and 2-D, any stride, dilation and groups), Gemm, MatMul, and recurrent
 layers as the products and the cells of all their steps. *Approximate*: padding that differs between
 two sides is counted as extra input; a transposed convolution is its products before the scattered
-addition; a GRU resets after its product, and every activation of a cell is one look-up.
-*Ignored*: moves (named in the notes). Other contractions are refused, not left out.
+addition, without its bias; a GRU resets after its product, and every activation of a cell is one
+look-up. *Ignored*: moves (named in the notes). Other contractions are refused, not left out.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from math import prod
 from typing import Any
@@ -20,8 +21,9 @@ from workloads.importers.layers import (
     Elementwise,
     GeneralConv,
     Window,
+    same_padding,
 )
-from workloads.importers.onnx_values import Values
+from workloads.importers.onnx_tensors import GraphTensors
 from workloads.importers.recurrent import CELLS, MOST_STEPS, RecurrentInput, RecurrentState
 from workloads.layers import Embedding, Layer, Linear, Vector
 from workloads.operations import Conv2d
@@ -39,10 +41,6 @@ MOVES = frozenset({
     "ScatterND", "Slice", "SpaceToDepth", "Split", "Tile", "TopK", "Transpose", "Trilu",
     "Upsample", "Where",
 })
-REFUSED = frozenset({
-    "Attention", "DeformConv", "Einsum", "FusedConv", "FusedMatMul", "GroupQueryAttention", "If",
-    "Loop", "MultiHeadAttention", "QLinearMatMul", "QAttention", "Scan", "FusedGemm",
-})
 _KINDS = {
     "Relu": "relu", "Clip": "relu", "LeakyRelu": "relu", "PRelu": "relu",
     "Tanh": "tanh", "Sigmoid": "tanh", "HardSigmoid": "tanh", "Elu": "tanh", "Selu": "tanh",
@@ -53,6 +51,9 @@ _KINDS = {
     "RMSNormalization": "rmsnorm", "BatchNormalization": "batchnorm",
 }
 # fmt: on
+_REFUSED = re.compile(r"Einsum|If|Loop|Scan|\w*(MatMul|Gemm|Conv|Attention|MoE)([A-Z0-9]\w*)?")
+"""Products that are not lowered here, those of other domains among them, and what may hold some."""
+
 _NORMS = {"layernorm": 2, "batchnorm": 2, "rmsnorm": 1}
 _POOLS = {
     "MaxPool": "maxpool",
@@ -67,12 +68,17 @@ class Uneven(Exception):
 
 
 class Builder:
-    """Makes layers for one item of `batch`; `weights` holds the initializer of each product."""
+    """Makes layers for one item of `batch`.
 
-    def __init__(self, values: Values, batch: int) -> None:
-        self.values = values
+    `weights` holds the initializer of each product, `in_by_out` the products whose initializer is
+    (in, out) and not (out, in, ...). `moves` counts nodes that only move elements.
+    """
+
+    def __init__(self, tensors: GraphTensors, batch: int) -> None:
+        self.tensors = tensors
         self.batch = batch
         self.weights: dict[str, str] = {}
+        self.in_by_out: set[str] = set()
         self.moves: dict[str, int] = {}
 
     def item(self, count: int) -> int:
@@ -86,7 +92,7 @@ class Builder:
         kind = node.op_type
         if kind in FREE:
             return ()
-        if kind == "Gather" and node.input[:1] and node.input[0] in self.values.weights:
+        if kind == "Gather" and node.input[:1] and node.input[0] in self.tensors.weights:
             return self._embedding(node, name)
         if kind in MOVES:
             self.moves[kind] = self.moves.get(kind, 0) + 1
@@ -94,9 +100,9 @@ class Builder:
         make = _PRODUCTS.get(kind)
         if make is not None:
             return make(self, node, name)
-        if kind in REFUSED:
+        if _REFUSED.fullmatch(kind):
             raise InputError(
-                f"node {name} ({kind}) of {self.values.path} is a product that is not lowered "
+                f"node {name} ({kind}) of {self.tensors.path} is a product that is not lowered "
                 "here; export the model with MatMul, Gemm and Conv"
             )
         if kind in _KINDS:
@@ -109,14 +115,14 @@ class Builder:
         """Return the shape of an input of a node."""
         if index >= len(node.input):
             raise InputError(
-                f"node {node.name or node.op_type} of {self.values.path} must have at least "
+                f"node {node.name or node.op_type} of {self.tensors.path} must have at least "
                 f"{index + 1} inputs, not {len(node.input)}"
             )
-        return self.values.shape(node.input[index], node.name or node.op_type)
+        return self.tensors.shape(node.input[index], node.name or node.op_type)
 
     def out(self, node: Any) -> tuple[int, ...]:
         """Return the shape of the first output of a node."""
-        return self.values.shape(node.output[0], node.name or node.op_type)
+        return self.tensors.shape(node.output[0], node.name or node.op_type)
 
     def _known(self, node: Any, name: str) -> list[Layer]:
         kind = _KINDS[node.op_type]
@@ -134,13 +140,13 @@ class Builder:
 
     def _elementwise(self, node: Any, name: str) -> list[Layer]:
         """Bias, join of two branches, or any other work on each element."""
-        active = [i for i in node.input if self.values.is_activation(i)]
-        shapes = [self.values.shape(i, name) for i in active]
+        active = [i for i in node.input if self.tensors.is_activation(i)]
+        shapes = [self.tensors.shape(i, name) for i in active]
         elements = self.item(max(prod(shape) for shape in [*shapes, self.out(node)]))
         if node.op_type == "Add" and len(active) == 1 and len(node.input) == 2:
             (added,) = [i for i in node.input if i not in active]
-            trained = added in self.values.weights
-            parameters = prod(self.values.shape(added, name)) if trained else 0
+            trained = added in self.tensors.weights
+            parameters = prod(self.tensors.shape(added, name)) if trained else 0
             return [Vector(name=name, kind="bias", elements=elements, parameters=parameters)]
         if node.op_type in ("Add", "Sum") and len(set(shapes)) == 1 and len(active) == 2:
             return [Vector(name=name, kind="add", elements=elements)]
@@ -149,7 +155,7 @@ class Builder:
 
     def _embedding(self, node: Any, name: str) -> list[Layer]:
         table, indices = self.shape(node, 0), self.shape(node, 1)
-        if len(table) != 2 or not self.values.is_activation(node.input[1]):
+        if len(table) != 2 or not self.tensors.is_activation(node.input[1]):
             return []
         tokens = self.item(prod(indices))
         return [Embedding(name=name, tokens=tokens, dim=table[1], table_rows=(table[0],))]
@@ -205,13 +211,13 @@ def _conv(builder: Builder, node: Any, name: str) -> list[Layer]:
 def _check_conv(builder: Builder, node: Any, name: str, x: Any, w: Any) -> None:
     if len(x) not in (3, 4) or len(w) != len(x):
         raise InputError(
-            f"convolution {name} of {builder.values.path} must be 1-D or 2-D, not of input {x} "
+            f"convolution {name} of {builder.tensors.path} must be 1-D or 2-D, not of input {x} "
             f"and weights {w}"
         )
     groups = attribute(node, "group", 1)
     if groups < 1 or x[1] != w[1] * groups or w[0] % groups:
         raise InputError(
-            f"convolution {name} of {builder.values.path} must have weights for its {x[1]} "
+            f"convolution {name} of {builder.tensors.path} must have weights for its {x[1]} "
             f"channels in {groups} groups, not {w}"
         )
 
@@ -242,10 +248,8 @@ def _pads(
     """Return the padding before and after each of the two axes."""
     automatic = attribute(node, "auto_pad", b"NOTSET").decode()
     if automatic.startswith("SAME"):
-        total = [
-            max(0, (ceil_div(s, t) - 1) * t + d * (k - 1) + 1 - s)
-            for s, k, t, d in zip(size, kernel, stride, dilation, strict=True)
-        ]
+        sides = zip(size, kernel, stride, dilation, strict=True)
+        total = [same_padding(*side) for side in sides]
         return (total[0] // 2, total[1] // 2), (ceil_div(total[0], 2), ceil_div(total[1], 2))
     pads = list(attribute(node, "pads", [0, 0, 0, 0]))
     if len(pads) == 2:
@@ -260,7 +264,7 @@ def _check_output(builder: Builder, node: Any, name: str, geometry: Conv2d) -> N
     out = builder.out(node)
     if _two(out[2:]) != geometry.out_hw or out[1] != geometry.out_channels:
         raise InputError(
-            f"convolution {name} of {builder.values.path} must give {geometry.out_channels} "
+            f"convolution {name} of {builder.tensors.path} must give {geometry.out_channels} "
             f"channels of {geometry.out_hw}, but its output is declared as {out}"
         )
 
@@ -276,7 +280,7 @@ def _conv_transpose(builder: Builder, node: Any, name: str) -> list[Layer]:
     groups = attribute(node, "group", 1)
     if len(x) < 3 or len(w) != len(x) or groups < 1 or x[1] != w[0] or w[0] % groups:
         raise InputError(
-            f"transposed convolution {name} of {builder.values.path} must have weights for its "
+            f"transposed convolution {name} of {builder.tensors.path} must have weights for its "
             f"input {x} in {groups} groups, not {w}"
         )
     rows = builder.item(x[0] * prod(x[2:]))
@@ -287,12 +291,15 @@ def _conv_transpose(builder: Builder, node: Any, name: str) -> list[Layer]:
 def _gemm(builder: Builder, node: Any, name: str) -> list[Layer]:
     a, b = builder.shape(node, 0), builder.shape(node, 1)
     a = a[::-1] if attribute(node, "transA", 0) else a
-    b_out = b if attribute(node, "transB", 0) else b[::-1]
+    in_by_out = not attribute(node, "transB", 0)
+    b_out = b[::-1] if in_by_out else b
     if len(a) != 2 or len(b) != 2 or a[1] != b_out[1]:
-        raise InputError(f"Gemm {name} of {builder.values.path} cannot multiply {a} by {b}")
-    if builder.values.is_activation(node.input[1]):
+        raise InputError(f"Gemm {name} of {builder.tensors.path} cannot multiply {a} by {b}")
+    if builder.tensors.is_activation(node.input[1]):
         return [ActivationProduct(name=name, count=1, m=a[0], k=a[1], n=b_out[0])]
     builder.weights[name] = node.input[1]
+    if in_by_out:
+        builder.in_by_out.add(name)
     bias = len(node.input) > 2 and bool(node.input[2])
     rows = builder.item(a[0])
     return [
@@ -302,9 +309,9 @@ def _gemm(builder: Builder, node: Any, name: str) -> list[Layer]:
 
 def _matmul(builder: Builder, node: Any, name: str) -> list[Layer]:
     a, b = builder.shape(node, 0), builder.shape(node, 1)
-    if not a or not b or a[-1] != (b[-2] if len(b) > 1 else b[0]):
-        raise InputError(f"MatMul {name} of {builder.values.path} cannot multiply {a} by {b}")
-    left, right = (builder.values.is_activation(i) for i in node.input[:2])
+    if not a or not b or 0 in (*a, *b) or a[-1] != (b[-2] if len(b) > 1 else b[0]):
+        raise InputError(f"MatMul {name} of {builder.tensors.path} cannot multiply {a} by {b}")
+    left, right = (builder.tensors.is_activation(i) for i in node.input[:2])
     n = b[-1] if len(b) > 1 else 1
     m = a[-2] if len(a) > 1 else 1
     if left and right:
@@ -312,15 +319,15 @@ def _matmul(builder: Builder, node: Any, name: str) -> list[Layer]:
         return [ActivationProduct(name=name, count=count, m=m, k=a[-1], n=n)]
     weight, other = (b, a) if left else (a, b)
     copies = prod(weight[:-2])
-    features = (a[-1], n) if left else (a[-1], m)
-    rows = builder.item(prod(other) // a[-1] // copies)
-    rows, (ins, outs) = max(1, rows), features
+    ins, outs = a[-1], n if left else m
+    rows = max(1, builder.item(prod(other) // ins // copies))
     if copies > 1:
         return [
             BatchedLinear(name=name, count=copies, rows=rows, in_features=ins, out_features=outs)
         ]
     if left:
         builder.weights[name] = node.input[1]
+        builder.in_by_out.add(name)
     return [Linear(name=name, bias=False, rows=rows, in_features=ins, out_features=outs)]
 
 
@@ -330,11 +337,14 @@ def _recurrent(builder: Builder, node: Any, name: str) -> list[Layer]:
     cell = CELLS[node.op_type]
     width = cell.gates * (r[-1] if r else 0)
     if len(x) != 3 or w[1:] != (width, x[2]) or r[:2] != (w[0], width) or len(r) != 3:
-        raise InputError(f"{node.op_type} {name} of {builder.values.path} has shapes {x}, {w}, {r}")
+        raise InputError(
+            f"{node.op_type} {name} of {builder.tensors.path} must have weights of {cell.gates} "
+            f"gates for its input and its state, not {w} and {r} for an input {x}"
+        )
     steps, batch = x[1::-1] if attribute(node, "layout", 0) else x[:2]
     if steps * w[0] > MOST_STEPS:
         raise InputError(
-            f"{node.op_type} {name} of {builder.values.path} must have at most {MOST_STEPS} steps "
+            f"{node.op_type} {name} of {builder.tensors.path} must have at most {MOST_STEPS} steps "
             f"in all directions, not {steps * w[0]}"
         )
     rows, bias = builder.item(batch), len(node.input) > 3 and bool(node.input[3])

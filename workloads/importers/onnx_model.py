@@ -17,8 +17,8 @@ from typing import Any
 from workloads.errors import InputError, first_line
 from workloads.importers.bounded import checked_size
 from workloads.importers.onnx_layers import Builder, Uneven
-from workloads.importers.onnx_values import Values, batch_of, values_of
-from workloads.importers.statistics import KeptTensor, sampled_rows, with_weights
+from workloads.importers.onnx_tensors import GraphTensors, batch_of, tensors_of
+from workloads.importers.statistics import with_whole_weights
 from workloads.layers import Layer, Linear, Vector
 from workloads.names import numbered
 from workloads.network import Network
@@ -44,13 +44,10 @@ def read_onnx(
     model = _load(path, content)
     size, sizes = batch_of(path, model, batch)
     named = _all_symbols(model, sizes, tokens)
-    values = values_of(path, model, named)
-    network, builder = _network(path, model, values, size)
+    tensors = tensors_of(path, model, named)
+    network, builder = _network(path, model, tensors, size)
     workload = network.inference() if inference else network.training_step()
-    weights = _weights(model, builder)
-    sampled = {layer: values[sampled_rows(values.shape)] for layer, values in weights.items()}
-    readers = {layer: KeptTensor(values) for layer, values in weights.items()}
-    workload = with_weights(workload, sampled, readers)
+    workload = with_whole_weights(workload, _weights(model, builder))
     moves = ", ".join(f"{count} {kind}" for kind, count in sorted(builder.moves.items()))
     notes = (f"not counted, as they only move elements: {moves}",) if moves else ()
     return replace(workload, notes=(*workload.notes, *notes))
@@ -106,34 +103,34 @@ def _all_symbols(model: Any, sizes: Mapping[str, int], tokens: int | None) -> di
     return found
 
 
-def _network(path: Path, model: Any, values: Values, batch: int) -> tuple[Network, Builder]:
+def _network(path: Path, model: Any, tensors: GraphTensors, batch: int) -> tuple[Network, Builder]:
     """Build the layers by item; where a size is no multiple of the batch, by the whole batch."""
     try:
-        return _build(path, model, values, batch)
+        return _build(path, model, tensors, batch)
     except Uneven:
-        return _build(path, model, values, 1)
+        return _build(path, model, tensors, 1)
 
 
-def _build(path: Path, model: Any, values: Values, batch: int) -> tuple[Network, Builder]:
-    builder = Builder(values, batch)
-    consumers = _consumers(model, values)
+def _build(path: Path, model: Any, tensors: GraphTensors, batch: int) -> tuple[Network, Builder]:
+    builder = Builder(tensors, batch)
+    consumers = _consumers(model, tensors)
     layers: list[Layer] = []
     for index, node in enumerate(model.graph.node):
-        if all(not values.is_activation(name) for name in node.output):
+        if all(not tensors.is_activation(name) for name in node.output):
             continue
         name = _safe(node.name) or f"{node.op_type.lower()}{index}"
         layers += builder.layers(node, name)
         for output in node.output:
             for fork in range(consumers[output] - 1):
-                elements = builder.item(prod(values.shape(output, name)))
+                elements = builder.item(prod(tensors.shape(output, name)))
                 kind = f"{name}.{_safe(output)}.fork{fork}"
                 layers.append(Vector(name=kind, kind="split", elements=elements))
     if not any(layer.macs for layer in layers):
         raise InputError(f"{path} must hold a convolution or a matrix product, but it has none")
     layers = _classified(numbered(layers))
-    layers.append(Vector(name="loss", kind="loss", elements=_outputs(builder, model, values)))
-    inputs = [i for i in model.graph.input if i.name not in values.weights]
-    shape = values.shape(inputs[0].name, "the graph")
+    layers.append(Vector(name="loss", kind="loss", elements=_outputs(builder, model, tensors)))
+    inputs = [i for i in model.graph.input if i.name not in tensors.weights]
+    shape = tensors.shape(inputs[0].name, "the graph")
     network = Network(
         name=model.graph.name if not path.stem else path.stem,
         source=f"ONNX file {path.name}, opset {model.opset_import[0].version}",
@@ -144,22 +141,22 @@ def _build(path: Path, model: Any, values: Values, batch: int) -> tuple[Network,
     return network, builder
 
 
-def _outputs(builder: Builder, model: Any, values: Values) -> int:
-    shape = values.shapes.get(model.graph.output[0].name) if model.graph.output else None
+def _outputs(builder: Builder, model: Any, tensors: GraphTensors) -> int:
+    shape = tensors.shapes.get(model.graph.output[0].name) if model.graph.output else None
     try:
         return builder.item(prod(shape)) if shape else 1
     except Uneven:
         return prod(shape or (1,))
 
 
-def _consumers(model: Any, values: Values) -> Counter[str]:
+def _consumers(model: Any, tensors: GraphTensors) -> Counter[str]:
     """Count the nodes that read each activation and make another from it."""
     return Counter(
         name
         for node in model.graph.node
-        if any(values.is_activation(output) for output in node.output)
+        if any(tensors.is_activation(output) for output in node.output)
         for name in node.input
-        if values.is_activation(name)
+        if tensors.is_activation(name)
     )
 
 
@@ -180,31 +177,19 @@ def _weights(model: Any, builder: Builder) -> dict[str, Any]:
     """Return the values of the weights that are in the file, as (out, in, ...)."""
     import onnx
 
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    transposed = {
-        node.input[1]
-        for node in model.graph.node
-        if len(node.input) > 1
-        and (node.op_type == "MatMul" or (node.op_type == "Gemm" and not _trans_b(node)))
-    }
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
     found = {}
     for layer, name in builder.weights.items():
-        tensor = tensors.get(name)
+        tensor = initializers.get(name)
         if tensor is None or tensor.external_data:
             continue
         try:
             values = onnx.numpy_helper.to_array(tensor)
         except Exception as error:
             raise InputError(
-                f"the weights {name!r} of {builder.values.path} do not hold what their shape and "
+                f"the weights {name!r} of {builder.tensors.path} do not hold what their shape and "
                 f"type say: {first_line(error)}"
             ) from error
         if values.dtype.kind == "f" and values.ndim >= 2:
-            found[layer] = values.T if name in transposed else values
+            found[layer] = values.T if layer in builder.in_by_out else values
     return found
-
-
-def _trans_b(node: Any) -> int:
-    from workloads.importers.onnx_layers import attribute
-
-    return int(attribute(node, "transB", 0))

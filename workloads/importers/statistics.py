@@ -93,6 +93,13 @@ def with_weights(
     return with_tensors(replace(workload, operations=operations), named)
 
 
+def with_whole_weights(workload: Workload, weights: Mapping[str, NDArray[Any]]) -> Workload:
+    """Put statistics and readers of `weights` on the W operands, by layer; they stay in memory."""
+    sampled = {layer: weight[sampled_rows(weight.shape)] for layer, weight in weights.items()}
+    readers = {layer: KeptTensor(weight) for layer, weight in weights.items()}
+    return with_weights(workload, sampled, readers)
+
+
 def _with_statistics(op: Operation, measured: Mapping[tuple[str, Pass], Statistics]) -> Operation:
     if not isinstance(op, MatMul) or (op.layer, op.pass_) not in measured:
         return op

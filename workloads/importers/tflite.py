@@ -2,8 +2,9 @@
 
 Source of the layout: the TFLite schema (`schema.fbs`, version 3). *Exact*: convolutions, depthwise
 convolutions and fully connected layers, and which weights are stored. *Approximate*: SAME padding
-that differs between two sides is counted as extra input; an activation fused into an operator has
-the cost of ReLU. *Ignored*: moves and other operators, named in the notes.
+that differs between two sides is counted as extra input; every convolution has the cost of a ReLU
+behind it, whatever activation is fused into it. *Ignored*: moves and other operators, named in the
+notes by the codes of the schema.
 """
 
 from __future__ import annotations
@@ -20,20 +21,30 @@ from numpy.typing import NDArray
 from workloads.errors import InputError
 from workloads.importers.bounded import MOST_EXPANSION, read_bytes
 from workloads.importers.flatbuffer import Table, root
-from workloads.importers.layers import GeneralConv, Window
-from workloads.importers.statistics import KeptTensor, sampled_rows, with_weights
+from workloads.importers.layers import GeneralConv, Window, same_padding
+from workloads.importers.statistics import with_whole_weights
 from workloads.layers import Layer, Linear, Vector
 from workloads.network import Network
 from workloads.operations import Conv2d, Workload
-from workloads.rounding import ceil_div
 
 MOST_ELEMENTS = 1 << 32
 _ADD, _AVERAGE, _CONV, _DEPTHWISE, _FULLY, _MAX, _SOFTMAX = 0, 1, 3, 4, 9, 17, 25
 _DEQUANTIZE, _DENSIFY = 6, 124
-_KINDS = {14: "tanh", 19: "relu", 20: "relu", 21: "relu", 28: "tanh", 54: "relu", 98: "relu",
-          117: "gelu", _SOFTMAX: "softmax"}  # fmt: skip
-_FREE = frozenset({_DEQUANTIZE, _DENSIFY, 22, 43, 70, 114})
-_TYPES = {0: "<f4", 1: "<f2", 3: "u1", 9: "i1"}
+_RESHAPE, _SQUEEZE, _EXPAND_DIMS, _QUANTIZE = 22, 43, 70, 114
+_KINDS = {
+    14: "tanh",  # LOGISTIC
+    19: "relu",
+    20: "relu",  # RELU_N1_TO_1
+    21: "relu",  # RELU6
+    _SOFTMAX: "softmax",
+    28: "tanh",
+    54: "relu",  # PRELU
+    98: "relu",  # LEAKY_RELU
+    117: "gelu",  # HARD_SWISH
+}
+_FREE = frozenset({_DEQUANTIZE, _DENSIFY, _RESHAPE, _SQUEEZE, _EXPAND_DIMS, _QUANTIZE})
+_FLOATS = {0: "<f4", 1: "<f2"}
+"""Tensor types whose values are read: FLOAT32 and FLOAT16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +78,11 @@ class _Graph:
             inputs = source.array(1, "<i4")
             return self.values(int(inputs[0])) if len(inputs) and inputs[0] < index else None
         tensor = self._at(self.tensors, index)
-        kind = _TYPES.get(tensor.number(1, "<b"))
-        if kind not in ("<f4", "<f2"):
+        kind = _FLOATS.get(tensor.number(1, "<b"))
+        if kind is None:
             return None
         stored = self._at(self.buffers, tensor.number(2, "<I")).array(0, "u1")
-        values = np.frombuffer(
-            stored.tobytes()[: len(stored) // np.dtype(kind).itemsize * np.dtype(kind).itemsize],
-            kind,
-        )
+        values = np.frombuffer(stored.tobytes(), kind, len(stored) // np.dtype(kind).itemsize)
         sparsity = tensor.table(6)
         shape = self.shape(index)
         if sparsity is not None:
@@ -140,9 +148,7 @@ def read_tflite(
     graph = _Graph(path, graphs[0].tables(0), model.tables(4), producers)
     network, weights, notes = _network(graph, operators, codes, 1 if batch is None else batch)
     workload = network.inference() if inference else network.training_step()
-    sampled = {layer: values[sampled_rows(values.shape)] for layer, values in weights.items()}
-    readers = {layer: KeptTensor(values) for layer, values in weights.items()}
-    return replace(with_weights(workload, sampled, readers), notes=(*workload.notes, *notes))
+    return replace(with_whole_weights(workload, weights), notes=(*workload.notes, *notes))
 
 
 def _code(path: Path, operator: Table, codes: list[int]) -> int:
@@ -259,9 +265,9 @@ def _convolution(
 
 def _padded(size: int, kernel: int, stride: int, dilation: int, same: bool) -> tuple[int, int]:
     """Return the size with the padding that has no counterpart, and the padding on both sides."""
-    if not same or stride < 1:
+    if not same:
         return size, 0
-    total = max(0, (ceil_div(size, stride) - 1) * stride + dilation * (kernel - 1) + 1 - size)
+    total = same_padding(size, kernel, stride, dilation)
     return size + total % 2, total // 2
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workloads.errors import InputError
-from workloads.importers.matrices import Block, Matrix, Sorted, sort_out, word_table
+from workloads.importers.transformer_parts import Block, Matrix, Sorted, sort_out, word_table
 from workloads.layers import Attention, Embedding, Layer, Linear, Vector
 from workloads.network import Network
 from workloads.networks._blocks import residual

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from workloads.errors import InputError, first_line
 from workloads.importers.bounded import checked_size, read_bytes
 from workloads.importers.gguf_file import Header, Tensor, read_header
-from workloads.importers.matrices import Matrix, oriented
 from workloads.importers.statistics import sampled_rows, with_weights
 from workloads.importers.transformer import Hyperparameters, network_of
-from workloads.operand_values import Reader as Whole
+from workloads.importers.transformer_parts import Matrix, oriented
+from workloads.operand_values import Reader
 from workloads.operations import Workload
 
 DEFAULT_TOKENS = 128
@@ -33,7 +33,20 @@ MOST_TENSORS = 100_000
 MOST_SIZE = 1 << 40
 MOST_SIDE = 1 << 14
 
-Reader = Callable[[str], NDArray[Any] | None]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightFile:
+    """What a file of weights holds: shapes by the names of tensors, metadata, and values.
+
+    `sampled` gives the `sampled_rows` of a tensor, None if its values are not known; `readers` give
+    whole weights.
+    """
+
+    path: Path
+    shapes: Mapping[str, tuple[int, ...]]
+    known: Hyperparameters
+    sampled: Callable[[str], NDArray[Any] | None]
+    readers: Mapping[str, Reader]
 
 
 def read_safetensors(
@@ -50,18 +63,23 @@ def read_safetensors(
     try:
         with safe_open(str(path), framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            shapes = {name: tuple(found.get_shape()) for name, found in slices.items()}
-            types = {name: found.get_dtype() for name, found in slices.items()}
+            shapes = {name: tuple(each.get_shape()) for name, each in slices.items()}
+            types = {name: each.get_dtype() for name, each in slices.items()}
 
-            def values(name: str) -> NDArray[Any] | None:
+            def sampled(name: str) -> NDArray[Any] | None:
                 if not values_known(types[name]):
                     return None
-                found = np.asarray(file.get_tensor(name))
-                return found[sampled_rows(found.shape)]
+                values = np.asarray(file.get_tensor(name))
+                return values[sampled_rows(values.shape)]
 
-            known = beside(path)
-            readers = {n: SafetensorsWeight(path, n) for n in shapes if values_known(types[n])}
-            return transformer_step(path, shapes, known, values, readers, batch, tokens, inference)
+            found = WeightFile(
+                path=path,
+                shapes=shapes,
+                known=beside(path),
+                sampled=sampled,
+                readers={n: SafetensorsWeight(path, n) for n in shapes if values_known(types[n])},
+            )
+            return transformer_step(found, batch=batch, tokens=tokens, inference=inference)
     except InputError:
         raise
     except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
@@ -86,14 +104,19 @@ def read_gguf(
         header = read_header(path, content)
         shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
 
-        def values(name: str) -> NDArray[Any]:
+        def sampled(name: str) -> NDArray[Any]:
             tensor = header.tensors[name]
             chosen = sampled_rows(tensor.shape)
             return _dequantised(path, content, size, header.start, tensor, chosen)
 
-        known = _metadata(path, header.keys)
-        readers = {name: GgufWeight(path, name) for name in shapes}
-        return transformer_step(path, shapes, known, values, readers, batch, tokens, inference)
+        found = WeightFile(
+            path=path,
+            shapes=shapes,
+            known=_metadata(path, header.keys),
+            sampled=sampled,
+            readers={name: GgufWeight(path, name) for name in shapes},
+        )
+        return transformer_step(found, batch=batch, tokens=tokens, inference=inference)
 
 
 def values_known(kind: str) -> bool:
@@ -105,7 +128,7 @@ def values_known(kind: str) -> bool:
 class Turned:
     """A weight that the file holds as (in, out), where `reader` takes it for (out, in)."""
 
-    reader: Whole
+    reader: Reader
 
     def __call__(self) -> NDArray[Any]:
         """Return the matrix (in, out)."""
@@ -177,7 +200,7 @@ def _dequantised(
         raise InputError(
             f"tensor {tensor.name!r} of {path} has the unknown quantisation type {tensor.type}"
         ) from None
-    rows, columns = tensor.shape
+    rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     row_bytes = columns // block * block_bytes
     first = start + tensor.offset
     if columns % block or first + rows * row_bytes > size:
@@ -202,38 +225,32 @@ def _dequantised(
 
 
 def transformer_step(
-    path: Path,
-    shapes: Mapping[str, tuple[int, ...]],
-    known: Hyperparameters,
-    values: Reader,
-    readers: Mapping[str, Whole],
-    batch: int | None,
-    tokens: int | None,
-    inference: bool,
+    file: WeightFile, *, batch: int | None, tokens: int | None, inference: bool
 ) -> Workload:
-    """Return the step of a transformer from shapes, metadata, and sampled values of weights.
+    """Return the step of the transformer whose weights `file` holds.
 
-    `readers` give whole weights by the name of the tensor.
+    `batch` is 1 and `tokens` those of the metadata where None is given.
     """
-    matrices = _matrices(path, shapes)
+    matrices = _matrices(file.path, file.shapes)
+    known = file.known
     length = known.tokens or min(DEFAULT_TOKENS, known.context) if tokens is None else tokens
     network, notes = network_of(
-        path, matrices, known, batch=1 if batch is None else batch, tokens=length
+        file.path, matrices, known, batch=1 if batch is None else batch, tokens=length
     )
     step = network.inference() if inference else network.training_step()
     used = {op.layer for op in step.matmuls}
     weights = {
         matrix.layer: found.T if matrix.transposed else found
         for matrix in oriented(matrices)
-        if matrix.layer in used and (found := values(f"{matrix.layer}.weight")) is not None
+        if matrix.layer in used and (found := file.sampled(f"{matrix.layer}.weight")) is not None
     }
     whole = {
         matrix.layer: Turned(reader) if matrix.transposed else reader
         for matrix in oriented(matrices)
-        if matrix.layer in weights and (reader := readers.get(f"{matrix.layer}.weight"))
+        if matrix.layer in weights and (reader := file.readers.get(f"{matrix.layer}.weight"))
     }
     step = with_weights(step, weights, whole)
-    return replace(step, notes=(*step.notes, *notes, *_unread(shapes)))
+    return replace(step, notes=(*step.notes, *notes, *_unread(file.shapes)))
 
 
 def _unread(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:

@@ -71,7 +71,10 @@ class RequestBatch:
 
 def read_requests(path: Path, *, channels: int = 32) -> RequestBatch:
     """Read a request trace; raise `InputError` naming the line for whatever is wrong with it."""
-    rows = list(csv.reader(read_text(path).splitlines()))
+    try:
+        rows = list(csv.reader(read_text(path).splitlines()))
+    except csv.Error as error:
+        raise InputError(f"{path} must be lines of seq_len,ch_idx: {error}") from None
     if not rows or [cell.strip() for cell in rows[0]] != HEADER:
         found = ",".join(rows[0]) if rows else "nothing"
         raise InputError(f"{path} line 1: the header must be seq_len,ch_idx, not {found}")

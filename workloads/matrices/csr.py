@@ -109,8 +109,6 @@ class Csr:
         dense = np.asarray(matrix)
         if dense.ndim != 2:
             raise InputError(f"{name} must have two dimensions, not {dense.ndim}")
-        if np.isnan(dense).any():
-            raise InputError(f"{name} must have finite values; it holds NaN")
         rows, columns = np.nonzero(dense)
         return cls.from_coo(dense.shape, rows, columns, dense[rows, columns], name=name)
 

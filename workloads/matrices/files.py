@@ -61,7 +61,11 @@ def read_matrix(source: str | Path) -> Csr:
 
 
 def write_matrix(path: str | Path, matrix: Csr) -> Path:
-    """Write a matrix as .npz (SciPy's layout, no pickle) or .mtx, whole or not at all."""
+    """Write a matrix as .npz (SciPy's layout, no pickle) or .mtx, whole or not at all.
+
+    The folder is made where it is missing. Raises `InputError` for another ending, and if the
+    system refuses to write.
+    """
     target = Path(path)
     if target.suffix not in (".npz", ".mtx"):
         raise InputError(f"a matrix is written as .npz or .mtx, not {target.name!r}")
@@ -72,7 +76,10 @@ def write_matrix(path: str | Path, matrix: Csr) -> Path:
         from scipy.io import mmwrite
 
         mmwrite(buffer, matrix.to_scipy().tocoo(), symmetry="general")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {target.parent}: {error.strerror}") from error
     write_whole({target: buffer.getvalue()})
     return target
 

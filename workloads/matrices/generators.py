@@ -67,7 +67,10 @@ def uniform(rows: int, columns: int, per_row: int, *, rng: np.random.Generator) 
 
 
 def power_law(size: int, per_row: int, *, exponent: float = 2.1, rng: np.random.Generator) -> Csr:
-    """Draw row lengths from a Pareto law with the mean `per_row`, columns with the same weights."""
+    """Draw row lengths from a Pareto law around `per_row`, columns with the same weights.
+
+    Lengths are rounded up, and repeats drop.
+    """
     _positive(size, "size of a power-law matrix")
     _positive(per_row, "entries per row")
     if exponent <= 1:

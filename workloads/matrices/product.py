@@ -81,13 +81,14 @@ def with_matrices(product: MatMul, rng: np.random.Generator) -> MatMul:
 
 def _operand(tensor: str, matrix: Csr) -> Operand:
     places = math.prod(matrix.shape)
-    share = Unstructured(max(matrix.nnz, 1) / places, index_bits=32) if places else None
-    if share is None:
+    if not places:
         raise InputError(
             f"{matrix.name} must have rows and columns to be multiplied, not the shape "
             f"{matrix.shape[0]}x{matrix.shape[1]}"
         )
-    return Operand(tensor=tensor, elements=places, dtype=DTYPES[matrix.values.dtype], pattern=share)
+    stored = Unstructured(max(matrix.nnz, 1) / places, index_bits=32)
+    dtype = DTYPES[matrix.values.dtype]
+    return Operand(tensor=tensor, elements=places, dtype=dtype, pattern=stored)
 
 
 def _sampled(

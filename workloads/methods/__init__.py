@@ -69,8 +69,8 @@ def sr_ste(n: int, m: int) -> Method:
     """
     return Method(
         name=f"sr-ste:{n}:{m}",
-        source="Zhou et al., Learning N:M fine-grained structured sparse networks, ICLR 2021, "
-        "arXiv 2102.04010",
+        source="Zhou et al., Learning N:M fine-grained structured sparse neural networks from "
+        "scratch, ICLR 2021, arXiv 2102.04010",
         schedule=((0.0, (Rule(Pass.FF, "W", NM(n, m)),)),),
         first_dense=False,
     )
@@ -129,6 +129,7 @@ _SPARSE: dict[str, Callable[[int, int], Method]] = {
     "transposable": transposable,
 }
 
+_SIZE = re.compile("[0-9]{1,9}")
 _WINDOW = re.compile(r"(?P<word>.*)\[(?P<start>[0-9.]+)-(?P<end>[0-9.]+)\]")
 
 
@@ -207,7 +208,7 @@ def _classic(text: str, name: str, sizes: list[str]) -> Method:
         if sizes:
             raise InputError(f"method dense takes no N:M; write dense, not {text!r}")
         return dense()
-    if len(sizes) != 2 or not all(size.isascii() and size.isdigit() for size in sizes):
+    if len(sizes) != 2 or not all(_SIZE.fullmatch(size) for size in sizes):
         raise InputError(f"method {name} must say its N:M, as in {name}:2:8, not {text!r}")
     n, m = map(int, sizes)
     return _SPARSE[name](n, m)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from workloads.errors import InputError
 from workloads.methods.accounting import scaled_vector
-from workloads.methods.rewriting import feed_forward, map_products
+from workloads.methods.rewriting import feed_forward, map_products, with_note
 from workloads.operations import MatMul, Operand, Operation, Pass, VectorOp, Workload
 from workloads.patterns import Block, Unstructured
 
@@ -39,7 +39,7 @@ def activations(workload: Workload, *, density: float) -> Workload:
         return (replace(op, left=replace(op.left, pattern=pattern)),)
 
     after = map_products(workload, change, where=lambda op: op.kind == "linear")
-    return after if down else _with_note(after, "no layer follows an activation function")
+    return after if down else with_note(after, "no layer follows an activation function")
 
 
 def attention_block(workload: Workload, *, block: int, density: float) -> Workload:
@@ -48,15 +48,15 @@ def attention_block(workload: Workload, *, block: int, density: float) -> Worklo
 
 
 def attention_window(workload: Workload, *, window: int) -> Workload:
-    """Let each position attend to `window` others."""
+    """Let each position attend to `window` positions."""
     _check_length("window", window)
-    return _attention(workload, 1, lambda length: min(1.0, window / length))
+    return _attention(workload, 1, lambda length: min(window, length) / length)
 
 
 def attention_strided(workload: Workload, *, stride: int) -> Workload:
     """Let each position attend to the `stride` before it and to every `stride`-th one."""
     _check_length("stride", stride)
-    return _attention(workload, 1, lambda n: min(1.0, (stride + n / stride) / n))
+    return _attention(workload, 1, lambda n: min(1.0, (min(stride, n) + n / stride) / n))
 
 
 def attention_clusters(workload: Workload) -> Workload:
@@ -72,7 +72,7 @@ def attention_clusters(workload: Workload) -> Workload:
             centres = max(1, round(op.n**0.5))
             right = replace(op.right, elements=op.batch * op.k * centres)
             out = replace(op.out, elements=op.batch * op.m * centres)
-            name = f"{op.layer}.routing.{op.pass_}"
+            name = f"{op.layer}.routing{op.name.removeprefix(f'{op.layer}.scores')}"
             yield replace(op, name=name, n=centres, right=right, out=out)
 
     after = map_products(workload, change, where=_is_map)
@@ -98,7 +98,7 @@ def _with_softmax(workload: Workload, density: Callable[[int], float]) -> Worklo
     """Mask the softmax of every attention, and say so if there is none."""
     kept = {op.layer: density(length_of(op)) for op in workload.matmuls if _is_map(op)}
     if not kept:
-        return _with_note(workload, "no attention with named products to mask")
+        return with_note(workload, "no attention with named products to mask")
     operations = tuple(_softmax(op, kept) for op in workload)
     return replace(workload, operations=operations)
 
@@ -127,7 +127,3 @@ def _is_map(op: MatMul) -> bool:
 def _check_length(what: str, length: int) -> None:
     if length < 1:
         raise InputError(f"{what} of attention must be at least 1, not {length}")
-
-
-def _with_note(workload: Workload, note: str) -> Workload:
-    return replace(workload, notes=(*workload.notes, note))

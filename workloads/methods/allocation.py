@@ -3,8 +3,8 @@
 *uniform*: the same in each. *ERK* (Erdos-Renyi kernel; Evci et al., ICML 2020, arXiv 1911.11134):
 in proportion to the sum over the product of the sizes of the weight, layers that would exceed one
 are dense and the rest is scaled again. *magnitude*: the share of the weights above one threshold
-for all layers; of measured weights, or, before there are any, of Gaussians of He's variance 2 /
-fan-in (He et al., ICCV 2015).
+for all layers; of Gaussians of He's variance 2 / fan-in (He et al., ICCV 2015), since a workload
+holds no weights. `magnitude` does the same for weights at hand.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from workloads.errors import InputError
 from workloads.methods.accounting import settle_updates
 from workloads.methods.masking import Policy, Rule, assign_one
-from workloads.methods.rewriting import is_inner
+from workloads.methods.rewriting import is_inner, with_note
 from workloads.operations import MatMul, Operation, Pass, Workload
-from workloads.patterns import Unstructured
+from workloads.patterns import Unstructured, check_fraction
 
 Sizes = Mapping[str, tuple[int, ...]]
 Allocation = Literal["uniform", "erk", "magnitude"]
@@ -112,12 +112,13 @@ def unstructured(
 
     First layer, classifier and attention stay dense.
     """
-    if not 0 < density <= 1:
-        raise InputError(f"density must be above 0 and at most 1, not {density}")
+    check_fraction(density, "density")
     if allocation not in _ALLOCATIONS:
         raise InputError(f"allocation must be one of {', '.join(_ALLOCATIONS)}, not {allocation!r}")
-    densities = _ALLOCATIONS[allocation](sizes_of_layers(workload), density)
-    return with_densities(workload, densities, passes)
+    sizes = sizes_of_layers(workload)
+    if not sizes:
+        return with_note(workload, "no layer between the first and the classifier can be masked")
+    return with_densities(workload, _ALLOCATIONS[allocation](sizes, density), passes)
 
 
 def with_densities(
@@ -152,5 +153,5 @@ def measured(workload: Workload) -> Workload:
     pruned = {layer: max(_FLOOR, share) for layer, share in found.items() if share <= 0.9}
     if not pruned:
         note = "no weights with a tenth of zeros were measured: nothing is masked"
-        return replace(workload, notes=(*workload.notes, note))
+        return with_note(workload, note)
     return with_densities(workload, pruned, (Pass.FF, Pass.BP))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from math import ceil
 
 from workloads.errors import InputError
 from workloads.lowering import batched, lower_linear
@@ -19,6 +18,7 @@ from workloads.methods.rewriting import (
     with_rows,
 )
 from workloads.operations import MatMul, Operation, Pass, VectorOp, Workload
+from workloads.rounding import ceil_div
 
 
 def tokens_of_experts(
@@ -34,7 +34,7 @@ def tokens_of_experts(
     """
     total = rows_ * top_k
     if not histogram:
-        return [ceil(total / experts)] * experts
+        return [ceil_div(total, experts)] * experts
     whole = sum(histogram)
     exact = [total * share / whole for share in histogram]
     floors = [int(each) for each in exact]

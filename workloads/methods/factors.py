@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from math import gcd
+from math import gcd, inf
 
 from workloads.errors import InputError
 from workloads.lowering import batched, lower_linear
@@ -188,7 +188,7 @@ def _near_root(common: int, side_length: int) -> int:
 
 
 def _check_rank(rank: float) -> None:
-    if not rank > 0 or (rank >= 1 and rank != round(rank)):
+    if not 0 < rank < inf or (rank >= 1 and rank != round(rank)):
         raise InputError(f"rank must be a whole number or a fraction below 1, not {rank}")
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from workloads.lowering import conv_elements
 from workloads.methods.accounting import TEACHER, settle_updates
+from workloads.methods.rewriting import features
 from workloads.operations import MatMul, Operand, Operation, Pass, Selection, Workload
 from workloads.patterns import NM, Block, Group, Pattern, TransposableNM
 
@@ -100,7 +101,7 @@ def _apply(state: _State, op: Operation) -> Iterator[Operation]:
         if any(pass_ is op.pass_ for pass_, _ in state.rules):
             state.leave("as both operands are activations", op.layer)
         pattern = None
-    if pattern is None or _stays_dense(state, op, pattern):
+    if pattern is None or _stays_dense(state, op, side, pattern):
         yield op
         return
     operand: Operand = getattr(op, side)
@@ -125,40 +126,42 @@ def _side(state: _State, op: MatMul) -> tuple[str, Pattern | None]:
     return "", None
 
 
-def _stays_dense(state: _State, op: MatMul, pattern: Pattern) -> bool:
+def _stays_dense(state: _State, op: MatMul, side: str, pattern: Pattern) -> bool:
     """Decide, and remember why, whether the policy or the shape keeps `op` dense."""
     if op.position == "first" and state.policy.first_dense:
         state.leave("as the first layer", op.layer)
     elif op.position == "last" and state.policy.classifier_dense:
         state.leave("as the classifier", op.layer)
-    elif reason := _misfit(op, pattern):
+    elif reason := _misfit(op, side, pattern):
         state.leave(reason[0], f"{op.layer} ({reason[1]} in {op.pass_})")
     else:
         return False
     return True
 
 
-def _misfit(op: MatMul, pattern: Pattern) -> tuple[str, str] | None:
-    """Say why the axes of `op` cannot hold the pattern, and what they are; None if they can."""
-    run = _group_run(op, pattern)
+def _misfit(op: MatMul, side: str, pattern: Pattern) -> tuple[str, str] | None:
+    """Say why an operand's axes cannot hold the pattern, and what they are; None if they can."""
+    run = _group_run(op, side, pattern)
+    rows, cols = {"left": (op.m, op.k), "right": (op.k, op.n), "out": (op.m, op.n)}[side]
     match pattern:
         case NM() if run < pattern.m:
             return f"as its reduction runs cannot hold a group of {pattern.m}", str(run)
         case Group() if run < pattern.size:
             return f"as its reduction runs cannot hold a group of {pattern.size}", str(run)
-        case Block() if op.batch > 1 or min(op.k, op.m) < pattern.rows or op.n < pattern.cols:
+        case Block() if op.batch > 1 or rows < pattern.rows or cols < pattern.cols:
             what = f"as its matrix cannot hold a block of {pattern.rows}x{pattern.cols}"
-            return what, f"{op.m}x{op.k}x{op.n}"
+            return what, f"{op.batch} of {rows}x{cols}" if op.batch > 1 else f"{rows}x{cols}"
     return None
 
 
-def _group_run(op: MatMul, pattern: Pattern) -> int:
-    """Length of the runs that the groups of `pattern` must fit in."""
-    if not isinstance(pattern, TransposableNM):
-        return op.k_run
-    if op.conv is None:
-        return min(op.k_run, op.n)
-    return min(op.conv.in_channels, op.conv.out_channels) // op.conv.groups
+def _group_run(op: MatMul, side: str, pattern: Pattern) -> int:
+    """Length of the runs that the groups of `pattern` must fit in.
+
+    A mask of dW is that of the weights in FF, whose groups lie along the inputs.
+    """
+    ins, outs = features(op)
+    run = ins if side == "out" else op.k_run
+    return min(run, ins, outs) if isinstance(pattern, TransposableNM) else run
 
 
 def _selection(

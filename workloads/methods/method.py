@@ -160,14 +160,17 @@ class Method:
                 continue
             for rewrite in group:
                 after = rewrite(after)  # type: ignore[operator]
-        said_before = (*after.notes, *notes, *self._notes(steps, progress, refresh))
-        return replace(after, method=self.name, notes=said_before)
+        notes += self._notes(steps, progress, refresh)
+        return replace(after, method=self.name, notes=(*after.notes, *notes))
 
     def flop_ratio(self, workload: Workload, progress: float = 1.0) -> float:
         """Return kept multiply-accumulates over those of the dense `workload`, refreshes included.
 
-        Of `refresh_steps` steps one selects the mask anew; it may multiply what the others skip.
+        Of `refresh_steps` steps one selects the mask anew; it may multiply what the others skip. A
+        workload without products has the ratio 1.
         """
+        if not workload.macs:
+            return 1.0
         kept = self(workload, progress).kept_macs
         if self.dense_on_refresh and self.refresh_steps > 1:
             between = self(workload, progress, refresh=False).kept_macs

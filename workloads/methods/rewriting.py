@@ -128,6 +128,11 @@ def map_products(
     return settle_updates(workload, replace(workload, operations=tuple(operations)))
 
 
+def with_note(workload: Workload, note: str) -> Workload:
+    """Return the workload with one more sentence for its report."""
+    return replace(workload, notes=(*workload.notes, note))
+
+
 def feed_forward(workload: Workload) -> dict[str, str]:
     """Return the linear layers around an activation function: "up" before it, "down" after it.
 

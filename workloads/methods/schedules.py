@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import pairwise
 
 from workloads.errors import InputError
@@ -118,12 +117,12 @@ def prune_and_regrow(name: str, density: float, every: int, *, dense_gradient: b
     )
 
 
-def dense_to_sparse_gate(experts: int, top_k: int, stages: Iterable[int] = ()) -> Method:
-    """Route every token to all experts first, then to fewer in equal stages, down to `top_k`.
+def dense_to_sparse_gate(experts: int, top_k: int) -> Method:
+    """Route every token to all experts first, then to half as many in each of equal stages.
 
-    `stages` are the experts of a token in each stage; by default they halve.
+    The last stage routes it to `top_k`.
     """
-    counts = list(stages) or _halving(experts, top_k)
+    counts = _halving(experts, top_k)
     schedule = tuple(
         (i / len(counts), (change(mixture, experts=experts, top_k=k),))
         for i, k in enumerate(counts)

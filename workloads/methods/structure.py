@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 from workloads.errors import InputError
 from workloads.lowering import lower_linear
@@ -34,6 +34,8 @@ def narrow(workload: Workload, *, keep: float, part: Part = "all") -> Workload:
     """
     if not 0 < keep <= 16:
         raise InputError(f"narrow must keep a fraction above 0 and at most 16, not {keep}")
+    if part not in get_args(Part):
+        raise InputError(f"narrow must name one of {', '.join(get_args(Part))}, not {part!r}")
     roles = feed_forward(workload) | attention_neighbours(workload)
 
     def change(op: MatMul, first: bool) -> Iterable[Operation]:
@@ -116,7 +118,7 @@ def _rotation(op: VectorOp, last: MatMul, pass_: Pass) -> tuple[MatMul, ...]:
 
 
 def drop_blocks(workload: Workload, *, fraction: float) -> Workload:
-    """Remove the last `fraction` of the numbered blocks: those of the longest common prefix."""
+    """Remove the last `fraction` of the numbered blocks: those whose prefix has most numbers."""
     if not 0 <= fraction < 1:
         raise InputError(f"drop-blocks must remove a fraction from 0 to below 1, not {fraction}")
     prefixes: dict[str, set[int]] = {}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 from workloads.errors import InputError
 from workloads.methods.accounting import TEACHER, scaled_vector, settle_updates
 from workloads.methods.rewriting import features, map_products, resized, with_rows
 from workloads.operations import MatMul, Operation, Pass, Selection, VectorOp, Workload
 from workloads.patterns import DENSE, Unstructured
+
+Granularity = Literal["columns", "elements"]
 
 
 def freeze(workload: Workload) -> Workload:
@@ -27,7 +30,7 @@ def freeze(workload: Workload) -> Workload:
 
 
 def restrict_update(
-    workload: Workload, *, fraction: float, how: Literal["columns", "elements"] = "columns"
+    workload: Workload, *, fraction: float, how: Granularity = "columns"
 ) -> Workload:
     """Train the fraction of each inner weight: whole output columns, or elements anywhere.
 
@@ -35,6 +38,8 @@ def restrict_update(
     """
     if not 0 < fraction <= 1:
         raise InputError(f"update must train a fraction above 0 and at most 1, not {fraction}")
+    if how not in get_args(Granularity):
+        raise InputError(f"update must train {' or '.join(get_args(Granularity))}, not {how!r}")
 
     def change(op: MatMul, first: bool) -> Iterable[Operation]:
         if op.pass_ is not Pass.WU:
@@ -98,7 +103,7 @@ def optimiser_state(workload: Workload, *, factor: float) -> Workload:
 
     The number of weights that multiply does not change.
     """
-    if not factor > 0:
+    if not 0 < factor < math.inf:
         raise InputError(f"optimiser-state must be multiplied by a positive factor, not {factor}")
     operations = (
         scaled_vector(op, max(1, round(op.elements * factor)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,11 @@ def write_safetensors(folder: Path, **config: object) -> Path:
     return path
 
 
-def write_gguf(path: Path) -> Path:
-    """One block of a decoder with grouped heads; two matrices are quantised."""
+def write_gguf(path: Path, **more: tuple[int, ...]) -> Path:
+    """One block of a decoder with grouped heads; two matrices are quantised.
+
+    `more` are shapes of further tensors.
+    """
     import gguf
 
     rng = np.random.default_rng(2)
@@ -114,7 +118,7 @@ def write_gguf(path: Path) -> Path:
         "blk.0.ffn_up": (64, 32),
         "blk.0.ffn_down": (32, 64),
     }
-    for name, shape in shapes.items():
+    for name, shape in (shapes | more).items():
         values = rng.normal(size=shape).astype(np.float32)
         if name.endswith(("q", "k")):
             kind = gguf.GGMLQuantizationType.Q8_0
@@ -258,17 +262,20 @@ def rows_that_are_kept(flat: Flat) -> int:
 
 def write_chakra(path: Path) -> Path:
     """Record one step of a convolution, a linear layer and fused attention."""
-    import torch
+    module, inputs = chakra_module()
+    return recorded(lambda: module(inputs).sum().backward(), path)
+
+
+def recorded(run: Callable[[], None], path: Path) -> Path:
+    """Record what `run` does with PyTorch's observer of execution traces."""
     from torch.profiler import ExecutionTraceObserver
 
-    module, inputs = chakra_module()
     observer = ExecutionTraceObserver()
     observer.register_callback(str(path))
     observer.start()
-    module(inputs).sum().backward()
+    run()
     observer.stop()
     observer.unregister_callback()
-    torch.manual_seed(0)
     return path
 
 

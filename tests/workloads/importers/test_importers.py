@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.workloads.importers.model_files import (
     VOCABULARY,
     chakra_module,
     onnx_model,
+    recorded,
     small_onnx,
     write_chakra,
     write_gguf,
@@ -152,6 +154,13 @@ def test_weights_of_a_decoder_are_dequantised_and_share_heads(tmp_path: Path) ->
     assert "swiglu" in {op.kind for op in step.vector_ops}
 
 
+def test_a_kernel_that_reads_patches_is_a_product_of_every_token_but_one(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "eyes.gguf", patch_embed=(32, 3, 2, 2))
+    (patches,) = (op for op in read_model(path, tokens=5).only(Pass.FF).matmuls if op.k == 12)
+    assert (patches.m, patches.n) == (4, 32)
+    assert patches.right.statistics is not None
+
+
 def test_weights_stored_sparsely_are_unpacked(tmp_path: Path) -> None:
     step = read_model(write_tflite(tmp_path / "pruned.tflite"))
     forward = step.only(Pass.FF).matmuls[0]
@@ -178,6 +187,39 @@ def test_an_execution_trace_gives_the_products_that_a_capture_sees(tmp_path: Pat
     assert sorted(shape) == sorted((batch, m, k, n) for _, batch, m, k, n in theirs)
     weights = [p for p in ours if p[0] == "WU"]
     assert weights == [p for p in theirs if p[0] == "WU"]
+
+
+def test_a_weight_that_a_trace_keeps_as_inputs_by_outputs_has_its_gradient(tmp_path: Path) -> None:
+    """Of x W with W (in, out) PyTorch runs X^T dY, and not dY^T X as of a linear layer."""
+    torch = pytest.importorskip("torch")
+    path, rows, ins, outs = tmp_path / "step.json", 5, 8, 3
+    x = torch.randn(rows, ins)
+    weight = torch.randn(ins, outs, requires_grad=True)
+    recorded(lambda: (x @ weight).sum().backward(), path)
+    assert shapes(read_model(path)) == [
+        ("linear0.FF", 1, rows, ins, outs),
+        ("linear0.WU", 1, ins, rows, outs),
+    ]
+
+
+def test_products_of_other_kinds_in_a_trace_are_named(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    path = write_chakra(tmp_path / "step.json")
+    assert not [note for note in read_model(path).notes if note.startswith("NOT in this workload")]
+    trace = json.loads(path.read_text())
+    linear = next(node for node in trace["nodes"] if node["name"] == "aten::addmm")
+    for new, (name, parent) in enumerate(
+        [("lstm", 1), ("mkldnn_rnn_layer", 10**9), ("_int_mm", 1)]
+    ):
+        trace["nodes"].append(
+            linear | {"id": 10**9 + new, "ctrl_deps": parent, "name": f"aten::{name}"}
+        )
+    path.write_text(json.dumps(trace))
+    notes = [note for note in read_model(path).notes if note.startswith("NOT in this workload")]
+    assert notes == [
+        "NOT in this workload: 1 x aten::_int_mm",
+        "NOT in this workload: 1 x aten::lstm",
+    ]
 
 
 def test_a_trace_may_be_compressed(tmp_path: Path) -> None:
@@ -208,6 +250,9 @@ def test_a_checkpoint_is_read_only_on_request_and_weights_only(tmp_path: Path) -
     torch.save({n: torch.from_numpy(t) for n, t in bert_tensors().items()}, path)
     with pytest.raises(InputError, match="save its weights as safetensors"):
         read_model(path)
+    assert read_model(path, weights_only=True).macs == read_model(safe).macs
+    trained = {n: torch.nn.Parameter(torch.from_numpy(t)) for n, t in bert_tensors().items()}
+    torch.save({"state_dict": trained}, path)
     assert read_model(path, weights_only=True).macs == read_model(safe).macs
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import random
+import struct
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -176,6 +177,19 @@ def test_a_checkpoint_with_a_damaged_directory_is_refused(tmp_path: Path, place:
         refusal(path, weights_only=True)
 
 
+def test_a_product_without_elements_is_refused(tmp_path: Path) -> None:
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Slice", ["x", "start", "start"], ["s"], name="slice"),
+        helper.make_node("MatMul", ["s", "w"], ["y"], name="product"),
+    ]
+    weights = {"w": np.ones((4, 4), np.float32), "start": np.zeros(1, int)}
+    model = onnx_model(nodes, {"x": [4, 4]}, weights, "y")
+    sentence = refusal(write_onnx(tmp_path / "m.onnx", model))
+    assert sentence.endswith("cannot multiply (0, 4) by (4, 4)")
+
+
 def test_weights_that_do_not_fit_their_channels_are_refused(tmp_path: Path) -> None:
     """The last size of the sparse kernel (4) states 2^28 columns for 9 stored values."""
     path = write_tflite(tmp_path / "m.tflite")
@@ -215,24 +229,59 @@ def test_control_flow_and_unknown_products_are_refused(tmp_path: Path) -> None:
     assert "has a sub-graph" in refusal(write_onnx(tmp_path / "m.onnx", model))
 
 
+@pytest.mark.parametrize("kind", ["MatMulNBits", "QGemm", "FusedConv", "Attention", "QMoE"])
+def test_products_of_another_domain_are_refused(tmp_path: Path, kind: str) -> None:
+    from onnx import helper
+
+    node = helper.make_node(kind, ["x", "w"], ["y"], name="e", domain="com.microsoft")
+    model = onnx_model([node], {"x": [4, 4]}, {"w": np.ones((4, 4), np.float32)}, "y")
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    assert f"e ({kind}) of" in refusal(write_onnx(tmp_path / "m.onnx", model))
+
+
 def test_weights_of_the_wrong_type_are_refused(tmp_path: Path) -> None:
     model = small_onnx()
     model.graph.initializer[0].raw_data = b"123"
     assert "'w1'" in refusal(write_onnx(tmp_path / "m.onnx", model))
 
 
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("name", ["m.pt", "m.bin", "m.safetensors", "m.onnx"])
-def test_a_pickle_is_refused_whatever_its_name(tmp_path: Path, name: str) -> None:
+def test_a_pickle_is_refused_whatever_its_name(tmp_path: Path, name: str, protocol: int) -> None:
     class Trap:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "opened",))
 
-    (tmp_path / name).write_bytes(pickle.dumps(Trap()))
+    (tmp_path / name).write_bytes(pickle.dumps(Trap(), protocol))
     assert "can run any code" in refusal(tmp_path / name)
     if name == "m.pt":
         pytest.importorskip("torch")
         refusal(tmp_path / name, weights_only=True)
     assert not (tmp_path / "opened").exists()
+
+
+def test_weights_whose_header_begins_like_a_pickle_are_read(tmp_path: Path) -> None:
+    """The size of a safetensors header, 8 bytes with the smallest first: 0x80, then 2 to 5."""
+    path = write_safetensors(tmp_path)
+    macs, whole = read_model(path).macs, path.read_bytes()
+    (length,) = struct.unpack("<Q", whole[:8])
+    header, rest = whole[8 : 8 + length], whole[8 + length :]
+    for size in (0x10280, 0x10380, 0x10480, 0x10580):
+        path.write_bytes(struct.pack("<Q", size) + header.ljust(size) + rest)
+        assert read_model(path).macs == macs
+
+
+def test_a_checkpoint_without_tensors_by_name_is_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    write_safetensors(tmp_path)
+    path = tmp_path / "m.pt"
+    torch.save([torch.ones(2, 2)], path)
+    sentence = refusal(path, weights_only=True)
+    assert sentence == f"{path} must hold a mapping of names to tensors, not a list"
+    torch.save({"model": {0: torch.ones(2, 2)}}, path)
+    assert "none of its 0 matrices is named like one" in refusal(path, weights_only=True)
+    torch.save({"w": torch.eye(2).to_sparse()}, path)
+    assert "tensor 'w' of" in refusal(path, weights_only=True)
 
 
 @pytest.mark.parametrize("name", ["../out.onnx", "/tmp/out.onnx", "a/../../out.onnx", "c:\\x.onnx"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ _SHAPE_ONLY = {"Shape", "Size", "NonZero"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Values:
+class GraphTensors:
     """What is known of each tensor, by name."""
 
     path: Path
@@ -48,7 +49,7 @@ class Values:
         return bool(name) and name not in self.constants
 
 
-def values_of(path: Path, model: Any, sizes: Mapping[str, int]) -> Values:
+def tensors_of(path: Path, model: Any, sizes: Mapping[str, int]) -> GraphTensors:
     """Infer all shapes; `sizes` gives symbolic dimensions by name.
 
     Raises `InputError` for a graph that is cyclic or out of order, and for sizes that are missing,
@@ -63,7 +64,7 @@ def values_of(path: Path, model: Any, sizes: Mapping[str, int]) -> Values:
     for value in inputs:
         _fix_input(path, value, sizes)
     shapes = _inferred(path, model, weights)
-    return Values(
+    return GraphTensors(
         path=path,
         shapes=shapes | weights,
         weights=frozenset(weights),
@@ -204,10 +205,7 @@ def _without_weights(model: Any) -> Any:
     bare.graph.input.extend(model.graph.input)
     bare.graph.output.extend(model.graph.output)
     for tensor in model.graph.initializer:
-        elements = 1
-        for size in tensor.dims:
-            elements *= size
-        if elements <= SMALL and not tensor.external_data:
+        if prod(tensor.dims) <= SMALL and not tensor.external_data:
             bare.graph.initializer.append(tensor)
     return bare
 
