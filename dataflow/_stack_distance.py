@@ -14,7 +14,7 @@ def stack_distances(
     """Write the byte distance of each access; `tree` begins at 0 and `last` at -1.
 
     The Fenwick tree holds, at the time of each object's latest use, its size; an object leaves it
-    after a use that is marked in `final`.
+    after a use that is marked in `final`, so that a later use is a first one.
     """
     n = len(sequence)
     in_tree = 0
@@ -38,6 +38,7 @@ def stack_distances(
                 at += at & -at
         if final[now]:
             in_tree -= size
+            last[item] = -1
             continue
         at = now + 1
         while at <= n:

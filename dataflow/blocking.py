@@ -13,7 +13,8 @@ left block           i = ceil(L / half the buffer)        L + i W + O
 output block, fp32   i row blocks x j column blocks       j L + i W + O
 ===================  ===================================  =====================================
 
-A resident operand block must hold the whole reduction for at least one row or column of the array.
+A resident operand block must hold the whole reduction of at least one strip: of the rows or
+columns that the array takes at once.
 An output block lets the reduction be cut into chunks instead, each short enough for the operand
 buffers: partial sums of the chunks are added in the output buffer. The choice is the one with the
 fewest bytes, the first of the table if several are equal. Overlapping convolution windows at the

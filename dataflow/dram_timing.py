@@ -1,9 +1,9 @@
 """DRAM commands and the least time between them, as one table for the simulator and the RTL.
 
 A constraint says: after command `first`, command `second` may not issue for `delay` clocks in a
-scope: the same bank, the same bank group, the same rank, or the other ranks of the channel. A wider
-scope never asks for more than a narrower one, so that the earliest clock of a command is the
-maximum over the scopes of its bank (`simulator.dram.bank`, and the comparators of the RTL).
+scope: the same bank, the same bank group, the same rank, or the other ranks of the channel. A bank
+is in its group and its rank, so the earliest clock of a command is the maximum over the scopes of
+its bank (`simulator.dram.bank`, and the comparators of the RTL).
 
 Next to ACT, RD, WR, PRE and REF there are the commands of a memory with a multiplier and an adder
 tree in every bank, all broadcast over the channel (NeuPIMs, ASPLOS 2024, arXiv 2403.00579, section
@@ -24,9 +24,10 @@ only share the activation current, the command bus and the data bus.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,12 @@ class Constraint(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DramTiming:
-    """Organisation of a channel and its timing in command clocks, named as in JEDEC standards."""
+    """Organisation of a channel and its timing in command clocks, named as in JEDEC standards.
+
+    `rp` is tRP, and so on: `read_latency` is tCL, `write_latency` tCWL, `rcd_read` and `rcd_write`
+    are tRCD before RD and WR. `rtrs` are idle clocks of the data bus between two ranks. Raises
+    `InputError` for a number that no memory has.
+    """
 
     source: str
     """Where the numbers come from."""
@@ -71,11 +77,15 @@ class DramTiming:
 
     ranks: int
     groups: int
+    """Bank groups in one rank."""
+
     banks: int
     """Banks in one bank group."""
 
     row_bytes: int
     rows: int
+    """Rows of one bank."""
+
     access_bytes: int
     """Bytes that one RD or WR moves."""
 
@@ -104,11 +114,8 @@ class DramTiming:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "source":
-                continue
-            if not isinstance(value, (int, float)) or value < (0 if field.name == "rtrs" else 1):
-                raise InputError(f"{field.name} must be a positive number, not {value!r}")
+            if field.name != "source":
+                _check_number(field.name, getattr(self, field.name))
 
     @property
     def banks_total(self) -> int:
@@ -144,6 +151,20 @@ class DramTiming:
     def bytes_per_clock(self) -> float:
         """Peak of the data bus of one channel."""
         return self.access_bytes / self.burst
+
+
+def _check_number(name: str, value: Any) -> None:
+    """Raise `InputError` unless a field's number is positive and finite, and whole if not Hz."""
+    least, wanted = 1, "a positive whole number"
+    if name == "clock_hz":
+        wanted = "a positive number"
+    elif name == "rtrs":
+        least, wanted = 0, "a whole number from 0 on"
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not (whole or (name == "clock_hz" and isinstance(value, float))):
+        raise InputError(f"{name} must be {wanted}, not {value!r}")
+    if not least <= value < math.inf:
+        raise InputError(f"{name} must be {wanted}, not {value!r}")
 
 
 def constraints(timing: DramTiming, *, dual: bool) -> list[Constraint]:

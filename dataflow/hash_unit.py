@@ -48,6 +48,7 @@ class HashUnit:
             raise InputError(f"kind must be int32 or fp32, not {self.kind!r}")
         if self.add_cycles < 0:
             raise InputError(f"add_cycles must not be negative, not {self.add_cycles}")
+        _ = self.hashing  # refuses bits of a key and kinds of a hash that there are not
 
     @property
     def hashing(self) -> SlotHash:

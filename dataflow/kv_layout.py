@@ -22,7 +22,11 @@ TILE_CLOCKS = 184
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvLayout:
-    """Attention of one shard in PIM: `groups` query heads share each of the `heads` stored ones."""
+    """Attention of one shard in PIM: `groups` query heads share each of the `heads` stored ones.
+
+    The rows of the `banks` of a channel have `row_elements` elements, of which a COMP multiplies
+    `multipliers` in each bank.
+    """
 
     heads: int
     head_width: int
@@ -91,18 +95,12 @@ class KvLayout:
         return self.groups * (keys + values * (GWRITE_CLOCKS + self.value_rows * TILE_CLOCKS))
 
 
-def pack_channels(
-    layout: KvLayout,
-    lengths: Sequence[int],
-    *,
-    channels: int,
-    loads: Sequence[int] | None = None,
-) -> list[int]:
+def pack_channels(layout: KvLayout, lengths: Sequence[int], *, channels: int) -> list[int]:
     """Assign each request to the channel with the least estimated load, longest first: algorithm 2.
 
-    `loads` are the estimates of requests that are there already.
+    The channels are empty before.
     """
-    load = np.zeros(channels, np.int64) if loads is None else np.array(loads, np.int64)
+    load = np.zeros(channels, np.int64)
     chosen = [0] * len(lengths)
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         chosen[i] = int(load.argmin())
@@ -110,9 +108,9 @@ def pack_channels(
     return chosen
 
 
-def round_robin(count: int, *, channels: int, first: int = 0) -> list[int]:
+def round_robin(count: int, *, channels: int) -> list[int]:
     """Assign requests to channels in turn: the baseline of the paper."""
-    return [(first + i) % channels for i in range(count)]
+    return [i % channels for i in range(count)]
 
 
 def split_sub_batches(channels_of: Sequence[int], *, channels: int) -> tuple[list[int], list[int]]:

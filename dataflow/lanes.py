@@ -2,8 +2,8 @@
 
 What is in order (columns, values, products, the list of new places) moves as one vector of eight;
 what is scattered is loaded and stored one by one, which on Zen 4 costs less than its gathers and
-scatters do. `fast_here` says where that beats scalar code. The plain functions are
-what interpreted code runs and what the compiled ones must equal.
+scatters do. `fast_here` says where that beats scalar code. The plain functions are what interpreted
+code runs and what the compiled ones must equal.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ def add_lanes(
 def take_lanes(
     total: Any, bits: Any, resting: Any, fresh: Any, at: Any, columns: Any, values: Any, n: Any
 ) -> None:
-    """Move eight `fresh` columns from `at` on, and their totals, to place `n`; let them rest."""
+    """Move eight `fresh` columns from `at` on to `columns`, their totals to `values`, at place `n`.
+
+    In `total` they rest then.
+    """
     for t in range(LANES):
         j = fresh[int(at) + t]
         columns[int(n) + t] = j

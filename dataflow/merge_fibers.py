@@ -139,18 +139,18 @@ def _missed(
 
     A partial fiber enters the cache when it is made and leaves it when it is read.
     """
-    rows_of_b = len(fibers[0])
+    uses_of_b = len(fibers[0])
     uses = np.concatenate([*fibers, *fibers[1:]])
     moments = np.concatenate(
         [
-            np.arange(rows_of_b) * _MOMENTS,
+            np.arange(uses_of_b) * _MOMENTS,
             *(level.read for level in levels),
             *(level.made for level in levels),
         ]
     )
     reads = sum(map(len, fibers))
     final = np.zeros(len(uses), dtype=np.bool_)
-    final[rows_of_b:reads] = True
+    final[uses_of_b:reads] = True
     by_time = np.argsort(moments, kind="stable")
     profile = byte_reuse(uses[by_time], np.concatenate(sizes) * entry_bytes, final[by_time])
     lacks = (profile.distance < 0) | (profile.distance > cache_bytes)

@@ -121,6 +121,10 @@ class PrunedConv2d(_Pruned, nn.Conv2d):
         """Return the convolution of `input`, plus bias."""
         forward, backward, pull = self.copies()
         geometry = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+        if isinstance(self.padding, str) or self.padding_mode != "zeros":
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            input = nn.functional.pad(input, self._reversed_padding_repeated_twice, mode=mode)
+            geometry["padding"] = (0, 0)
         copies = (self.weight, forward, backward, pull, geometry)
         out: torch.Tensor = _Split.apply(input, *copies)  # type: ignore[no-untyped-call]
         return out if self.bias is None else out + self.bias.reshape(1, -1, 1, 1)
@@ -130,8 +134,8 @@ def prune(module: nn.Module, scheme: Scheme, pattern: NM) -> nn.Module:
     """Put every inner layer of `module` under a scheme, in place; return it.
 
     The first layer and the last (the classifier) stay dense, and so do layers whose inputs or
-    outputs cannot hold a group of M, grouped convolutions among them: what the methods of
-    `workloads` leave dense. Raises `InputError` for an unknown scheme.
+    outputs cannot hold a group of M: what the methods of `workloads` leave dense. Convolutions with
+    groups stay dense too. Raises `InputError` for an unknown scheme.
     """
     if scheme not in ("dense", "sr-ste", "bdwp"):
         raise InputError(f"training scheme must be dense, sr-ste or bdwp, not {scheme!r}")
@@ -161,6 +165,6 @@ def current_masks(module: nn.Module) -> dict[str, NDArray[np.bool_]]:
         if layer.scheme == "dense":
             continue
         forward, backward = masks(layer.weight, layer.pattern)
-        found[f"{name}.FF"] = forward.bool().numpy()
-        found[f"{name}.BP"] = (backward if layer.scheme == "bdwp" else forward).bool().numpy()
+        found[f"{name}.FF"] = forward.bool().cpu().numpy()
+        found[f"{name}.BP"] = (backward if layer.scheme == "bdwp" else forward).bool().cpu().numpy()
     return found

@@ -106,7 +106,10 @@ def outer_traffic(
 def inner_traffic(
     work: Work, rows: int, *, resident_rows: int, layout: EntryFormat = CSR12
 ) -> Traffic:
-    """Return the traffic of dot products with `resident_rows` rows of A on chip at a time."""
+    """Return the traffic of dot products with `resident_rows` rows of A on chip at a time.
+
+    Pointers are not counted.
+    """
     if resident_rows < 1:
         raise InputError(f"resident rows must be a positive whole number, not {resident_rows}")
     entry = layout.entry_bytes
@@ -183,7 +186,8 @@ def byte_reuse(
 ) -> ReuseProfile:
     """Return the byte reuse distances of a sequence of objects with the given sizes.
 
-    An object takes no more room after an access that is marked in `final`.
+    An object takes no more room after an access that is marked in `final`; a later access of it
+    is a first use again.
     """
     from dataflow._stack_distance import stack_distances
 

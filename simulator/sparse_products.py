@@ -21,11 +21,11 @@ from workloads.matrices.csr import Csr
 from workloads.operations import MatMul, Workload
 
 MATRIX_OPTIONS = (
-    RunOption(name="--matrix", help="A: file or name of a sparse matrix", values=("MATRIX",)),
-    RunOption(name="--b", help="B; without it A is squared", values=("MATRIX",)),
+    RunOption(name="--matrix", help="A: file or name of a sparse matrix.", values=("MATRIX",)),
+    RunOption(name="--b", help="B; without it A is squared.", values=("MATRIX",)),
     RunOption(
         name="--operation",
-        help="of --trace or --network, only the product of this name",
+        help="Of --trace or --network, only the product of this name.",
         values=("NAME",),
         narrows=True,
     ),

@@ -20,7 +20,7 @@ from dataflow.digits.statistics import (
     uniform_mean,
     uniform_pmf,
 )
-from dataflow.digits.tables import nonzero_counts, nonzero_masks, position_table
+from dataflow.digits.tables import nonzero_counts, position_table
 
 __all__ = [
     "ENCODINGS",
@@ -35,7 +35,6 @@ __all__ = [
     "group_steps_mean",
     "mean_digits",
     "nonzero_counts",
-    "nonzero_masks",
     "normal_mean",
     "normal_pmf",
     "position_table",

@@ -36,7 +36,8 @@ def quantise(
 
     scale = limit / (2^(width-1) - 1), where limit is the `percentile` of the magnitudes: 100 is
     the largest (max-abs). With `channel_axis` each index of that axis has its own scale; the scale
-    keeps the tensor's rank, so that it broadcasts. A tensor of zeros gets the scale of limit 1.
+    keeps the tensor's rank, so that it broadcasts. A limit of 0, that of a tensor of zeros, counts
+    as 1.
 
     >>> quantise([[0.5, -2.0], [0.25, 0.1]], channel_axis=0).values.tolist()
     [[32, -127], [127, 51]]

@@ -15,6 +15,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dataflow.bitweight import GROUP
 from dataflow.digits.encodings import check_values, check_width, digit_count, value_range
 from dataflow.digits.tables import count_table, position_table
 from workloads.errors import InputError
@@ -123,14 +124,14 @@ def position_probabilities(pmf: Floats, scheme: str, width: int) -> Floats:
     return probabilities
 
 
-def group_steps_mean(pmf: Floats, scheme: str, width: int, *, group: int = 4) -> float:
-    """Return the expected steps of a sparse engine per operand, groups of `group` operands.
+def group_steps_mean(pmf: Floats, scheme: str, width: int) -> float:
+    """Return the expected steps of a sparse engine per operand, operands in groups of `GROUP`.
 
     A group of L independent operands takes max(1, non-zero digits) steps at each position, on
     average L p + (1 - p)^L: an empty group still costs one step.
     """
     p = position_probabilities(pmf, scheme, width)
-    return float((p + (1 - p) ** group / group).sum())
+    return float((p + (1 - p) ** GROUP / GROUP).sum())
 
 
 def uniform_mean(scheme: str, width: int) -> Fraction:

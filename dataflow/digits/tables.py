@@ -15,7 +15,11 @@ from dataflow.digits.encodings import check_values, digit_count, encode, value_r
 
 @lru_cache(maxsize=64)
 def mask_table(scheme: str, width: int) -> NDArray[np.uint16]:
-    """Return for every value the bit mask of its non-zero digits, bit i for digit i."""
+    """Return for every value the bit mask of its non-zero digits, bit i for digit i.
+
+    >>> mask_table("ent", 8)[[0, 1, 64, 85]].tolist()
+    [0, 1, 8, 15]
+    """
     low, high = value_range(width)
     values = np.arange(low, high + 1)
     nonzero = encode(values, scheme, width) != 0
@@ -44,25 +48,12 @@ def count_table(scheme: str, width: int) -> NDArray[np.uint8]:
     return table
 
 
-def nonzero_masks(values: ArrayLike, scheme: str, width: int) -> NDArray[np.uint16]:
-    """Return the bit mask of non-zero digits of each value; shape as `values`.
-
-    >>> nonzero_masks([0, 1, 64, 85], "ent", 8).tolist()
-    [0, 1, 8, 15]
-    """
-    return mask_table(scheme, width)[_index(values, width)]
-
-
 def nonzero_counts(values: ArrayLike, scheme: str, width: int) -> NDArray[np.uint8]:
     """Return the number of non-zero digits of each value; shape as `values`.
 
     >>> nonzero_counts([0, 7, 124], "ent", 8).tolist()
     [0, 2, 2]
     """
-    return count_table(scheme, width)[_index(values, width)]
-
-
-def _index(values: ArrayLike, width: int) -> NDArray[np.uint16]:
     array = check_values(values, width)
     index: NDArray[np.uint16] = array.astype(np.uint16) & np.uint16((1 << width) - 1)
-    return index
+    return count_table(scheme, width)[index]

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from dataflow.hashing import GOLDEN
 from dataflow.lanes import LANES, add_lanes, take_lanes
 from dataflow.prefetch import prefetch
 
@@ -29,8 +30,8 @@ LINE = 8
 
 ONE = np.uint64(1)
 STEP = np.uint64(LANES)
-KNUTH = np.uint64(0x9E3779B97F4A7C15)
-"""2**64 over the golden ratio, the multiplier of Fibonacci hashing."""
+MULTIPLIER = np.uint64(GOLDEN)
+"""That of Fibonacci hashing, as of a `multiplicative` hash of 64 bits in `dataflow.hashing`."""
 
 
 @njit(nogil=True, forceinline=True)
@@ -239,7 +240,7 @@ def multiply_hash(
             scale = a_values[p]
             for q in range(b_starts[k], b_starts[k + ONE]):
                 key = np.uint64(b_columns[q]) + ONE
-                slot = (key * KNUTH) >> shift
+                slot = (key * MULTIPLIER) >> shift
                 while keys[slot] != key and keys[slot] != np.uint64(0):
                     slot = (slot + ONE) & mask
                 if keys[slot] == key:

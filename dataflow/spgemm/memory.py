@@ -28,7 +28,8 @@ KEPT_BLOCKS, KEPT_BYTES = 4, 1 << 30
 _kept: list[_Block] = []
 _lock = threading.Lock()
 """Never waited for: whoever finds it taken goes without, so that a finalizer that runs within the
-locked part, or a child forked in the midst of it, cannot wait for ever."""
+locked part, or a child forked in the midst of it, cannot wait for ever. `release_memory` does not
+ask for it: the locked parts bear that blocks vanish."""
 
 
 def release_memory() -> None:
@@ -124,6 +125,8 @@ def _kept_block(size: int) -> _Block | None:
         if found:
             _kept.remove(found)
         return found
+    except ValueError:  # `release_memory` of another thread was quicker
+        return None
     finally:
         _lock.release()
 
@@ -134,6 +137,6 @@ def _give_back(block: _Block) -> None:
     try:
         _kept.append(block)
         while len(_kept) > KEPT_BLOCKS or sum(b.last - b.first for b in _kept) > KEPT_BYTES:
-            _kept.pop(0)
+            del _kept[:1]
     finally:
         _lock.release()

@@ -256,6 +256,15 @@ def test_bit_slice_baselines_are_expectations_over_digits() -> None:
     assert baselines.bitlet_cycles(pmf, 8) == pytest.approx(fullest, rel=0.01)
 
 
+@pytest.mark.parametrize("engine", ["laconic", "bitlet"])
+def test_a_bit_slice_design_reaches_its_peak_on_zeros(engine: str) -> None:
+    """An element takes 16 or 64 pairs at once, and at least a cycle for them."""
+    a, b = np.zeros((32, 640), np.int8), np.zeros((640, 32), np.int8)
+    report = run(Config(engine=engine, dram_bytes_per_s=1e15), Operands(left=a, right=b))
+    assert report.utilisation == 1.0
+    assert report.cycles == 640 // {"laconic": 16, "bitlet": 64}[engine]
+
+
 def save(path: Path, array: np.ndarray) -> str:
     np.save(path, array)
     return str(path)
@@ -360,10 +369,33 @@ def test_a_reduction_beyond_the_sums_range_runs_in_parts_that_the_vector_unit_ad
     assert "split into parts, added by the vector unit: gemm" in " ".join(whole.notes)
 
 
+@pytest.mark.parametrize("width", [4, 8, 10, 16])
+@pytest.mark.parametrize("engine", bitweight.ENGINES)
+def test_every_engine_takes_every_width(engine: str, width: int) -> None:
+    """Sums of whole products grow to 64 bits with wider operands: none of these runs in parts."""
+    config = Config(engine=engine, width=width, rows=8, cols=8)
+    assert timing.parts(config, 5000) == [5000]
+    assert run(config, gemm(20, 5000, 30, dtype="int8")).cycles > 0
+
+
+@pytest.mark.parametrize("engine", ["opt2", "opt4c", "opt4e"])
+def test_sums_that_hold_no_group_make_parts_of_the_terms_that_they_hold(engine: str) -> None:
+    """10 bits hold one term of INT8, 12 bits 7: fewer than the 16 of a group for each lane."""
+    a, b = normal(3, 23), normal(23, 2, seed=1)
+    for sum_bits, most in ((10, 1), (12, 7)):
+        config = Config(engine=engine, sum_bits=sum_bits)
+        parts = timing.parts(config, 23)
+        assert max(parts) <= most
+        assert sum(parts) == 23
+        operands = Operands(left=a, right=b)
+        np.testing.assert_array_equal(bitweight.compute(config, operands), a.astype(int) @ b)
+        assert run(config, operands).cycles > 0
+
+
 def test_parts_of_a_reduction_are_exact_and_values_survive_them() -> None:
-    """The narrowest sums make short parts: 10 bits hold one term of INT8."""
+    """Narrow sums make short parts: 16 bits hold 127 terms of INT8."""
     config = Config(engine="opt4c", sum_bits=16, rows=4)
-    assert config.largest_k == (2**15 - 1) // 256
+    assert config.largest_k == (2**15 - 1) // 256 == 127
     a, b = normal(6, 500), normal(500, 3, seed=1)
     np.testing.assert_array_equal(
         bitweight.compute(config, Operands(left=a, right=b)), a.astype(int) @ b.astype(int)

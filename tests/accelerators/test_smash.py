@@ -1,4 +1,4 @@
-"""SMASH: values as SciPy's for any interleaving, and nine properties that its design promises."""
+"""SMASH: values as of `multiply` for any interleaving, and what else its design promises."""
 
 import itertools
 import json

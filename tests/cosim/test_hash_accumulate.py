@@ -248,6 +248,8 @@ def test_the_interpreted_model_agrees_with_the_compiled_one(monkeypatch) -> None
         (lambda: HashUnit(banks=8, slots=4), "slots must be at least as many as the 8 banks"),
         (lambda: HashUnit(requesters=0), "requesters must be a positive whole number"),
         (lambda: HashUnit(kind="bf16"), "kind must be int32 or fp32, not 'bf16'"),
+        (lambda: HashUnit(key_bits=0), "key bits of a hash must be from 1 to 64, not 0"),
+        (lambda: HashUnit(hash_kind="best"), "hash must be one of high, low, multiplicative"),
         (lambda: run(SMALL, [], cycles=1), "there must be 3 streams, not 0"),
         (
             lambda: run(SMALL, [([256], [0]), ([], []), ([], [])], cycles=1),

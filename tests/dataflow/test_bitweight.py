@@ -152,7 +152,8 @@ def test_every_move_of_a_primitive_is_a_nest_or_has_a_reason(start: str) -> None
         assert found == nest.levels.index(level) + 1 or str(found).startswith(
             f"nest {start!r} is not possible: "
         )
-    assert any(isinstance(found, str) for found in outcomes.values())
+    elsewhere = [found for (_, home, level), found in outcomes.items() if home != level]
+    assert sum(isinstance(found, str) for found in elsewhere) > len(elsewhere) / 2
 
 
 def outcome(nest: Nest, primitive: str, level: str) -> int | str:

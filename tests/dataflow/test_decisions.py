@@ -1,4 +1,4 @@
-"""Stationarity, interleaving and pre-generation, and that the simulator follows them."""
+"""Stationarity, interleaving and pre-generation against their definitions."""
 
 import pytest
 from hypothesis import given

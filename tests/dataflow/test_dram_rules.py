@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataflow.dram_rules import Issued, Rows, banks_of, earliest, refusal, rows_after, violations
+from dataflow.dram_rules import Issued, banks_of, earliest, refusal, rows_after, violations
 from dataflow.dram_timing import (
     ACT,
     COMP,
@@ -123,4 +123,3 @@ def test_commands_act_on_a_bank_a_group_a_rank_or_all() -> None:
     assert list(banks_of(HBM2, G_ACT, 6)) == [4, 5, 6, 7]
     assert len(banks_of(HBM2, REF, 20)) == PER_RANK
     assert len(banks_of(HBM2, COMP, 20)) == BANKS
-    assert Rows([None], [1]).pim == [1]

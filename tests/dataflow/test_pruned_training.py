@@ -49,6 +49,24 @@ def test_dense_training_is_that_of_plain_layers() -> None:
         np.testing.assert_allclose(mine, plain, rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "padding", [{"padding": (1, 2), "padding_mode": "reflect"}, {"padding": "same"}], ids=str
+)
+def test_dense_training_pads_as_plain_layers_do(padding) -> None:
+    def padded() -> nn.Module:
+        torch.manual_seed(0)
+        middle = nn.Conv2d(8, 8, (3, 5), **padding)
+        return nn.Sequential(nn.Conv2d(1, 8, 3), middle, nn.Conv2d(8, 1, 1)).double()
+
+    inputs = torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(1)).double()
+    model = prune(padded(), "dense", PATTERN)
+    assert [name for name, _ in pruned_layers(model)] == ["1"]
+    ours, plain = gradients(model, inputs.clone()), gradients(padded(), inputs.clone())
+    np.testing.assert_allclose(model(inputs).detach(), padded()(inputs).detach(), rtol=1e-12)
+    for mine, theirs in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("scheme", ["bdwp", "sr-ste"])
 def test_the_masks_are_those_of_the_format(scheme) -> None:
     model = prune(network(), scheme, PATTERN)

@@ -253,7 +253,7 @@ def test_interpreted_kernels_agree_with_compiled_ones() -> None:
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=25)
 def test_wide_kernels_equal_scalar_ones_to_the_bit(dtype, seed: int) -> None:
-    """On any processor: without AVX-512 the compiler takes the lanes one by one."""
+    """On any processor: with neither AVX-512 nor AVX2 the compiler takes the lanes one by one."""
     rng = generator(seed)
     left, right = (uniform(40, 40, 12, rng=rng).astype(dtype) for _ in range(2))
     bound = 40 * 40

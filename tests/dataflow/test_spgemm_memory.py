@@ -185,6 +185,20 @@ def test_a_taken_lock_delays_nobody() -> None:
     assert (other == 2.0).all()
 
 
+def test_a_block_that_is_released_while_it_is_chosen_is_not_lent(monkeypatch) -> None:
+    """As by another thread: `release_memory` waits for no lock."""
+    kept = result(1.0)
+    del kept
+
+    def chosen(*several, **options):
+        found = min(*several, **options)
+        release_memory()
+        return found
+
+    monkeypatch.setattr(memory, "min", chosen, raising=False)
+    assert (result(2.0) == 2.0).all()
+
+
 def test_threads_that_make_and_drop_results_never_share_them() -> None:
     wrong: list[float] = []
 

@@ -12,7 +12,7 @@ from dataflow.merge_fibers import merges
 from dataflow.spgemm import count
 from dataflow.traffic import CSR12, EntryFormat, byte_reuse, merge_passes, row_reuse
 from workloads import InputError
-from workloads.matrices import Csr, banded, rmat, uniform
+from workloads.matrices import Csr, banded, rmat
 
 MATRIX = rmat(8, 6, rng=np.random.default_rng(4))
 WORK = count(MATRIX, MATRIX)
@@ -67,6 +67,13 @@ def test_an_object_that_is_gone_makes_room() -> None:
     assert byte_reuse(sequence, sizes, final).distance.tolist() == [-1, -1, 3]
 
 
+def test_an_object_that_comes_back_is_fetched_as_at_first() -> None:
+    """Object 0 is gone after its second use; its third is a first one, its fourth 3 + 1 bytes."""
+    sequence, sizes = np.array([0, 0, 0, 1, 0]), np.array([3, 1])
+    final = np.array([False, True, False, False, False])
+    assert byte_reuse(sequence, sizes, final).distance.tolist() == [-1, 3, -1, -1, 4]
+
+
 def test_compulsory_bytes_of_a_dense_product_are_everything_once() -> None:
     dense = Csr.from_dense(np.ones((3, 3)))
     expected = 12 * (9 + 9 + 9) + 4 * (4 + 4 + 3)
@@ -82,7 +89,7 @@ def test_rows_of_b_that_nobody_names_are_not_compulsory() -> None:
 
 @pytest.mark.parametrize("cache_bytes", [0, 500, 2_000, 10_000, 10**7])
 def test_row_wise_traffic_lies_between_compulsory_and_no_reuse(cache_bytes: int) -> None:
-    """Property 5: B costs between its rows once and its row for every entry of A."""
+    """B costs between its rows once and its row for every entry of A."""
     b_bytes = row_reuse(MATRIX, MATRIX).missed_bytes(cache_bytes)
     assert 12 * WORK.referenced_nnz <= b_bytes <= 12 * WORK.multiplies
     if cache_bytes == 0:
@@ -185,6 +192,6 @@ def test_nonsense_is_refused(call, message: str) -> None:
         call()
 
 
-def test_entries_are_twelve_bytes() -> None:
+def test_an_entry_is_an_index_and_a_value() -> None:
     assert CSR12.entry_bytes == 12
-    assert uniform(3, 3, 1, rng=np.random.default_rng(0)).nnz <= 3
+    assert EntryFormat(index_bytes=2, value_bytes=3).entry_bytes == 5

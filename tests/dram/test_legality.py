@@ -1,5 +1,6 @@
 """Every timing constraint is tight on both sides: refused a clock before, legal in its clock."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -197,6 +198,13 @@ def test_what_is_no_bank_and_no_command_is_refused() -> None:
 
 
 def test_timings_are_checked() -> None:
-    with pytest.raises(InputError, match="rp must be a positive number, not 0"):
-        replace(HBM2, rp=0)
+    for field, value, message in (
+        ("rp", 0, "rp must be a positive whole number, not 0"),
+        ("read_latency", 14.5, "read_latency must be a positive whole number, not 14.5"),
+        ("rtrs", -1, "rtrs must be a whole number from 0 on, not -1"),
+        ("clock_hz", math.nan, "clock_hz must be a positive number, not nan"),
+    ):
+        with pytest.raises(InputError) as error:
+            replace(HBM2, **{field: value})
+        assert str(error.value) == message
     assert np.isclose(HBM2.bytes_per_clock * HBM2.clock_hz * 32, 1.024e12)

@@ -113,6 +113,11 @@ def test_transposing_twice_gives_the_matrix(seed: int) -> None:
     assert np.array_equal(matrix.transposed.to_scipy().toarray(), matrix.to_scipy().toarray().T)
 
 
+def test_a_uniform_row_has_at_most_the_entries_that_are_drawn() -> None:
+    matrix = uniform(30, 7, 4, rng=generator())
+    assert 1 <= matrix.row_lengths.min() < matrix.row_lengths.max() <= 4
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".mtx"])
 def test_what_is_written_is_read(tmp_path, suffix: str) -> None:
     matrix = uniform(20, 30, 4, rng=generator())

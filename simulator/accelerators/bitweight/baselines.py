@@ -23,10 +23,8 @@ from dataflow.digits.tables import count_table
 
 Floats = NDArray[np.float64]
 
-LACONIC_PAIRS = 16
-"""Recalled."""
-BITLET_PAIRS = 64
-"""Recalled."""
+PAIRS = {"laconic": 16, "bitlet": 64}
+"""Pairs of operands that an element of each design takes at once. Recalled."""
 
 
 def laconic_cycles(left: Floats, right: Floats, width: int) -> float:
@@ -45,7 +43,7 @@ def _laconic(left: tuple[float, ...], right: tuple[float, ...]) -> float:
     for a, p in enumerate(left):
         for b, q in enumerate(right):
             terms[max(a * b, 1)] += p * q
-    below = np.cumsum(terms) ** LACONIC_PAIRS
+    below = np.cumsum(terms) ** PAIRS["laconic"]
     return float((1 - np.minimum(below, 1.0)).sum())
 
 
@@ -59,17 +57,19 @@ def bitlet_cycles(weights: Floats, width: int) -> float:
 
 @lru_cache(maxsize=1024)
 def _bitlet(shares: tuple[float, ...]) -> float:
-    below = np.ones(BITLET_PAIRS + 1)
+    below = np.ones(PAIRS["bitlet"] + 1)
     for p in shares:
-        below *= np.cumsum(_binomial(BITLET_PAIRS, p))
+        below *= np.cumsum(_binomial(PAIRS["bitlet"], p))
     return float((1 - np.minimum(below, 1.0)).sum())
 
 
 def cycles_per_mac(engine: str, left: Floats, right: Floats, width: int) -> float:
     """Return the cycles of one multiply-accumulate of an element; `right` are Bitlet's weights."""
     if engine == "laconic":
-        return laconic_cycles(left, right, width) / LACONIC_PAIRS
-    return max(bitlet_cycles(right, width), 1.0) / BITLET_PAIRS
+        cycles = laconic_cycles(left, right, width)
+    else:
+        cycles = max(bitlet_cycles(right, width), 1.0)
+    return cycles / PAIRS[engine]
 
 
 def _binomial(n: int, p: float) -> Floats:

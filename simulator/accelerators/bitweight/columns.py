@@ -16,13 +16,16 @@ from workloads.rounding import ceil_div
 
 
 class Steps(NamedTuple):
-    """Digit steps of one product: of all rows, of the slowest of each tile, and last cycles."""
+    """Digit steps of one product, for one tile of columns of C.
+
+    `total` are those of all rows, `slowest` those that they would take if every row of a tile took
+    as many as its slowest. `tile_ends` is the sum over `tiles` of the cycle of the last step.
+    """
 
     total: int
     slowest: int
     tile_ends: int
     tiles: int
-    columns: int
 
     @property
     def column_utilisation(self) -> float:
@@ -80,7 +83,6 @@ def exact(config: Config, left: NDArray[Any]) -> Steps:
         slowest=int((slowest * active).sum()),
         tile_ends=int(ends.sum()),
         tiles=len(starts),
-        columns=rows,
     )
 
 
@@ -89,4 +91,4 @@ def constant(config: Config, m: int, k: int) -> Steps:
     per_row = config.passes * ceil_div(k, GROUP)
     tiles = ceil_div(m, config.rows)
     end = laws.last_step(per_row, passes=config.passes, drain=config.drain_cycles)
-    return Steps(m * per_row, m * per_row, tiles * end, tiles, m)
+    return Steps(m * per_row, m * per_row, tiles * end, tiles)

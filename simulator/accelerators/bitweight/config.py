@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from dataflow.bitweight import GROUP
 from dataflow.digits import check_width
+from simulator.accelerators.bitweight.baselines import PAIRS
 from simulator.accelerators.bitweight.synthesis import Row, find
 from simulator.configuration import check_choices, check_positive
 from workloads.errors import InputError
@@ -150,6 +152,21 @@ class Config:
         return self.engine in (*SPARSE, *BIT_SLICE)
 
     @property
+    def shares_encoders(self) -> bool:
+        """Whether the elements of a row share an encoder for each lane."""
+        return self.engine in SPARSE and self.engine != "opt3"
+
+    @property
+    def sums_by_weight(self) -> bool:
+        """Whether an element adds the digits of one weight at a time, in `accumulator_bits`."""
+        return self.engine in (*SPARSE, "opt2")
+
+    @property
+    def carry_save(self) -> bool:
+        """Whether sums leave the elements in carry-save form, for the read-out to add."""
+        return self.engine not in ("mac", *BIT_SLICE)
+
+    @property
     def passes(self) -> int:
         """Digit positions of an operand."""
         return self.width // 2
@@ -161,15 +178,20 @@ class Config:
 
     @property
     def largest_k(self) -> int:
-        """Longest reduction whose sums always fit; longer ones are split into parts of it."""
-        if self.engine in (*SPARSE, "opt2"):
+        """Longest reduction whose sums always fit; longer ones are split into parts.
+
+        Sums of whole products have 32 bits up to INT8, 64 for wider operands.
+        """
+        if self.sums_by_weight:
             return ((1 << (self.accumulator_bits - 1)) - 1) >> self.width
-        return ((1 << 31) - 1) >> (2 * self.width - 2)
+        bits = 32 if self.width <= 8 else 64
+        return ((1 << (bits - 1)) - 1) >> (2 * self.width - 2)
 
     @property
     def k_part(self) -> int:
-        """Terms of a part of a longer reduction: whole groups for every lane."""
-        return self.largest_k // (4 * self.lanes) * 4 * self.lanes
+        """Terms of a part of a longer reduction: whole groups for every lane where they fit."""
+        whole = self.largest_k // (GROUP * self.lanes) * GROUP * self.lanes
+        return whole or self.largest_k
 
     @property
     def elements(self) -> int:
@@ -180,12 +202,16 @@ class Config:
 
     @property
     def peak_macs_per_cycle(self) -> int:
-        """Multiply-accumulates a cycle at most: a group of four costs at least one step a pass."""
+        """Multiply-accumulates a cycle at most.
+
+        A group of four costs at least one step a pass; the pairs of a bit-slice element at least
+        one cycle.
+        """
         if self.engine in BIT_SLICE:
-            return self.elements * 64
+            return self.elements * PAIRS[self.engine]
         if self.engine in DENSE:
             return self.elements
-        return ceil_div(self.elements * self.lanes * 4, self.passes)
+        return ceil_div(self.elements * self.lanes * GROUP, self.passes)
 
     @property
     def element(self) -> Row:
@@ -198,7 +224,7 @@ class Config:
         if self.clock_hz:
             return 1e9 / self.clock_hz
         parts = [self.element.min_period_ns]
-        if self.engine in SPARSE and self.engine != "opt3":
+        if self.shares_encoders:
             parts.append(find("column_front", self.width).min_period_ns)
         return MARGIN * max(parts)
 
@@ -213,8 +239,8 @@ class Config:
     def area_um2(self) -> float:
         """Area of elements, shared encoders and read-out in the open library; buffers not."""
         area = self.elements * self.element.area
-        if self.engine in SPARSE and self.engine != "opt3":
+        if self.shares_encoders:
             area += self.rows * self.lanes * find("column_front", self.width).area
-        if self.engine not in ("mac", *BIT_SLICE):
+        if self.carry_save:
             area += self.rows * min(self.simd_lanes, self.cols) * find("simd_lane", self.width).area
         return area

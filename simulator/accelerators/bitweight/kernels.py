@@ -16,11 +16,13 @@ from dataflow.bitweight import GROUP
 from dataflow.tiling import ceil_div
 
 Ints = NDArray[np.int64]
-Steps = NDArray[np.uint8]
+GroupSteps = NDArray[np.uint8]
 
 
 @njit(cache=True, parallel=True)
-def group_steps(values: NDArray[Any], masks: NDArray[np.uint16], passes: int, groups: int) -> Steps:
+def group_steps(
+    values: NDArray[Any], masks: NDArray[np.uint16], passes: int, groups: int
+) -> GroupSteps:
     """Return (rows, passes, groups): steps of each group of four values of a row at each position.
 
     `masks` is the table of non-zero digits by value mod its size; groups past the row's end are
@@ -30,7 +32,7 @@ def group_steps(values: NDArray[Any], masks: NDArray[np.uint16], passes: int, gr
     wrap = masks.size - 1
     steps = np.ones((rows, passes, groups), np.uint8)
     for row in prange(rows):
-        for group in range((length + GROUP - 1) // GROUP):
+        for group in range(ceil_div(length, GROUP)):
             counts = 0  # one byte for each of up to eight positions
             for k in range(group * GROUP, min((group + 1) * GROUP, length)):
                 counts += _spread(int(masks[values[row, k] & wrap]), passes)
@@ -50,7 +52,7 @@ def _spread(mask: int, passes: int) -> int:
 
 
 @njit(cache=True, parallel=True)
-def row_steps(steps: Steps, lanes: int) -> Ints:
+def row_steps(steps: GroupSteps, lanes: int) -> Ints:
     """Return for each row the sum over positions of the largest sum over a lane's groups."""
     rows, passes, groups = steps.shape
     total = np.zeros(rows, np.int64)
@@ -68,7 +70,7 @@ def row_steps(steps: Steps, lanes: int) -> Ints:
 
 @njit(cache=True, parallel=True)
 def tile_ends(
-    steps: Steps, columns: int, lanes: int, chunk: int, banks: int, fifo: int, drain: int
+    steps: GroupSteps, columns: int, lanes: int, chunk: int, banks: int, fifo: int, drain: int
 ) -> Ints:
     """Return for each tile of `columns` rows the cycle of its last step, banks and all."""
     rows = steps.shape[0]
@@ -97,7 +99,7 @@ def _take_bank(
 
 
 @njit(cache=True)
-def _tile_end(steps: Steps, lanes: int, chunk: int, banks: int, fifo: int, drain: int) -> int:
+def _tile_end(steps: GroupSteps, lanes: int, chunk: int, banks: int, fifo: int, drain: int) -> int:
     """Step one tile cycle by cycle; every decision reads the registers of the cycle's start.
 
     `chunk` neighbouring groups of a lane lie in a bank, or, if it is 0, neighbouring groups lie in

@@ -168,7 +168,7 @@ def _product(config: Config, op: MatMul) -> memory.Product:
         left_bytes=stored(op.left.elements),
         right_bytes=stored(op.right.elements),
         out_bytes=stored(op.out.elements),
-        psum_bytes=4 * op.m * op.n,
+        psum_bytes=timing.PSUM_BYTES * op.m * op.n,
     )
 
 

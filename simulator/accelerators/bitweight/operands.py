@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,19 +120,20 @@ def _read(path: Path) -> NDArray[Any]:
 def compute(config: Config, operands: Operands) -> NDArray[np.int64]:
     """Return left x right as the hardware does: by digits, and by parts of K that its sums hold.
 
-    The sum of each bit weight fits `accumulator_bits`; the weights are added in 32 bits, or in 64
-    where operands are wider than 8 bits. Parts are added exactly here.
+    Where an element adds one bit weight at a time, its sum fits `accumulator_bits`; the weights are
+    added in 32 bits, or in 64 where operands are wider than 8 bits. Parts are added exactly here.
     """
     operands.check(config.width)
     digits = encode(operands.left, "ent", config.width).astype(np.int64)
     right = operands.right.astype(np.int64)
     result = np.zeros((digits.shape[0], right.shape[1]), np.int64)
+    limit = 1 << (config.accumulator_bits - 1) if config.sums_by_weight else math.inf
     start = 0
     for k in parts(config, right.shape[0]):
         part = np.zeros_like(result)
         for position in reversed(range(config.passes)):
             held = digits[:, start : start + k, position] @ right[start : start + k]
-            assert np.abs(held).max() < 1 << (config.accumulator_bits - 1), "a sum has overflowed"
+            assert np.abs(held).max() < limit, "a sum has overflowed"
             part = 4 * part + held
         result += part
         start += k

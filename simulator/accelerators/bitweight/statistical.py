@@ -306,5 +306,4 @@ def expected(config: Config, m: int, k: int, classes: Classes | None = None) -> 
         slowest=max(round(active), round(m * mean)),
         tile_ends=round(slowest + fixed),
         tiles=tiles,
-        columns=m,
     )

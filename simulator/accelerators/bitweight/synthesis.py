@@ -45,8 +45,9 @@ def table() -> tuple[Row, ...]:
 def find(design: str, width: int = 8, acc_width: int | None = None) -> Row:
     """Return a design's row at an operand width; widths that were not synthesised are scaled.
 
-    From the next smaller synthesised width on, area and energy grow with the width (the square of
-    it for multipliers), the period stays.
+    From the next smaller synthesised width on, or else from the smallest, area and energy grow
+    with the width (the square of it for multipliers), the period stays. Raises `InputError` for a
+    design that is not in the table.
     """
     rows = [row for row in table() if row.design == design]
     if acc_width is not None:
@@ -56,8 +57,7 @@ def find(design: str, width: int = 8, acc_width: int | None = None) -> Row:
     exact = [row for row in rows if row.parameters.get("width", width) == width]
     if exact:
         return exact[0]
-    below = [row for row in rows if row.parameters["width"] < width]
-    nearest = max(below or rows, key=lambda row: row.parameters["width"])
+    nearest = _nearest(rows, width)
     ratio = width / nearest.parameters["width"]
     grown = ratio**2 if design.startswith(("mac", "opt1")) else ratio
     return nearest._replace(
@@ -65,6 +65,16 @@ def find(design: str, width: int = 8, acc_width: int | None = None) -> Row:
         energy_per_op_pj=nearest.energy_per_op_pj * grown,
         settled_energy_pj=nearest.settled_energy_pj * grown,
     )
+
+
+def _nearest(rows: list[Row], width: int) -> Row:
+    """Return a row of the largest width below `width`, of the smallest width if there is none."""
+
+    def width_of(row: Row) -> int:
+        return row.parameters["width"]
+
+    below = [row for row in rows if width_of(row) < width]
+    return max(below, key=width_of) if below else min(rows, key=width_of)
 
 
 def _row(each: dict[str, str]) -> Row:

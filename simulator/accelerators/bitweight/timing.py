@@ -20,7 +20,7 @@ from workloads.operand_values import TensorValues
 from workloads.operations import MatMul
 from workloads.rounding import ceil_div
 
-NO_STEPS = Steps(0, 0, 0, 0, 0)
+NO_STEPS = Steps(0, 0, 0, 0)
 PSUM_BYTES = 4
 
 
@@ -110,7 +110,6 @@ def _steps(config: Config, op: MatMul, lines: int, found: Known) -> Steps:
 
 def _dense(config: Config, op: MatMul, k: int) -> int:
     """Return the array's edges, with the read-out of carry-save sums."""
-    pair = config.engine != "mac"
     edges = laws.dense(
         config.array,
         op.m,
@@ -118,10 +117,10 @@ def _dense(config: Config, op: MatMul, k: int) -> int:
         op.n,
         rows=config.rows,
         cols=config.cols,
-        least=config.drain_cycles if pair else 1,
-        carry_save=pair,
+        least=config.drain_cycles if config.carry_save else 1,
+        carry_save=config.carry_save,
     )
-    return edges + laws.READ_OUT * pair
+    return edges + laws.READ_OUT * config.carry_save
 
 
 def _bit_slice(config: Config, op: MatMul) -> int:
@@ -142,11 +141,11 @@ def energy(config: Config, op: MatMul, work: Work) -> dict[str, float]:
     results = op.batch * op.m * op.n * len(parts(config, op.k))
     if config.engine in SPARSE:
         elements = work.others * work.steps.total * config.element.energy_per_cycle_pj
-    if config.engine in SPARSE and config.engine != "opt3":
+    if config.shares_encoders:
         front = find("column_front", config.width)
         steps = work.tiles_across * work.steps.total
         encoders = steps * config.lanes * front.energy_per_cycle_pj
-    if config.engine not in ("mac", *BIT_SLICE):
+    if config.carry_save:
         passes = 1 if config.engine in DENSE else config.passes
         sums = results * passes * find("simd_lane", config.width).energy_per_op_pj
     return {

@@ -68,7 +68,11 @@ class Config(sparse_products.RivalConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Segments:
-    """An operand by microtile of K and line; see `kernel`. `tile_start` has one more per tile."""
+    """An operand by microtile of K and line; see `kernel`.
+
+    `tile_start` gives the first segment of each microtile of K, and the number of segments at its
+    end.
+    """
 
     inner: NDArray[np.int64]
     first: NDArray[np.int64]
@@ -119,8 +123,8 @@ def _tile(config: Config, left: Csr, right: Csr, _: Work) -> Tiling:
     b_tiles = np.repeat(np.arange(k), np.diff(b.tile_start))
     b_occupied = _per_tile(b_tiles, b.line // side, k, n) > 0
     blocks_n = np.arange(n) // config.n_tiles
-    block_of, column_of = np.nonzero(b_occupied)
-    top = len(np.unique(block_of // config.k_tiles * n + column_of))
+    tile_of_k, tile_of_n = np.nonzero(b_occupied)
+    top = len(np.unique(tile_of_k // config.k_tiles * n + tile_of_n))
     b_fibers = len(b.line) + int(b_occupied.sum()) + top
     read, written = _outputs(config, left, right, a_bytes > 0, b_occupied)
     return Tiling(

@@ -6,7 +6,8 @@ parameter of `Config` says whether it is verified, recalled or assumed.
 
 *Exact*: the values of the product; windows, items, hash slots and collisions, counted from the real
 keys in the order in which threads reach the table; bytes of every access; instructions at the
-counts of `Config`; one operation in flight per thread; order of service at DRAM and token counter.
+counts of `Config`, `machine` and `phases`; one operation in flight per thread; order of service at
+DRAM and token counter.
 
 *Approximate*: what follows a probe waits at its bank as long as the probe did; pipelines work off
 instructions in the order asked for instead of in turns; write-back of v1 and v2 and the

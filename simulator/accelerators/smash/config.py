@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from dataflow.hashing import KINDS
-from simulator.configuration import check_positive
+from dataflow.hashing import HashKind
+from simulator.configuration import check_choices, check_positive
 from simulator.sparse_products import check_seed
 from workloads.errors import InputError
 
@@ -118,15 +118,13 @@ class Config:
             "fill_limit",
         )
         check_seed(self.sampling_seed)
-        self._check_choices()
+        check_choices(self)
+        self._check_versions_and_sizes()
 
-    def _check_choices(self) -> None:
+    def _check_versions_and_sizes(self) -> None:
         wrong = [name for name in self.versions if name not in VERSIONS]
         if wrong or len(set(self.versions)) < len(self.versions):
             raise InputError(f"version must list v1, v2 or v3, each once, not {self.version!r}")
-        if self.hash_kind not in ("version", *KINDS):
-            known = ", ".join(("version", *KINDS))
-            raise InputError(f"hash_kind must be one of {known}, not {self.hash_kind!r}")
         if self.access_bytes not in (8, 16, 32, 64):
             raise InputError(f"access_bytes must be 8, 16, 32 or 64, not {self.access_bytes}")
         if self.scratchpad_banks & (self.scratchpad_banks - 1):
@@ -183,7 +181,7 @@ class Config:
         """Entries that a window may hold."""
         return max(1, int(self.table(version) * self.fill_limit))
 
-    def hash_of(self, version: str) -> str:
+    def hash_of(self, version: str) -> HashKind:
         """The hash that a version uses."""
         if self.hash_kind != "version":
             return self.hash_kind

@@ -5,7 +5,7 @@ reaches its memory; events are handled in order of time, first come first served
 counter, DRAM and the banks at a probe are granted exactly as they are asked for. Further probes
 after a collision, the claim and the accumulate queue together with the first probe: they take the
 same bank time, but their wait is that of its moment. Between two operations a thread issues
-instructions: they take `LATENCY` cycles each for the thread, and one slot each of the pipeline that
+instructions: they take `latency` cycles each for the thread, and one slot each of the pipeline that
 it shares. The values are accumulated in the same table, in the same order.
 
 `machine` holds the state and what the resources do.
@@ -24,6 +24,7 @@ from simulator.accelerators.smash.machine import (
     AFTER_PRODUCT,
     AT,
     BASE,
+    BEGIN_INSTRUCTIONS,
     COLUMN_HIGH,
     COLUMN_LOW,
     CURSOR,
@@ -37,6 +38,7 @@ from simulator.accelerators.smash.machine import (
     ITEM,
     ITEM_BYTES,
     ITEM_END,
+    ITEM_INSTRUCTIONS,
     KEY,
     LAST,
     LIVE,
@@ -50,6 +52,7 @@ from simulator.accelerators.smash.machine import (
     POINTER_BYTES,
     PROBE,
     ROW,
+    SEARCH_INSTRUCTIONS,
     SLOT,
     SPAN,
     STEPS,
@@ -117,7 +120,7 @@ def _enter_row(
     width: int,
     thread: int,
 ) -> int:
-    """Set the range of B for the thread's entry of A; returns the steps of a search, if any."""
+    """Set the range of B for the thread's entry of A; returns the accesses of a search, if any."""
     k = a_columns[threads[thread + ENTRY]]
     at, end = b_starts[k], b_starts[k + 1]
     steps = 0
@@ -167,7 +170,7 @@ def _pointer(
     for _ in range(steps):
         moved = move_bytes(shared, now, POINTER_BYTES, machine.pointer_time)
         ready = max(ready, moved) + machine.dram_latency
-    return ready, machine.per_entry + 2 * steps
+    return ready, machine.per_entry + steps * SEARCH_INSTRUCTIONS
 
 
 @inlined
@@ -217,7 +220,7 @@ def _start_item(threads: Any, machine: Any, shared: Any, items: Any, thread: int
         threads[thread + NEXT] = AFTER_ITEM
     else:
         threads[thread + OPERATION] = IDLE
-    return 2
+    return ITEM_INSTRUCTIONS
 
 
 @inlined
@@ -310,7 +313,7 @@ def _begin(
         thread = FIELDS * (number + 1)
         threads[thread + ITEM] = first + number
         threads[thread + OPERATION] = TOKEN
-        owed = 2
+        owed = BEGIN_INSTRUCTIONS
         if not machine.dynamic:
             owed += _start_item(threads, machine, shared, items, thread)
         _schedule(threads, heads, tails, pending, pipes, machine, shared, thread, now, now, owed)

@@ -81,6 +81,23 @@ ITEM_BYTES = 16
 AHEAD = 16
 """Slots between asking for a line of the table and using it."""
 
+BEGIN_INSTRUCTIONS = 2
+"""Of a thread before its first item or token. Assumed."""
+
+ITEM_INSTRUCTIONS = 2
+"""Of a thread for the number of its next item: comparison and branch. Counted."""
+
+SEARCH_INSTRUCTIONS = 2
+"""Of an access of the search in a row of B, of which a halving takes two: comparison and branch.
+Counted."""
+
+ACCUMULATE_INSTRUCTIONS = 1
+"""Of a product that has found its slot: the atomic addition. Counted."""
+
+DENSE_CLAIM_INSTRUCTIONS = 3
+"""Of a claim of v3: counter of the dense arrays, store of the key, store of the offset. Counted; v1
+and v2 take one, the counter of the row."""
+
 PROBE_RUN = 32
 """Collisions in a row that are handled as one event."""
 

@@ -42,9 +42,9 @@ __all__ = [
 
 RUN_OPTIONS = (
     *MATRIX_OPTIONS,
-    RunOption(name="--version", help="v1, v2 or v3", field="version"),
-    RunOption(name="--versions", help="a list such as v1,v2,v3", field="version"),
-    RunOption(name="--hash", help="high, low or multiplicative bits", field="hash_kind"),
+    RunOption(name="--version", help="v1, v2 or v3.", field="version"),
+    RunOption(name="--versions", help="A list such as v1,v2,v3.", field="version"),
+    RunOption(name="--hash", help="high, low or multiplicative bits.", field="hash_kind"),
 )
 
 MANY_PROBES = 4

@@ -15,6 +15,12 @@ from workloads.rounding import ceil_div
 NATIVE_BYTES = 8
 """Bytes of a DRAM access that is not part of a stream."""
 
+ENTRY_INSTRUCTIONS = 6
+"""Of the distribution for an entry of A: two loads, difference, sum, increment, branch. Counted."""
+
+ROW_INSTRUCTIONS = 4
+"""Of the distribution for a row: load, least of sum and columns, store, branch. Counted."""
+
 DENSE_ENTRY_BYTES = 12
 """A 4-byte key and an 8-byte value in v3's dense arrays."""
 
@@ -35,13 +41,13 @@ def distribution(config: Config, entries: int, rows: int) -> Phase:
     names (one native access); for each row its pointer is read and its bound is stored.
     """
     per_thread = ceil_div(entries, config.threads)
-    instructions = entries * 6 + rows * 4
+    instructions = entries * ENTRY_INSTRUCTIONS + rows * ROW_INSTRUCTIONS
     stream_bytes = ceil_div(entries * 4, config.access_bytes) * config.access_bytes
     dram_bytes = stream_bytes + entries * NATIVE_BYTES + rows * 2 * NATIVE_BYTES
-    one_entry = config.dram_latency_cycles + 6 * config.instruction_latency_cycles
+    one_entry = config.dram_latency_cycles + ENTRY_INSTRUCTIONS * config.instruction_latency_cycles
     stream_waits = ceil_div(per_thread * 4, config.access_bytes) * config.dram_latency_cycles
     row_share = ceil_div(rows, config.threads) * (
-        2 * config.dram_latency_cycles + 4 * config.instruction_latency_cycles
+        2 * config.dram_latency_cycles + ROW_INSTRUCTIONS * config.instruction_latency_cycles
     )
     cycles = max(
         ceil_div(instructions, config.pipelines),

@@ -41,7 +41,7 @@ class Outcome:
 
 
 class Machine:
-    """The arrays that the kernel works on; see `machine` for their columns."""
+    """The arrays that the kernel works on; `machine` names the places in them."""
 
     def __init__(self, config: Config, version: str) -> None:
         from simulator.accelerators.smash import machine as layout
@@ -141,7 +141,7 @@ def _constants(config: Config, version: str, shift: int) -> Any:
         per_product=config.product_instructions,
         per_probe=config.probe_instructions,
         per_entry=config.entry_instructions,
-        per_claim=3 if version == "v3" else 1,
+        per_claim=layout.DENSE_CLAIM_INSTRUCTIONS if version == "v3" else 1,
         access_time=config.access_bytes * scale // rate,
         pointer_time=layout.POINTER_BYTES * scale // rate,
         shift=shift,
@@ -162,7 +162,7 @@ def _set_window(
     low, high = int(windows.first_column[index]), int(windows.last_column[index])
     rows = int(windows.last_row[index] - windows.first_row[index])
     slot_bits = machine.slots.bit_length() - 1
-    hashing = window_hash(config.hash_of(version), slot_bits, rows * (high - low))  # type: ignore[arg-type]
+    hashing = window_hash(config.hash_of(version), slot_bits, rows * (high - low))
     shared[layout.CURSOR] = items.window_start[index]
     shared[layout.ITEM_END] = items.window_start[index + 1]
     shared[layout.FIRST_ROW] = windows.first_row[index]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.accelerators.smash.machine import (
+    ACCUMULATE_INSTRUCTIONS,
     AT,
     FILL,
     FIRST_ROW,
@@ -83,7 +84,7 @@ def probe(
     shared[FILL] = fill + claimed
     counter = 0 if machine.fragmented else threads[thread + ROW]
     ready += wait_at_bank(machine, shared, banks, now, counter, claimed)
-    return ready, owed + claimed * machine.per_claim + 1, True
+    return ready, owed + claimed * machine.per_claim + ACCUMULATE_INSTRUCTIONS, True
 
 
 @inlined
