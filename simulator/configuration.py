@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -22,10 +22,8 @@ SENSIBLE = (1e-3, 1e18)
 """Least and largest number that `check_positive` takes."""
 
 
-@cache
-def _field_types(config_class: Any) -> Mapping[str, Any]:
-    """Return the types of a class' fields: reading annotations takes longer than a check."""
-    return get_type_hints(config_class)
+_field_types: Callable[[Any], Mapping[str, Any]] = cache(get_type_hints)
+"""Types of a class' fields; reading annotations takes longer than checking values."""
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, str]:
