@@ -125,7 +125,7 @@ def test_a_size_beyond_64_bits_is_refused(name: str) -> None:
     "operation",
     [
         VectorOp(
-            name="v", layer="v", pass_=Pass.FF, kind="x", elements=2**62, lane_operations=2**9
+            name="v", layer="v", pass_=Pass.FF, kind="x", elements=2**62, lane_operations=2**20
         ),
         VectorOp(name="v", layer="v", pass_=Pass.FF, kind="x", elements=1, read_bytes=2**63 - 1),
         Selection(name="v", layer="v", pass_=Pass.UP, tensor="W", elements=2**62, pattern=NM(2, 4)),
