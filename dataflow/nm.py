@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.errors import InputError
-from workloads.patterns import NM
+from workloads.patterns import NM, Pattern
 
 Array = NDArray[Any]
 
@@ -42,6 +42,20 @@ class Compressed:
         groups, kept, columns = self.values.shape
         entry_bits = self.values.itemsize * 8 + self.pattern.index_bits
         return int(groups * kept * columns * entry_bits)
+
+
+def fits_two_of_four(pattern: Pattern) -> bool:
+    """Return whether no aligned group of four can keep more than two: what 2:4 hardware multiplies.
+
+    One of every M meets four elements in at most two groups; two of every M keep two of them only
+    where no four lie across the end of a group.
+
+    >>> [fits_two_of_four(NM(*nm)) for nm in ((2, 4), (1, 2), (1, 3), (2, 8), (4, 8), (2, 6))]
+    [True, True, True, True, False, False]
+    """
+    if not isinstance(pattern, NM):
+        return False
+    return pattern.n == 1 < pattern.m or (pattern.n == 2 and pattern.m % 4 == 0)
 
 
 def magnitude_key(values: Array) -> NDArray[np.int64]:

@@ -12,8 +12,6 @@ bitweight_libraries.py makes. Takes seconds.
 from __future__ import annotations
 
 import csv
-import io
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -34,7 +32,7 @@ from simulator.published import path as published_path
 from simulator.published import read
 from simulator.reproduce import experiment
 from workloads import networks
-from workloads.files import write_whole
+from workloads.files import csv_content, json_content, write_whole
 from workloads.operations import Workload
 
 FOLDER = Path(__file__).parent.parent / "sim_results" / "bitweight"
@@ -282,11 +280,7 @@ def reasons() -> None:
             row["expected_miss"] = updated(
                 row["expected_miss"], ours[row["quantity"]], measured(exhibit, row["quantity"])
             )
-        sink = io.StringIO()
-        writer = csv.DictWriter(sink, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_whole({where: sink.getvalue().encode()})
+        write_whole({where: csv_content(rows, list(rows[0]))})
 
 
 def measured(exhibit: str, quantity: str) -> dict[str, float]:
@@ -316,18 +310,14 @@ def updated(reason: str, ours: float, experiments: dict[str, float]) -> str:
 def main(path: Path = FOLDER / "causes.csv") -> None:
     """Write the table, and beside it what made it."""
     rows = table()
-    sink = io.StringIO()
-    writer = csv.DictWriter(sink, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     meta = {
         "command": "python examples/bitweight_causes.py",
         "tables": ["simulator/published/bitweight/synthesis.csv", "other-libraries.csv"],
     }
     write_whole(
         {
-            path: sink.getvalue().encode(),
-            path.with_suffix(".meta.json"): (json.dumps(meta, indent=2) + "\n").encode(),
+            path: csv_content(rows, list(rows[0])),
+            path.with_suffix(".meta.json"): json_content(meta),
         }
     )
     for row in rows:

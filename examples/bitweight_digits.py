@@ -11,9 +11,6 @@ minute with all packages installed.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -27,7 +24,7 @@ import numpy as np
 from dataflow.digits import ENCODINGS, quantise
 from dataflow.digits.statistics import digit_statistics, value_histogram
 from simulator.accelerators import bitweight
-from workloads.files import write_whole
+from workloads.files import csv_content, json_content, write_whole
 from workloads.importers import packages, read_model
 from workloads.operand_values import TensorValues, ValueHistograms, line_histograms, lines_of
 from workloads.operations import MatMul, Workload
@@ -177,10 +174,6 @@ def trace(path: Path, model: str = TRACED) -> None:
 
 def write_table(path: Path, rows: list[dict[str, Any]], what: str) -> None:
     """Write a table as CSV, and beside it what made it."""
-    sink = io.StringIO()
-    writer = csv.DictWriter(sink, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     meta = {
         "command": f"python examples/bitweight_digits.py {what}",
         "packages": sorted({packages.MODELS[row["model"]].requirement for row in rows}),
@@ -189,8 +182,8 @@ def write_table(path: Path, rows: list[dict[str, Any]], what: str) -> None:
     }
     write_whole(
         {
-            path: sink.getvalue().encode(),
-            path.with_suffix(".meta.json"): (json.dumps(meta, indent=2) + "\n").encode(),
+            path: csv_content(rows, list(rows[0])),
+            path.with_suffix(".meta.json"): json_content(meta),
         }
     )
 

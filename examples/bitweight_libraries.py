@@ -12,14 +12,13 @@ already are kept. Takes up to half a minute a design.
 from __future__ import annotations
 
 import csv
-import io
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from rtl.synthesis.designs import find
 from rtl.synthesis.table import COLUMNS, measure
-from workloads.files import write_whole
+from workloads.files import csv_content, write_whole
 
 TABLE = Path(__file__).parent.parent / "sim_results" / "bitweight" / "other-libraries.csv"
 ARRAYS = [f"{array}_{style}" for array in ("ws", "os", "cube", "matrix")
@@ -40,11 +39,7 @@ def main(libraries: list[Path], table: Path = TABLE) -> None:
             result = asdict(measure(find(name), library=library))
             rows.append({column: str(result[column]) for column in COLUMNS})
             print(name, library.stem, result["area"], result["min_period_ns"], flush=True)
-            sink = io.StringIO()
-            writer = csv.DictWriter(sink, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-            write_whole({table: sink.getvalue().encode()})
+            write_whole({table: csv_content(rows, COLUMNS)})
 
 
 if __name__ == "__main__":

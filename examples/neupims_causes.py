@@ -9,9 +9,6 @@ instead, and gives what the claim then is and how much of the gap that closes (1
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -31,7 +28,7 @@ from simulator.accelerators.neupims.program import LATENCY
 from simulator.experiments import neupims as experiment
 from simulator.published import read
 from simulator.report import Report
-from workloads.files import write_whole
+from workloads.files import csv_content, json_content, write_whole
 from workloads.llm import RequestBatch
 from workloads.llm.requests import DATASETS, MAX_TOKENS, sample_lengths, warm_batch
 
@@ -337,18 +334,14 @@ def rows(causes: tuple[Cause, ...]) -> list[dict[str, str]]:
 def main(path: Path = FOLDER / "causes.csv") -> None:
     """Write the table, and beside it what made it."""
     table = rows((*causes_on_the_text(), *causes_of_the_simulator(), *causes_of_utilisation()))
-    sink = io.StringIO()
-    writer = csv.DictWriter(sink, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
     meta = {
         "command": "python examples/neupims_causes.py",
         "tables": ["simulator/published/neupims/claims.paper.csv"],
     }
     write_whole(
         {
-            path: sink.getvalue().encode(),
-            path.with_suffix(".meta.json"): (json.dumps(meta, indent=2) + "\n").encode(),
+            path: csv_content(table, list(table[0])),
+            path.with_suffix(".meta.json"): json_content(meta),
         }
     )
     for row in table:

@@ -9,9 +9,6 @@ sim_results/smash/causes.csv.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import sys
 from functools import cache
 from pathlib import Path
@@ -22,7 +19,7 @@ import numpy as np
 from simulator.accelerators import smash
 from simulator.experiments.smash import stand_in
 from simulator.report import Report
-from workloads.files import write_whole
+from workloads.files import csv_content, json_content, write_whole
 from workloads.matrices import MILD, Csr, rmat, sparse_product
 
 TABLE = Path(__file__).parent.parent / "sim_results" / "smash" / "causes.csv"
@@ -81,18 +78,14 @@ def rows() -> list[dict[str, str]]:
 
 def main(path: Path = TABLE) -> None:
     """Write the table, and beside it what made it."""
-    sink = io.StringIO()
-    writer = csv.DictWriter(sink, list(rows()[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows())
     meta = {
         "command": "python examples/smash_causes.py",
         "tables": ["simulator/published/smash/versions.paper.csv"],
     }
     write_whole(
         {
-            path: sink.getvalue().encode(),
-            path.with_suffix(".meta.json"): (json.dumps(meta, indent=2) + "\n").encode(),
+            path: csv_content(rows(), list(rows()[0])),
+            path.with_suffix(".meta.json"): json_content(meta),
         }
     )
     for row in rows():

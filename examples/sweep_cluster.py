@@ -4,7 +4,8 @@
 
 Without an address, a scheduler and two worker processes are started on this machine. The results go
 to `cluster.sqlite` in the current folder: run it again, and nothing is computed twice. Takes ten
-seconds; `--small` tries fewer designs. Prints the fastest time of each accelerator and method.
+seconds; `--small` tries fewer designs. Prints the fastest time of each accelerator, network and
+method.
 
 Needs `pip install 'sparsight[cluster]'`.
 """

@@ -2,9 +2,9 @@
 
     python examples/sweep_codesign.py [--small]
 
-Prints, for every number of PEs, the fastest pair of method and array. What a pattern costs in
-accuracy is not modelled: choose among the patterns that train. Takes a few seconds; `--small` tries
-fewer arrays.
+Prints, for every network and number of PEs, the fastest pair of method and array. What a pattern
+costs in accuracy is not modelled: choose among the patterns that train. Takes a few seconds;
+`--small` tries fewer arrays.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ of all three methods takes about three seconds, the 30 epochs with three seeds f
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from dataflow.pruned_training import Scheme, current_masks, prune, pruned_layers
 from simulator.accelerators import gamma, sat
 from workloads import NM, Workload
 from workloads.capture import capture_training_step
-from workloads.files import write_whole
+from workloads.files import csv_content, write_whole
 from workloads.matrices import training_gemm
 from workloads.methods import parse_method
 
@@ -112,18 +112,14 @@ def seconds_of_step(scheme: Scheme, masks: Masks) -> float:
     return _simulated(scheme)
 
 
-_SECONDS: dict[str, float] = {}
-
-
+@cache
 def _simulated(scheme: Scheme) -> float:
     """Simulate the step once: its time follows from shapes and N:M alone."""
-    if scheme not in _SECONDS:
-        images, labels = torch.zeros(BATCH, 1, 8, 8), torch.zeros(BATCH, dtype=torch.long)
-        step = capture_training_step(network(), images, labels, name="digits", statistics=False)
-        workload = parse_method(METHODS[scheme])(step)
-        config = sat.Config()
-        _SECONDS[scheme] = sat.simulate(config, sat.schedule(config, workload)).seconds
-    return _SECONDS[scheme]
+    images, labels = torch.zeros(BATCH, 1, 8, 8), torch.zeros(BATCH, dtype=torch.long)
+    step = capture_training_step(network(), images, labels, name="digits", statistics=False)
+    workload = parse_method(METHODS[scheme])(step)
+    config = sat.Config()
+    return sat.simulate(config, sat.schedule(config, workload)).seconds
 
 
 def sparse_inference(model: nn.Module, masks: Masks, image: torch.Tensor) -> dict[str, Any]:
@@ -251,13 +247,9 @@ def main() -> None:
         for row in train(scheme, seed, options.epochs)
     ]
     options.out.mkdir(parents=True, exist_ok=True)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     write_whole(
         {
-            options.out / "digits.csv": table.getvalue().encode(),
+            options.out / "digits.csv": csv_content(rows, COLUMNS),
             options.out / "digits.png": plot(rows),
         }
     )

@@ -151,10 +151,16 @@ def check_positive(config: Any, *names: str) -> None:
 
 
 def check_choices(config: Any) -> None:
-    """Raise `InputError` unless every field that is annotated as a Literal has one of its texts."""
+    """Raise `InputError` unless every Literal field has one of its texts and every bool is one.
+
+    A text such as "off" would count as true.
+    """
     for name, kind in _field_types(type(config)).items():
+        value = getattr(config, name)
         if get_origin(kind) is Literal:
-            _check_choice(name, getattr(config, name), kind)
+            _check_choice(name, value, kind)
+        elif kind is bool and not isinstance(value, bool):
+            raise InputError(f"{name} must be true or false, not {value!r}")
 
 
 def _check_choice(name: str, value: Any, kind: Any) -> None:

@@ -11,14 +11,15 @@ tree, wires between units, control, leakage.
 from __future__ import annotations
 
 FP16_MULTIPLY_PJ = 1.1
-FP16_ADD_PJ = 0.4
 FP32_MULTIPLY_PJ = 3.7
 FP32_ADD_PJ = 0.9
 INT8_MULTIPLY_PJ = 0.2
-INT8_ADD_PJ = 0.03
 INT32_ADD_PJ = 0.1
-INT16_COMPARE_PJ = 0.05
+INT16_COMPARE_PJ = INT32_ADD_PJ / 2
 """A 16-bit compare is taken as a 16-bit add: half of the table's 32-bit integer add."""
+
+LANE_PJ = FP32_MULTIPLY_PJ + FP32_ADD_PJ
+"""One operation of a vector lane is taken as an fp32 multiply and add."""
 
 DRAM_BYTE_PJ = 162.5
 """1.3 nJ for a 64-bit access, the lower end of the published 1.3 to 2.6 nJ."""

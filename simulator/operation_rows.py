@@ -2,7 +2,7 @@
 
 For models that run one operation after the other, each as long as the slower of computing and
 moving: give the cycles, the bytes and what keeps the hardware busy; times, bottleneck and
-utilisation follow.
+utilisation follow. `check_decisions` is for the plans of such models.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from workloads.operations import Operand, Operation, Selection, VectorOp
+from workloads.errors import InputError
+from workloads.operations import Operand, Operation, Selection, VectorOp, Workload
 from workloads.patterns import DENSE, NM
 from workloads.rounding import ceil_div
 
@@ -58,6 +59,14 @@ def row(
         "bottleneck": "none" if cycles == 0 else busy if cycles > memory_cycles else "dram",
         "utilisation": values.get("useful_macs", 0) / slots if slots else 0.0,
     }
+
+
+def check_decisions(workload: Workload, decisions: Sequence[Any]) -> None:
+    """Raise `InputError` unless an edited plan has one decision for each matrix product."""
+    if len(decisions) != len(workload.matmuls):
+        raise InputError(
+            f"plan must decide on {len(workload.matmuls)} products, not on {len(decisions)}"
+        )
 
 
 def hide_fused_traffic(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
-import io
-import json
 import math
 import platform
 from collections import Counter
@@ -17,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from simulator import published
 from simulator.published import Row
+from workloads.files import csv_content, json_content
 
 Verdict = Literal["ok", "miss", "expected-miss", "peer", "recalled", "shown"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -116,28 +114,21 @@ def files(exhibit: str, judged: Sequence[Judged], folder: Path) -> dict[Path, by
     base = folder / exhibit
     return {
         base.with_name(f"{base.name}.paper.csv"): published.path(exhibit).read_bytes(),
-        base.with_name(f"{base.name}.ours.csv"): _csv(judged).encode(),
-        base.with_name(f"{base.name}.meta.json"): _meta(exhibit, judged).encode(),
+        base.with_name(f"{base.name}.ours.csv"): csv_content(
+            (each.as_dict() for each in judged), JUDGED_COLUMNS
+        ),
+        base.with_name(f"{base.name}.meta.json"): json_content(_meta(exhibit, judged)),
     }
 
 
-def _csv(judged: Sequence[Judged]) -> str:
-    sink = io.StringIO()
-    writer = csv.DictWriter(sink, JUDGED_COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(each.as_dict() for each in judged)
-    return sink.getvalue()
-
-
-def _meta(exhibit: str, judged: Sequence[Judged]) -> str:
+def _meta(exhibit: str, judged: Sequence[Judged]) -> dict[str, Any]:
     """Say how the numbers were made; no times, so that the same program writes the same file."""
     function = experiment(exhibit)
     verdicts = Counter(each.verdict for each in judged)
-    meta = {
+    return {
         "command": f"sparsight reproduce {exhibit}",
         "function": f"{function.__module__}.{function.__name__}",
         "verdicts": dict(sorted(verdicts.items())),
         "python": platform.python_version(),
         "numpy": metadata.version("numpy"),
     }
-    return json.dumps(meta, indent=2) + "\n"

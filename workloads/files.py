@@ -1,12 +1,15 @@
-"""Read text as people save it, tell pickles, and write files whole or not at all."""
+"""Read text as people save it, tell pickles, make tables and JSON, and write files whole or not."""
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from workloads.errors import InputError
 
@@ -85,6 +88,24 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
     finally:
         for written in temporary.values():
             written.unlink(missing_ok=True)
+
+
+def csv_content(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    r"""Return the content of a CSV file with these columns of the rows, their names first.
+
+    >>> csv_content([{"shape": "8x8", "cycles": 21, "note": ""}], ["shape", "cycles"])
+    b'shape,cycles\n8x8,21\n'
+    """
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([row[name] for name in columns] for row in rows)
+    return sink.getvalue().encode()
+
+
+def json_content(values: Mapping[str, Any]) -> bytes:
+    """Return the content of a JSON file that people read."""
+    return (json.dumps(values, indent=2) + "\n").encode()
 
 
 def _write_to_disk(path: Path, content: bytes) -> None:

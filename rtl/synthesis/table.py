@@ -5,8 +5,6 @@ A row is found again by the hash of Verilog text and library, so that a change o
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from rtl.synthesis.designs import DESIGNS, Mappable
 from rtl.synthesis.flow import Mapped, find_library, netlist_key, synthesise, tool_versions
 from rtl.synthesis.liberty import read_library
 from workloads.errors import InputError
-from workloads.files import write_whole
+from workloads.files import csv_content, write_whole
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "simulator" / "published" / "bitweight" / "synthesis.csv"
@@ -161,12 +159,8 @@ def shipped_jobs() -> list[tuple[Mappable, dict[str, int]]]:
 
 def write(path: Path, results: Iterable[Result]) -> None:
     """Write the table, whole or not at all."""
-    sink = io.StringIO()
-    writer = csv.DictWriter(sink, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(result.as_dict() for result in results)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole({path: sink.getvalue().encode()})
+    write_whole({path: csv_content((result.as_dict() for result in results), COLUMNS)})
 
 
 def other_jobs() -> list[tuple[Mappable, dict[str, int]]]:

@@ -19,7 +19,8 @@ class Accelerator(Protocol):
     """What a model module offers. A model with values to compute also has `compute`.
 
     Optional: `RUN_OPTIONS` (see `simulator.run_options`); `NEVER_SLOWER_WITH`, the config fields
-    that never make a run slower when they grow; `QUANTITIES`, expressions in config fields (the
+    that never make a run slower when they grow; `evaluate_many(configs, workload)`, the totals of
+    many configurations at once, for sweeps; `QUANTITIES`, expressions in config fields (the
     area) that studies may use by name; `example()`, a small workload for a model whose `schedule`
     takes no training step; `SETTING_FOR_ALL`, a setting (`field=value`) that a comparison of all
     accelerators adds, with a note, where the workload needs it; `STEPS_NON_ZEROS = True` for a

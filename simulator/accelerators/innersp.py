@@ -95,7 +95,7 @@ def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
     passes: Passes = step.decisions
     work, entry, pointer = step.work, CSR12.entry_bytes, CSR12.pointer_bytes
     rows = step.left.shape[0]
-    prescan = 4 * work.nnz_a + 2 * pointer * work.nnz_a
+    prescan = (CSR12.index_bytes + 2 * pointer) * work.nnz_a
     traffic = Traffic(
         a=prescan + entry * (work.nnz_a + passes.reread_entries) + pointer * (rows + 1),
         b=passes.b_bytes + 2 * pointer * (work.nnz_a + passes.reread_entries),

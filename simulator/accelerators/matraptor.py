@@ -48,7 +48,7 @@ class Config(sparse_products.RivalConfig):
     """Clock in Hz. Recalled."""
 
     dram_bytes_per_s: float = 128e9
-    """HBM bandwidth in bytes/s."""
+    """HBM bandwidth in bytes/s. Recalled (that of its rivals)."""
 
     @property
     def peak_macs_per_cycle(self) -> int:

@@ -7,7 +7,7 @@
 
 *Approximate*: the phases follow each other, each takes the longer of its traffic at full bandwidth
 and its work shared evenly: a multiply a PE and cycle, then a merge step of ceil(log2(streams))
-comparisons for each partial product of a row with that many streams.
+comparisons, at least one, for each partial product of a row with that many streams.
 
 *Ignored*: cache conflicts, row buffers and channel imbalance of HBM: published times of uniform
 matrices are several times longer.
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataflow.traffic import CSR12, outer_traffic
+from dataflow.traffic import outer_traffic
 from simulator import sparse_products
 from simulator.report import Report
 from workloads.operations import Workload
@@ -39,16 +39,16 @@ class Config(sparse_products.RivalConfig):
     """OuterSPACE as published."""
 
     multiply_pes: int = 256
-    """PEs of the multiply phase (16 tiles of 16)."""
+    """PEs of the multiply phase, 16 tiles of 16 (TeAAL's description)."""
 
     merge_pes: int = 128
     """PEs that are active in the merge phase (TeAAL's description)."""
 
     clock_hz: float = 1.5e9
-    """Clock in Hz."""
+    """Clock in Hz (TeAAL's description)."""
 
     dram_bytes_per_s: float = 128e9
-    """HBM bandwidth in bytes/s."""
+    """HBM bandwidth in bytes/s (TeAAL's description)."""
 
     @property
     def peak_macs_per_cycle(self) -> int:
@@ -72,7 +72,7 @@ def _cost(config: Config, step: sparse_products.Step) -> sparse_products.Cost:
     multiplying = ceil_div(work.multiplies, config.multiply_pes)
     levels = np.ceil(np.log2(np.maximum(left.row_lengths, 2))).astype(np.int64)
     merging = ceil_div(int((work.row_products * levels).sum()), config.merge_pes)
-    written = CSR12.entry_bytes * work.multiplies
+    written = traffic.partial // 2
     phases = {
         "multiply": max(
             multiplying, sparse_products.memory_cycles(config, traffic.a + traffic.b + written)

@@ -2,20 +2,21 @@
 
 The instructions of a multiprocessor, and what feeds them; `gpu` models a whole card by its kernels.
 
-Source: NVIDIA A100 Tensor Core GPU Architecture (white paper, 2020): four tensor cores, each 256
+*Source*: NVIDIA A100 Tensor Core GPU Architecture (white paper, 2020): four tensor cores, each 256
 fp16 multiply-accumulates a cycle, twice the rate per instruction on 2:4 operands, and the sizes in
 `Config`. Instruction shapes: PTX ISA, `mma.m16n8k16` and `mma.sp.m16n8k32`. Measured since by Sun
 et al., arXiv 2206.02874. Energy from `simulator.energy`.
 
-Exact: instructions of a product cut into blocks and warps, operands padded to whole instructions;
+*Exact*: instructions of a product cut into blocks and warps, operands padded to whole instructions;
 bytes that a warp needs for each step of k, metadata of 2 bits a kept value included.
 
-Approximate:
+*Approximate*:
 - An instruction holds its tensor core for 2048 multiplications over 256 a cycle; `mma.sp` takes as
   long and covers twice the k. Sparse is the first operand of the instruction: a product whose right
   operand is sparse is computed transposed, or dense where its shape makes that faster.
-- N:M runs sparse if no aligned group of four can keep more than two: N <= 2 and M a multiple of 4.
-  2:8 is therefore as fast as 2:4, and no faster. All other patterns run dense.
+- N:M runs sparse if no aligned group of four can keep more than two
+  (`dataflow.nm.fits_two_of_four`). 2:8 is therefore as fast as 2:4, and no faster. All other
+  patterns run dense.
 - Each product gets the warp tile, the config's or halves and quarters of its sides, that takes the
   fewest cycles, as a library picks a kernel. Blocks are dealt to the multiprocessors evenly.
 - A step of k takes as long as the slowest of the instructions, the shared memory (fragments of each
@@ -26,7 +27,7 @@ Approximate:
 - Vector work and selection run on the fp32 lanes, alone, one operation after the other; fused work
   takes the time of its bytes only.
 
-Ignored: start and end of a block (others are resident then), instruction issue, bank conflicts,
+*Ignored*: start and end of a block (others are resident then), instruction issue, bank conflicts,
 misses of the L2 cache, registers and control in the energy.
 """
 
@@ -35,6 +36,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dataflow.nm import fits_two_of_four
 from simulator import area, energy, operation_rows
 from simulator.configuration import check_positive
 from simulator.counting import check_countable
@@ -42,7 +44,7 @@ from simulator.report import REQUIRED, Report
 from workloads.columns import operand_bits
 from workloads.errors import InputError
 from workloads.operations import MatMul, Operation, Selection, VectorOp, Workload
-from workloads.patterns import DENSE, NM, Pattern
+from workloads.patterns import DENSE
 from workloads.rounding import ceil_div
 
 MMA_M, MMA_N, MMA_K = 16, 8, 16
@@ -71,8 +73,11 @@ QUANTITIES = {
 """What follows from the config alone, as expressions that studies may use by name."""
 
 COLUMNS = (*REQUIRED, "pattern", "batch", "stall_cycles", "utilisation", "sram_bytes", "energy_pj")
-Tile = tuple[int, int]
+
 COMPONENTS = ("tensor cores", "shared memory", "L2 cache", "vector lanes", "dram")
+"""Components of the energy."""
+
+Tile = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +144,10 @@ class Config:
             )
         staged = self.stages * _copied_bytes(self, (self.warp_m, self.warp_n), sparse=True)
         if staged > self.shared_bytes:
-            raise InputError(f"shared_bytes must hold {self.stages} stages: {staged} bytes")
+            raise InputError(
+                f"shared_bytes must hold {self.stages} stages, {staged} bytes, "
+                f"not {self.shared_bytes}"
+            )
 
     @property
     def peak_macs_per_cycle(self) -> int:
@@ -194,21 +202,15 @@ class Plan:
     workload: Workload
     products: tuple[ProductPlan, ...]
 
+    def __post_init__(self) -> None:
+        operation_rows.check_decisions(self.workload, self.products)
+
 
 def schedule(config: Config, workload: Workload) -> Plan:
     """Choose the compact operand of every product and cut it into blocks."""
     check_countable(workload.name, workload.macs)
     products = tuple(_plan_product(config, op) for op in workload.matmuls)
     return Plan(workload=workload, products=products)
-
-
-def fits_two_of_four(pattern: Pattern) -> bool:
-    """Return whether no aligned group of four along k can keep more than two.
-
-    >>> [fits_two_of_four(NM(*nm)) for nm in ((2, 4), (1, 4), (2, 8), (4, 8), (2, 6))]
-    [True, True, True, False, False]
-    """
-    return isinstance(pattern, NM) and pattern.n <= 2 and pattern.m % 4 == 0
 
 
 def _plan_product(config: Config, op: MatMul) -> ProductPlan:
@@ -363,12 +365,11 @@ def _row(config: Config, op: Operation, *, dram_bytes: int, **values: Any) -> di
         **values,
     )
     mac_pj = energy.FP16_MULTIPLY_PJ + energy.FP32_ADD_PJ
-    lane_pj = energy.FP32_MULTIPLY_PJ + energy.FP32_ADD_PJ
     components = {
         "tensor cores": made.get("issued_macs", 0) * mac_pj,
         "shared memory": made.get("sram_bytes", 0) * energy.sram_byte_pj(config.shared_bytes),
         "L2 cache": made.get("copied_bytes", 0) * energy.sram_byte_pj(1 << 20),
-        "vector lanes": made.get("lane_operations", 0) * lane_pj,
+        "vector lanes": made.get("lane_operations", 0) * energy.LANE_PJ,
         "dram": dram_bytes * energy.DRAM_BYTE_PJ,
     }
     return made | components | {"energy_pj": sum(components.values())}

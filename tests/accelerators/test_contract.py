@@ -1,6 +1,7 @@
 """What every accelerator holds to; a new module in `simulator.accelerators` is tested by itself."""
 
 import dataclasses
+import re
 from typing import Literal, get_origin, get_type_hints
 
 import numpy as np
@@ -102,6 +103,20 @@ def test_a_plan_gives_the_same_report_twice(name: str) -> None:
     assert model.simulate(config, plan).as_dict() == model.simulate(config, plan).as_dict()
 
 
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("sat", "stationarity"), *((name, "products") for name in ("systolic", "tensorcore", "gpu"))],
+)
+def test_a_plan_decides_on_every_product_once(name: str, field: str) -> None:
+    model = accelerators.find(name)
+    plan = model.schedule(model.Config(), example(model))
+    decided = getattr(plan, field)
+    for wrong in (decided[1:], (*decided, decided[0])):
+        message = f"plan must decide on {len(decided)} products, not on {len(wrong)}"
+        with pytest.raises(InputError, match=message):
+            dataclasses.replace(plan, **{field: wrong})
+
+
 @EVERY
 def test_numbers_do_not_contradict_each_other(name: str) -> None:
     report = simulate(name)
@@ -151,7 +166,20 @@ def test_more_hardware_is_never_slower_where_that_is_claimed(name: str) -> None:
 
 
 @EVERY
-def test_the_area_is_positive_and_that_of_the_config(name: str) -> None:
+def test_the_area_is_positive_and_grows_with_the_units(name: str) -> None:
     model = accelerators.find(name)
-    for text in getattr(model, "QUANTITIES", {}).values():
-        assert area_mm2(model.Config(), text) > 0
+    text = getattr(model, "QUANTITIES", {}).get("area_mm2", "")
+    config = model.Config()
+    for field in [f.name for f in dataclasses.fields(config) if re.search(rf"\b{f.name}\b", text)]:
+        if field != "value_bits":
+            more = dataclasses.replace(config, **{field: 2 * getattr(config, field)})
+            assert area_mm2(more, text) > area_mm2(config, text) > 0, field
+
+
+@EVERY
+def test_a_switch_of_the_config_is_true_or_false(name: str) -> None:
+    config_class = accelerators.find(name).Config
+    for field, kind in get_type_hints(config_class).items():
+        if kind is bool:
+            with pytest.raises(InputError, match=f"^{field} must be true or false, not 'off'$"):
+                config_class(**{field: "off"})

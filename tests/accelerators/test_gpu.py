@@ -1,4 +1,4 @@
-"""The GPU: tiles in waves, 2:4, traffic, attention, decoding."""
+"""The GPU: tiles in waves, 2:4, traffic, attention; `test_gpu_decode` has decoding."""
 
 import math
 from dataclasses import replace
@@ -147,7 +147,7 @@ def test_what_2_of_4_costs_a_small_network_is_the_kernels_that_select() -> None:
     assert {each["bottleneck"] for each in selections} == {"launch"}
 
 
-@pytest.mark.parametrize("pattern", [NM(2, 8), NM(1, 4), NM(1, 2)])
+@pytest.mark.parametrize("pattern", [NM(2, 8), NM(1, 4), NM(1, 2), NM(1, 3)])
 def test_sparser_patterns_run_as_2_of_4_and_the_report_says_so(pattern: NM) -> None:
     report, as_2_4 = (simulate(gemm(512, 512, 512, pattern=p)) for p in (pattern, NM(2, 4)))
     assert report.cycles == as_2_4.cycles
@@ -155,7 +155,9 @@ def test_sparser_patterns_run_as_2_of_4_and_the_report_says_so(pattern: NM) -> N
     assert f"{pattern} runs as 2:4" in " ".join(report.notes)
 
 
-@pytest.mark.parametrize("pattern", [NM(3, 4), NM(4, 8), Unstructured(0.1), Block(32, 32, 0.5)])
+@pytest.mark.parametrize(
+    "pattern", [NM(3, 4), NM(4, 8), NM(2, 6), Unstructured(0.1), Block(32, 32, 0.5)]
+)
 def test_other_patterns_run_dense_and_the_report_says_so(pattern) -> None:
     report, dense = (simulate(gemm(512, 512, 512, pattern=p)) for p in (pattern, DENSE))
     assert (report.cycles, report.dram_bytes) == (dense.cycles, dense.dram_bytes)
@@ -266,6 +268,7 @@ def test_a_faster_memory_is_never_slower_and_a_larger_cache_never_moves_more() -
     ("fields", "sentence"),
     [
         ({"sms": -1}, "sms must be a positive whole number, or 0 for the device's own, not -1"),
+        ({"tile_n": 0.5}, "tile_n must be a positive whole number, or 0 for the fastest, not 0.5"),
         ({"tile_m": 64}, "tile_m and tile_n must be given together, or neither"),
         ({"dram_efficiency": 1.1}, "dram_efficiency must be at most 1, not 1.1"),
         ({"weight_dtype": "fp17"}, "weight_dtype must be one of"),

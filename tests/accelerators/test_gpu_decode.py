@@ -42,7 +42,7 @@ def test_decoding_reads_weights_and_caches_once() -> None:
     lengths = (100, 1000, 17)
     report = simulate(RequestBatch(name="batch", lengths=lengths), config)
     heads, width, hidden = 8, 4096, 4096
-    activations = 2 * 3 * heads * 128 + 0  # queries, keys and values of one request
+    activations = 2 * 3 * heads * 128  # queries, keys and values of one request
     assert row(report, "attn.QKVgen")["dram_bytes"] == (
         2 * width * 3 * heads * 128 + 3 * 2 * width + 3 * activations
     )
@@ -116,6 +116,18 @@ def test_weights_of_a_decoder_that_run_dense_say_why(fields: dict[str, str], why
     (_, note) = simulate(batch, gpu.Config(**fields)).notes
     assert note.startswith(f"weights of {fields['weight_pattern']} run dense: ")
     assert why in note
+
+
+def test_weights_are_stored_compact_only_where_they_run_as_2_of_4() -> None:
+    def stored(**fields) -> int:
+        return decode.weight_bytes(gpu.Config(tensor_parallel=1, **fields))
+
+    dense, compact = stored(), stored(weight_pattern="2:4")
+    assert compact == math.ceil(dense * 9 / 16)
+    for why in ({"nm_support": False}, {"device": "rtx2080ti"}):
+        assert stored(weight_pattern="2:4", **why) == dense
+    wide = {"weight_dtype": "fp32"}
+    assert stored(weight_pattern="2:4", **wide) == stored(**wide) == 2 * dense
 
 
 def test_a_batch_that_does_not_fit_the_memory_is_refused() -> None:

@@ -24,6 +24,7 @@ from workloads import (
     Workload,
     gemm,
 )
+from workloads.rounding import ceil_div
 
 CONFIG = sat.Config()
 
@@ -82,23 +83,18 @@ def test_peak_is_two_operations_per_pe_and_cycle() -> None:
     pattern=st.sampled_from([NM(1, 1), NM(2, 8), NM(1, 4), NM(2, 16), NM(4, 8)]),
     held=st.sampled_from(["os", "ws"]),
 )
-def test_product_takes_the_cycles_of_the_stepped_array(m, k, n, pattern, held) -> None:
-    config = sat.Config(rows=4, cols=4, stationarity=held, out_buffer_bytes=1 << 30)
+def test_a_product_takes_the_cycles_of_the_closed_forms(m, k, n, pattern, held) -> None:
     sparse = DENSE if pattern.m == 1 else pattern
     report = run(
-        gemm(m, k, n, pattern=sparse), **{f.name: getattr(config, f.name) for f in _fields(config)}
+        gemm(m, k, n, pattern=sparse), rows=4, cols=4, stationarity=held, out_buffer_bytes=1 << 30
     )
-    groups = -(-k // pattern.m)
-    array = (4, 4, config.interleave, config.mul_latency, config.add_latency)
+    groups = ceil_div(k, pattern.m)
+    array = (4, 4, CONFIG.interleave, CONFIG.mul_latency, CONFIG.add_latency)
     if held == "os":
         expected = timing.os_cycles(m, groups, pattern.n, n, 1, *array)
     else:
         expected = timing.ws_cycles(m, groups, pattern.n, n, 1, *array, m)
     assert report.compute_cycles == expected
-
-
-def _fields(config):
-    return dataclasses.fields(config)
 
 
 @pytest.mark.parametrize("size", [1, 31, 32, 33, 49, 147, 197, 1000])
@@ -135,8 +131,6 @@ def test_a_plan_can_be_edited_and_is_followed() -> None:
 
 def test_wrong_plans_are_refused() -> None:
     work = gemm(8, 8, 8)
-    with pytest.raises(InputError, match="plan must decide on 1 products, not on 2"):
-        sat.Plan(workload=work, stationarity=("os", "ws"))
     with pytest.raises(InputError, match="stationarity in a plan must be os or ws, not 'is'"):
         sat.Plan(workload=work, stationarity=("is",))
 
@@ -343,7 +337,10 @@ def test_values_equal_the_stepped_array_bit_for_bit(pattern) -> None:
         ("rows", 0, "rows must be a whole number from 1 to 4096, not 0"),
         ("cols", 1.5, "cols must be a whole number from 1 to 4096, not 1.5"),
         ("interleave", 65, "interleave must be a whole number from 1 to 64, not 65"),
+        ("rows", True, "rows must be a whole number from 1 to 4096, not True"),
         ("value_bits", 12, "value_bits must be 8, 16 or 32, not 12"),
+        ("value_bits", 16.0, "value_bits must be 8, 16 or 32, not 16.0"),
+        ("pregeneration", "off", "pregeneration must be true or false, not 'off'"),
         ("clock_hz", float("nan"), "clock_hz must be a positive number, not nan"),
         ("dram_bytes_per_s", -1.0, "dram_bytes_per_s must be a positive number, not -1.0"),
         ("stationarity", "is", "stationarity must be one of auto, os, ws, not 'is'"),

@@ -43,9 +43,7 @@ def naive_product(windows, packed):
 
 def run_os(windows, packed, array, *, shorter=0):
     steps = packed.values.shape[0] * packed.pattern.n
-    period = timing.os_period(
-        steps, array["interleave"], array["rows"], array["interleave"], array["add_latency"]
-    )
+    period = timing.os_period(steps, array["rows"], array["interleave"], array["add_latency"])
     return stepped.output_stationary(windows, packed, **array, period=period - shorter)
 
 

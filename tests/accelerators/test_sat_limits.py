@@ -14,12 +14,11 @@ from simulator.accelerators import sat
 from simulator.accelerators.sat import kernel, limits, timing
 from simulator.accelerators.sat.many import evaluate_many
 from simulator.accelerators.sat.model import sizes
-from simulator.report import Report
 from workloads import NM, InputError, Pass, Selection, VectorOp, Workload, gemm
 from workloads.columns import columns
 
 TOO_LARGE = "may exceed 4.6e+18, more than 64 bits hold"
-EVERY = pytest.mark.parametrize("name", ["sat", "systolic"])
+EVERY = pytest.mark.parametrize("name", ["sat", "systolic", "tensorcore", "gpu"])
 
 
 def up_to(exponent: int) -> st.SearchStrategy[int]:
@@ -126,7 +125,7 @@ def test_a_size_beyond_64_bits_is_refused(name: str) -> None:
     "operation",
     [
         VectorOp(
-            name="v", layer="v", pass_=Pass.FF, kind="x", elements=2**62, lane_operations=2**9
+            name="v", layer="v", pass_=Pass.FF, kind="x", elements=2**62, lane_operations=2**20
         ),
         VectorOp(name="v", layer="v", pass_=Pass.FF, kind="x", elements=1, read_bytes=2**63 - 1),
         Selection(name="v", layer="v", pass_=Pass.UP, tensor="W", elements=2**62, pattern=NM(2, 4)),
@@ -165,5 +164,17 @@ def test_a_block_of_configurations_refuses_what_its_totals_cannot_hold() -> None
 def test_an_operand_whose_compact_form_is_larger_than_its_dense_one_is_compulsory_once() -> None:
     # 7 of 8 values with 3 bits of index each are 133 bits, the 8 values alone are 128.
     report = accelerators.run("sat", gemm(64, 64, 64, pattern=NM(7, 8)), pregeneration=False)
-    assert report.dram_bytes == 3 * 64 * 64 * 2
-    assert isinstance(report, Report)
+    assert report.dram_bytes == report.columns["compulsory_bytes"].sum() == 3 * 64 * 64 * 2
+
+
+def test_an_update_hides_more_cycles_than_a_float_counts_exactly() -> None:
+    update = VectorOp(name="u", layer="l", pass_=Pass.UP, kind="update", elements=2**53 + 1)
+    select = Selection(
+        name="s", layer="l", pass_=Pass.FF, tensor="W", elements=2**53 + 3, pattern=NM(1, 1)
+    )
+    fields = {"vector_lanes": 1, "selection_lanes": 1, "dram_bytes_per_s": 1e15}
+    work = Workload(name="step", operations=(update, select))
+    report = accelerators.run("sat", work, **fields)
+    assert report.columns["cycles"].tolist() == [2**53 + 1, 2]
+    many = evaluate_many({name: np.array([value]) for name, value in fields.items()}, work)
+    assert many["cycles"].tolist() == [2**53 + 3]

@@ -85,7 +85,7 @@ def test_tiles_cannot_follow_each_other_one_cycle_sooner(
     tiling = timing.tiling(m, k, n, rows=4, cols=4, dataflow=dataflow)
     assert tiling.tiles > 1
     period = timing.period(tiling.steps, rows=4) - 1
-    with pytest.raises(stepped.ClashError):
+    with pytest.raises(stepped.HazardError):
         step(dataflow, left, right, rows=4, cols=4, overlap=True, period=period)
 
 

@@ -88,7 +88,7 @@ def plan_product(
     rows, interleave, latency = parameters.rows, parameters.interleave, parameters.add_latency
     if stationarity == "os":
         product = host.output_stationary(windows, packed, parameters)
-        period = timing.os_period(groups * kept, interleave, rows, interleave, latency)
+        period = timing.os_period(groups * kept, rows, interleave, latency)
         product.instruction["period"] = period - shorter
         return product
     block = block_rows or p

@@ -7,12 +7,21 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dataflow import nm
-from workloads import NM, InputError
+from workloads import NM, InputError, Unstructured
 
 patterns = st.sampled_from([NM(1, 1), NM(1, 4), NM(2, 4), NM(2, 8), NM(4, 8), NM(2, 16), NM(3, 5)])
 any_fp16 = hnp.arrays(
     np.uint16, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)
 ).map(lambda bits: bits.view(np.float16))
+
+
+def test_what_fits_two_of_four_keeps_at_most_two_of_every_aligned_four() -> None:
+    for m in range(1, 17):
+        for n in range(1, m + 1):
+            meets = [[i // m for i in range(start, start + 4)] for start in range(0, 4 * m, 4)]
+            most = max(sum(min(n, met.count(g)) for g in set(met)) for met in meets)
+            assert nm.fits_two_of_four(NM(n, m)) == (most <= 2), (n, m)
+    assert not nm.fits_two_of_four(Unstructured(0.1))
 
 
 def naive_kept(group, n):

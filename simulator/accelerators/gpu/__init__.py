@@ -21,8 +21,9 @@ long-context inference" (2023); the numbers of each device in `devices`.
   selections may take longer than 2:4 saves.
 - Fused attention keeps scores on chip and makes them again in the backward pass; softmax takes its
   lane time behind the products instead of beside them.
-- Decoding: one decoder layer of one shard as kernels; attention reads each cache once; all-reduce
-  as a ring (`simulator.collectives`).
+- Decoding: one decoder layer of one shard as kernels; attention reads each cache once; every
+  decoder's norms and activations are counted as layer norm and GELU; all-reduce as a ring
+  (`simulator.collectives`).
 - Energy is that of the shared table (45 nm), not the power of the card.
 
 *Ignored*: instruction issue, bank conflicts, shared-memory capacity, tail overlap of blocks, clock

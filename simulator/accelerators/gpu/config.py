@@ -101,8 +101,10 @@ class Config:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        for name in (*OF_THE_DEVICE, "tile_m", "tile_n"):
-            _check_zero_or_sensible(self, name)
+        for name in OF_THE_DEVICE:
+            _check_zero_or_sensible(self, name, "the device's own")
+        for name in ("tile_m", "tile_n"):
+            _check_zero_or_sensible(self, name, "the fastest")
         if bool(self.tile_m) != bool(self.tile_n):
             raise InputError("tile_m and tile_n must be given together, or neither")
         check_positive(
@@ -157,10 +159,11 @@ class Config:
         return round(self.launch_ns * 1e-9 * self.chip.clock_hz)
 
 
-def _check_zero_or_sensible(config: Config, name: str) -> None:
+def _check_zero_or_sensible(config: Config, name: str, zero: str) -> None:
+    """Raise `InputError` unless a field is sensible, or 0, which stands for what `zero` names."""
     value = getattr(config, name)
     whole = isinstance(Config.__dataclass_fields__[name].default, int)
     number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not number or not (value == 0 or SENSIBLE[0] <= value <= SENSIBLE[1]):
         wanted = "a positive whole number" if whole else "a positive number"
-        raise InputError(f"{name} must be {wanted}, or 0 for the device's own, not {value!r}")
+        raise InputError(f"{name} must be {wanted}, or 0 for {zero}, not {value!r}")

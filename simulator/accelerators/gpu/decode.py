@@ -13,7 +13,7 @@ are one tensor, padded to the longest request, as in a program without paged cac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +22,14 @@ import numpy as np
 from simulator import collectives, decoding, energy, operation_rows
 from simulator.accelerators.gpu import model
 from simulator.accelerators.gpu.config import Config
-from simulator.accelerators.gpu.plan import ProductPlan, exploits, plan_product, stored_bytes
+from simulator.accelerators.gpu.plan import (
+    SPARSE,
+    ProductPlan,
+    plan_product,
+    runs_sparse,
+    stored_bytes,
+    wider_dtype,
+)
 from simulator.report import Report
 from workloads.errors import InputError
 from workloads.llm import Decoder, RequestBatch
@@ -103,12 +110,17 @@ def cache_bytes_per_token(config: Config) -> int:
 
 
 def weight_bytes(config: Config) -> int:
-    """Return the bytes of one GPU's share of the weights, embedding included."""
+    """Return the bytes of one GPU's share of the weights, embedding included.
+
+    They are compact where products of fp16 activations with them run as 2:4.
+    """
     shards = config.tensor_parallel * config.pipeline_parallel
     weights = Operand(
         tensor="W", elements=ceil_div(config.decoder.parameters, shards), dtype=config.weight_dtype
     )
-    return stored_bytes(weights, exploits(config.weights, 4))
+    dtype = wider_dtype("fp16", config.weight_dtype)
+    compact = runs_sparse(config, config.weights, run=SPARSE.m, dtype=dtype)
+    return stored_bytes(weights, compact)
 
 
 def _check_capacity(config: Config, batch: RequestBatch) -> None:
@@ -217,30 +229,23 @@ def _product(config: Config, name: str, m: int, k: int, n: int) -> MatMul:
     )
 
 
-def _vector(name: str, kind: str, elements: int, lanes: int, reads: int, writes: int) -> VectorOp:
-    return VectorOp(
-        name=name,
-        layer=_part(name),
-        pass_=Pass.FF,
-        kind=kind,
-        elements=elements,
-        lane_operations=lanes,
-        read_bytes=FP16_BYTES * reads,
-        write_bytes=FP16_BYTES * writes,
-        fused=kind == "residual",
-    )
+def _vector(name: str, kind: str, elements: int) -> VectorOp:
+    """Return vector work as `workloads.vector_work` counts it, under the kernel's own name."""
+    (op,) = vector_work(_part(name), kind, Pass.FF, elements)
+    return replace(op, name=name)
 
 
 def _norm(name: str, rows: int, width: int) -> VectorOp:
-    return _vector(name, "layernorm", rows * width, 4, rows * width, rows * width)
+    return _vector(name, "layernorm", rows * width)
 
 
 def _residual(name: str, rows: int, width: int) -> VectorOp:
-    return _vector(name, "residual", rows * width, 1, rows * width, 0)
+    return replace(_vector(name, "add", rows * width), kind="residual")
 
 
 def _activation(name: str, rows: int, hidden: int, inputs: int) -> VectorOp:
-    return _vector(name, "gelu", rows * hidden, 6, rows * inputs, rows * hidden)
+    """Return the activation, which reads `inputs` columns: both halves of a gated layer."""
+    return replace(_vector(name, "gelu", rows * hidden), read_bytes=FP16_BYTES * rows * inputs)
 
 
 def _all_reduce(config: Config, name: str, rows: int, decoder: Decoder) -> tuple[AllReduce, ...]:

@@ -121,8 +121,7 @@ def vector_row(
     else:
         lane_operations = op.elements * op.lane_operations
         traffic = 0 if on_chip else op.read_bytes + op.write_bytes
-        lane_pj = energy.FP32_MULTIPLY_PJ + energy.FP32_ADD_PJ
-        values |= {"kind": op.kind, "vector unit": lane_operations * lane_pj}
+        values |= {"kind": op.kind, "vector unit": lane_operations * energy.LANE_PJ}
     fused = isinstance(op, VectorOp) and op.fused
     return complete_row(
         config,

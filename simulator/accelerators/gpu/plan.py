@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dataflow.nm import fits_two_of_four
 from simulator.accelerators.gpu.config import Config
 from simulator.accelerators.gpu.products import Kernel, Machine, Shape, best_kernel
 from simulator.counting import check_countable
+from simulator.operation_rows import check_decisions
 from workloads.errors import InputError
 from workloads.operations import DTYPE_BITS, MatMul, Operand, Pass, Selection, Workload
 from workloads.patterns import DENSE, NM, Pattern
@@ -54,6 +56,9 @@ class Plan:
     workload: Workload
     products: tuple[ProductPlan, ...]
     on_chip: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_decisions(self.workload, self.products)
 
 
 def machine(config: Config) -> Machine:
@@ -114,31 +119,40 @@ def plan_product(config: Config, op: MatMul) -> ProductPlan:
 
 
 def exploits(pattern: Pattern, run: int) -> bool:
-    """Say whether every four elements along a run of k keep at most two, aligned.
+    """Say whether a pattern fits 2:4 along runs of k, which fours must divide.
 
-    2:4 does, and so do sparser N:M of at most two in a multiple of four, and 1:2.
-
-    >>> [exploits(NM(*nm), 64) for nm in ((2, 4), (2, 8), (1, 4), (1, 2), (3, 4), (4, 8))]
-    [True, True, True, True, False, False]
+    >>> exploits(NM(2, 8), 64), exploits(NM(2, 8), 62), exploits(NM(4, 8), 64)
+    (True, False, False)
     """
-    if not isinstance(pattern, NM) or run % SPARSE.m:
-        return False
-    return (pattern.n <= 2 and pattern.m % 4 == 0) or (pattern.n, pattern.m) == (1, 2)
+    return fits_two_of_four(pattern) and run % SPARSE.m == 0
+
+
+def runs_sparse(config: Config, pattern: Pattern, *, run: int, dtype: str) -> bool:
+    """Say whether an operand multiplied in `dtype` runs, and is stored, as 2:4."""
+    return config.nm_support and config.chip.speedup(dtype) > 1 and exploits(pattern, run)
 
 
 def _sparse_operand(config: Config, op: MatMul) -> str:
     """Return the operand that runs as 2:4, the right one first; empty if none may."""
-    if not config.nm_support or config.chip.speedup(multiplied_dtype(op)) == 1:
-        return ""
+    dtype = multiplied_dtype(op)
     for side, operand in (("right", op.right), ("left", op.left)):
-        if exploits(operand.pattern, op.k_run):
+        if runs_sparse(config, operand.pattern, run=op.k_run, dtype=dtype):
             return side
     return ""
 
 
 def multiplied_dtype(op: MatMul) -> str:
-    """Return the type in which both operands are multiplied: the wider one."""
-    return max((op.left.dtype, op.right.dtype), key=lambda dtype: DTYPE_BITS[dtype])
+    """Return the type in which both operands are multiplied."""
+    return wider_dtype(op.left.dtype, op.right.dtype)
+
+
+def wider_dtype(first: str, second: str) -> str:
+    """Return the type of more bits.
+
+    >>> wider_dtype("fp16", "int4")
+    'fp16'
+    """
+    return max((first, second), key=lambda dtype: DTYPE_BITS[dtype])
 
 
 def stored_bytes(operand: Operand | Selection, compact: bool) -> int:

@@ -7,7 +7,7 @@ writes its results. Every SM has one block at a time, so that `blocks` take ceil
 waves. With `splits` > 1 several blocks share the k of a tile; each adds fp32 sums to those of its
 predecessor through L2.
 
-Memory: an operand of which half the L2 holds all tiles crosses the interface once. Otherwise blocks
+Memory: where half the L2 holds one whole operand, both cross the interface once. Otherwise blocks
 run in groups of tile rows (or columns), at least as many as a square wave has, and the other
 operand streams past once a group.
 """
@@ -160,7 +160,7 @@ def l2_bytes(shape: Shape, chosen: Kernel) -> int:
 def dram_bytes(shape: Shape, chosen: Kernel, machine: Machine) -> int:
     """Return the bytes over the memory interface, each result written once.
 
-    A single product whose operands fit half of L2 moves the compulsory bytes.
+    The compulsory bytes if half of L2 holds one operand of each product.
     """
     down, across = ceil_div(shape.m, chosen.rows), ceil_div(shape.n, chosen.columns)
     left, right = shape.left_bytes, shape.right_bytes

@@ -10,10 +10,10 @@ bytes of compact tensors and compulsory traffic. Selection: M cycles a group and
 
 *Approximate*: off-chip traffic follows the best of three blockings (`dataflow.blocking`) and
 overlaps perfectly with the array inside a product; products do not overlap each other. Fused work
-moves its bytes while the operation it rides on leaves memory idle. Partial sums
-of a chunked reduction are added in the output buffer. Vector work (normalisation, softmax, pooling,
-update) runs on the vector engine at one element a lane and cycle, after the product before it.
-Energy is counted actions times the 45 nm table of `simulator.energy`.
+moves its bytes while the operation it rides on leaves memory idle. Partial sums of a chunked
+reduction are added in the output buffer. Vector work (normalisation, softmax, pooling, update) runs
+on the vector engine at one lane operation a lane and cycle, after the product before it. Energy is
+counted actions times the 45 nm table of `simulator.energy`.
 
 *Ignored*: DRAM pages, refresh and efficiency; halo rows of convolution blocks; conversion of
 feature maps to windows (im2col is done by addressing); control, clock tree, leakage.

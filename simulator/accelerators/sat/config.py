@@ -66,11 +66,11 @@ class Config:
             ("out_buffer_bytes", 1024, 1 << 40),
         ):
             value = getattr(self, name)
-            if not isinstance(value, int) or not least <= value <= most:
+            if type(value) is not int or not least <= value <= most:
                 raise InputError(
                     f"{name} must be a whole number from {least} to {most}, not {value!r}"
                 )
-        if self.value_bits not in (8, 16, 32):
+        if type(self.value_bits) is not int or self.value_bits not in (8, 16, 32):
             raise InputError(f"value_bits must be 8, 16 or 32, not {self.value_bits!r}")
         check_positive(self, "clock_hz", "dram_bytes_per_s")
         check_choices(self)

@@ -35,8 +35,9 @@ RESULTS = (
     "kept",
     "group",
 )
-"""Rows of the result of `evaluate`; `steady_cycles` are those in which the array works at full rate
-and `feed_cycles` is the slow-down of the reduction when the dense operand arrives too slowly."""
+"""Rows of the result of `evaluate`. The array is at full rate in `steady_cycles`, of which a dense
+operand that arrives too slowly adds `feed_cycles`; `kept` and `group` are N and M of the pattern
+that is used."""
 
 
 class Sizes(NamedTuple):
@@ -116,20 +117,20 @@ def exposed_cycles(needed: int, memory: int, slack: int, idle: int) -> int:
 
 @njit(cache=True)
 def _os_activity(
-    p: int, q: int, batch: int, steps: int, kept: int, n: int, m: int, sizes: Sizes
+    p: int, q: int, batch: int, groups: int, group_steps: int, n: int, m: int, sizes: Sizes
 ) -> Any:
     """Return (steady cycles, issued MACs, on-chip bytes), output stationary."""
     tiles = batch * output_tiles(p, q, sizes.rows, sizes.cols)
     index = sizes.value_bits + index_bits(m)
     edge_bits = sizes.rows * m * sizes.value_bits + sizes.cols * n * index
-    sram_bytes = ceil_div(steps * edge_bits, 8) + sizes.rows * sizes.cols * PSUM_BYTES
-    issued = tiles * steps * n * sizes.rows * sizes.cols
-    return tiles * steps * kept, issued, tiles * sram_bytes
+    sram_bytes = ceil_div(groups * edge_bits, 8) + sizes.rows * sizes.cols * PSUM_BYTES
+    issued = tiles * groups * n * sizes.rows * sizes.cols
+    return tiles * groups * group_steps, issued, tiles * sram_bytes
 
 
 @njit(cache=True)
 def _ws_activity(
-    p: int, q: int, batch: int, k_tiles: int, kept: int, n: int, m: int, sizes: Sizes
+    p: int, q: int, batch: int, k_tiles: int, group_steps: int, n: int, m: int, sizes: Sizes
 ) -> Any:
     """Return (steady cycles, issued MACs, on-chip bytes), weight stationary."""
     strips = batch * ceil_div(q, sizes.cols) * k_tiles
@@ -138,7 +139,7 @@ def _ws_activity(
     psums = strips * 2 - batch * ceil_div(q, sizes.cols)
     sram_bytes = ceil_div(strips * (p * edge_bits + weight_bits), 8)
     sram_bytes += psums * p * sizes.cols * PSUM_BYTES
-    return strips * p * kept, strips * p * n * sizes.rows * sizes.cols, sram_bytes
+    return strips * p * group_steps, strips * p * n * sizes.rows * sizes.cols, sram_bytes
 
 
 @njit(cache=True)
@@ -181,7 +182,8 @@ def _traffic(
 def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
     """Return the `RESULTS` of product `i`, as a tuple.
 
-    `table` has the rows of `workloads.columns.MatMulColumns`; `wanted` is its stationarity.
+    `table` has the rows of `workloads.columns.MatMulColumns`; `wanted` is its stationarity. A group
+    takes N steps, or more where its M values arrive too slowly for that.
     """
     batch, p, k, q, k_run = table[1, i], table[2, i], table[3, i], table[4, i], table[5, i]
     dense_elements, packed_elements = table[6, i], table[7, i]
@@ -192,7 +194,7 @@ def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
         p, q = q, p
         dense_elements, packed_elements = packed_elements, dense_elements
     groups = reduction_groups(k, k_run, m)
-    kept = max(n, ceil_div(m, sizes.feed))
+    group_steps = max(n, ceil_div(m, sizes.feed))
     out_bits = 32 if table[13, i] == 1 else sizes.value_bits
     out_bytes = ceil_div(table[8, i] * out_bits, 8)
     dram_bytes, compulsory_bytes, chunks = _traffic(
@@ -214,15 +216,15 @@ def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
     chunks = min(chunks, groups)
     chunk = ceil_div(groups, chunks)
     array = (sizes.rows, sizes.cols, sizes.interleave, sizes.mul_latency, sizes.add_latency)
-    os_time = os_cycles(p, chunk, kept, q, batch * chunks, *array)
-    ws_time = ws_cycles(p, groups, kept, q, batch, *array, block)
+    os_time = os_cycles(p, chunk, group_steps, q, batch * chunks, *array)
+    ws_time = ws_cycles(p, groups, group_steps, q, batch, *array, block)
     held = choose_stationarity(wanted, os_time, ws_time)
     if held == OUTPUT_STATIONARY:
         compute = os_time
-        steady, issued, sram = _os_activity(p, q, batch, chunks * chunk, kept, n, m, sizes)
+        steady, issued, sram = _os_activity(p, q, batch, chunks * chunk, group_steps, n, m, sizes)
     else:
         compute = ws_time
-        steady, issued, sram = _ws_activity(p, q, batch, k_tiles, kept, n, m, sizes)
+        steady, issued, sram = _ws_activity(p, q, batch, k_tiles, group_steps, n, m, sizes)
     return (
         held,
         compute,
@@ -233,7 +235,7 @@ def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
         dram_bytes,
         compulsory_bytes,
         sram + dram_bytes,
-        steady - ceil_div(steady * n, kept),
+        steady - ceil_div(steady * n, group_steps),
         n,
         m,
     )
@@ -242,7 +244,7 @@ def product(table: Ints, i: int, wanted: int, sizes: Sizes) -> Any:
 @njit(cache=True)
 def evaluate(table: Ints, choice: Ints, sizes: Sizes) -> Ints:
     """Return the `RESULTS` (rows) of every product (columns); `choice` is their stationarity."""
-    result = np.zeros((12, table.shape[1]), np.int64)
+    result = np.zeros((len(RESULTS), table.shape[1]), np.int64)
     for i in range(table.shape[1]):
         result[:, i] = product(table, i, choice[i], sizes)
     return result

@@ -13,6 +13,7 @@ from simulator import energy, operation_rows, quantities
 from simulator.accelerators.sat.config import Config
 from simulator.accelerators.sat.kernel import (
     RESULTS,
+    Ints,
     Sizes,
     evaluate,
     evaluate_selections,
@@ -30,12 +31,30 @@ from workloads.patterns import NM, Dense
 if TYPE_CHECKING:
     import pandas as pd
 
-Ints = NDArray[np.int64]
-
 CODES = {"os": OUTPUT_STATIONARY, "ws": WEIGHT_STATIONARY}
 STATIONARITY = np.array(["os", "ws", "-"], dtype=object)
 BOTTLENECKS = np.array(["array", "fill and drain", "operand feed", "dram", "vector", "selection"])
 ARRAY, FILL, FEED, DRAM, VECTOR, SELECTION = range(6)
+
+NUMBERS = (
+    "m",
+    "k",
+    "n",
+    "batch",
+    "cycles",
+    "compute_cycles",
+    "fill_cycles",
+    "memory_cycles",
+    "stall_cycles",
+    "hidden_cycles",
+    "useful_macs",
+    "issued_macs",
+    "dram_bytes",
+    "compulsory_bytes",
+    "sram_bytes",
+    "bottleneck",
+)
+"""Columns that are whole numbers, as the report orders them; there the bottleneck gets its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +69,7 @@ class Plan:
     stationarity: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if len(self.stationarity) != len(self.workload.matmuls):
-            raise InputError(
-                f"plan must decide on {len(self.workload.matmuls)} products, "
-                f"not on {len(self.stationarity)}"
-            )
+        operation_rows.check_decisions(self.workload, self.stationarity)
         wrong = [choice for choice in self.stationarity if choice not in CODES]
         if wrong:
             raise InputError(f"stationarity in a plan must be os or ws, not {wrong[0]!r}")
@@ -137,26 +152,6 @@ def sizes(config: Config) -> Sizes:
     )
 
 
-NUMBERS = (
-    "m",
-    "k",
-    "n",
-    "batch",
-    "cycles",
-    "compute_cycles",
-    "fill_cycles",
-    "memory_cycles",
-    "stall_cycles",
-    "hidden_cycles",
-    "useful_macs",
-    "issued_macs",
-    "dram_bytes",
-    "compulsory_bytes",
-    "sram_bytes",
-    "bottleneck",
-)
-
-
 def _empty_fields(operations: int) -> dict[str, NDArray[Any]]:
     return {name: np.zeros(operations, np.int64) for name in NUMBERS}
 
@@ -204,8 +199,10 @@ def _fill_vectors(
     fields["bottleneck"][at] = np.where(memory > compute, DRAM, VECTOR)
     updates = ops.is_update * np.maximum(compute, memory)
     idle = updates - ops.is_update * memory
-    slack, free = (np.bincount(ops.layer, each, minlength=table.layers) for each in (updates, idle))
-    return slack.astype(np.int64), free.astype(np.int64)
+    slack, free = np.zeros(table.layers, np.int64), np.zeros(table.layers, np.int64)
+    np.add.at(slack, ops.layer, updates)
+    np.add.at(free, ops.layer, idle)
+    return slack, free
 
 
 def _hide_fused_traffic(fields: dict[str, NDArray[Any]], table: Columns) -> None:
@@ -234,8 +231,8 @@ def _fill_selections(
 
     M cycles a group and lane. Pre-generated selections follow the weights out of the update and
     only what exceeds the update's cycles, or the bytes that it leaves time for, is exposed; the
-    compact copy is written once. Other
-    selections run while their tensor is read, before the product that uses them.
+    compact copy is written once. Other selections run while their tensor is read, before the
+    product that uses them.
     """
     ops, at = table.selections, table.selections.order
     needed, memory, hidden, written, sram = evaluate_selections(
@@ -272,13 +269,12 @@ def energy_components(
 ) -> dict[str, Any]:
     """Return picojoules by component from counted actions, scalars or arrays alike.
 
-    A MAC is a multiply of `value_bits` and an fp32 add, issued on padding too. A vector lane
-    operation is taken as an fp32 multiply and add. A selection compares each element with the N
-    kept so far.
+    A MAC is a multiply of `value_bits` and an fp32 add, issued on padding too. A selection compares
+    each element with the N kept so far.
     """
     return {
         "array": issued_macs * (multiply_pj + energy.FP32_ADD_PJ),
-        "vector engine": lane_operations * (energy.FP32_MULTIPLY_PJ + energy.FP32_ADD_PJ),
+        "vector engine": lane_operations * energy.LANE_PJ,
         "selection": compares * energy.INT16_COMPARE_PJ,
         "buffers": sram_bytes * sram_byte_pj,
         "dram": dram_bytes * energy.DRAM_BYTE_PJ,

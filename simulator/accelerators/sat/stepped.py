@@ -14,8 +14,8 @@ window's value. In weight-stationary mode the north value and index come from a 
 **Cycle numbers.** Operands of slot s (a step and a turn) are at PE (r, c) in cycle s + r + c
 (output stationary) or s + r h + c (weight stationary, h the time of a sum from one row to the
 next). The product is visible Lm cycles later, the sum La cycles after that. A result is out in the
-cycle in which it is visible at the south edge; a run of n cycles has its last result in cycle n -
-1.
+cycle in which it is visible at the south edge; a run of n cycles has its last result in cycle
+n - 1.
 
 **Drain (output stationary).** The adder's last stage also writes the drain register of its turn. A
 column shifts once all its registers of these tiles are loaded, one result a cycle, south-most PE

@@ -46,10 +46,10 @@ from dataflow.tiling import ceil_div, output_tiles
 
 
 @njit(cache=True)
-def os_period(steps: int, used: int, rows: int, interleave: int, add_latency: int) -> int:
-    """Cycles from the start of `used` interleaved tiles to the start of the next ones."""
+def os_period(steps: int, rows: int, interleave: int, add_latency: int) -> int:
+    """Cycles from the start of the interleaved tiles to the start of the next ones."""
     slots = slot_cycles(interleave, add_latency)
-    return max(steps * slots, rows * used + rows + used - 2)
+    return max(steps * slots, rows * interleave + rows + interleave - 2)
 
 
 @njit(cache=True)
@@ -74,7 +74,7 @@ def os_cycles(
     steps = groups * kept
     tiles = batch * output_tiles(p, q, rows, cols)
     last = last_turn(tiles, interleave)
-    period = os_period(steps, interleave, rows, interleave, add_latency)
+    period = os_period(steps, rows, interleave, add_latency)
     tail = (steps - 1) * slots + last + rows + cols - 3 + mul_latency + add_latency + rows * last
     return (turns(tiles, interleave) - 1) * period + tail
 

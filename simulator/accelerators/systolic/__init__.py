@@ -1,13 +1,13 @@
 """A plain systolic array: output-, weight- or input-stationary, the baseline that everyone knows.
 
-Source: the cycle counts and the treatment of N:M are the published conventions of SCALE-Sim 3 (with
-`tile_overlap=none`, equal to every row of the exhibit `peers/systolic`); energy from
+*Source*: the cycle counts and the treatment of N:M are the published conventions of SCALE-Sim 3
+(with `tile_overlap=none`, equal to its counts in the exhibit `peers/systolic`); energy from
 `simulator.energy`.
 
-Exact: tiles, edges and cycles of a product (`timing`, proved by the register-level `stepped`);
+*Exact*: tiles, edges and cycles of a product (`timing`, proved by the register-level `stepped`);
 bytes of compact N:M operands, indices included.
 
-Approximate:
+*Approximate*:
 - An N:M operand shortens k to ceil(run / M) x N per run of k before tiling, as in SCALE-Sim: each
   step multiplies a kept value by the element that its index picks out of a window of M. The dense
   operand is still fed whole, M words for N steps, which `sram_bytes` counts. If both operands are
@@ -25,7 +25,7 @@ Approximate:
   its bytes while the operation that it rides on leaves memory idle.
 - Energy counts every multiply slot, padding too, vector operations, buffer and DRAM bytes.
 
-Ignored: latency of the first transfer and of DRAM, bank conflicts, reuse of a tensor between
+*Ignored*: latency of the first transfer and of DRAM, bank conflicts, reuse of a tensor between
 operations, control, leakage.
 """
 

@@ -48,6 +48,9 @@ class Plan:
     workload: Workload
     products: tuple[ProductPlan, ...]
 
+    def __post_init__(self) -> None:
+        operation_rows.check_decisions(self.workload, self.products)
+
 
 def schedule(config: Config, workload: Workload) -> Plan:
     """Choose the sparse operand and the order of tiles of every product."""
@@ -197,7 +200,6 @@ def _fed_bytes(config: Config, op: MatMul, product: memory.Product) -> int:
 
 
 def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
-    lane_pj = energy.FP32_MULTIPLY_PJ + energy.FP32_ADD_PJ
     if isinstance(op, Selection):
         lane_operations = operation_rows.comparisons(op)
         traffic = operation_rows.selected_bytes(op, config.value_bits)
@@ -206,7 +208,7 @@ def _vector_row(config: Config, op: VectorOp | Selection) -> dict[str, Any]:
     else:
         lane_operations = op.elements * op.lane_operations
         traffic = op.read_bytes + op.write_bytes
-        work = {"kind": op.kind, "vector unit": lane_operations * lane_pj}
+        work = {"kind": op.kind, "vector unit": lane_operations * energy.LANE_PJ}
     fused = isinstance(op, VectorOp) and op.fused
     return _row(
         config,

@@ -19,8 +19,8 @@ that starts too early finds its weights still on the way.
 
 Input stationary is weight stationary with the operands exchanged: the caller transposes.
 With `overlap` tiles follow each other at `period` cycles, else each starts after the last ended. A
-clash ends the run: the wrappers raise `ClashError`. Periods come from outside, so tests can show
-that one cycle less is a clash.
+hazard ends the run: the wrappers raise `HazardError`. Periods come from outside, so tests can show
+that one cycle less is a hazard.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ from numpy.typing import NDArray
 from dataflow.tiling import ceil_div
 
 Values = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
-STREAMS_OVERLAP, MISALIGNED, PORT_BUSY, WEIGHTS_MISSING = -1, -2, -3, -4
-CLASHES = {
-    STREAMS_OVERLAP: "the next tile's operands would enter before the last ones have",
+OVERLAPPING_STREAMS, MISALIGNED, PORT_BUSY, WEIGHTS_MISSING = -1, -2, -3, -4
+HAZARDS = {
+    OVERLAPPING_STREAMS: "the next tile's operands would enter before the last ones have",
     MISALIGNED: "operands of different steps meet in a PE",
     PORT_BUSY: "two results of a column leave in one cycle",
     WEIGHTS_MISSING: "a row arrives before the weights of its tile",
 }
 
 
-class ClashError(RuntimeError):
+class HazardError(RuntimeError):
     """The array would have computed something else: the period is too short."""
 
 
@@ -60,7 +61,7 @@ def output_stationary(
 ) -> Stepped:
     """Step the product of `left` (m, k) and `right` (k, n) through the array.
 
-    Raises `ClashError` if tiles overlap with too short a period.
+    Raises `HazardError` if tiles overlap with too short a period.
     """
     out = np.zeros((left.shape[0], right.shape[1]))
     wait = period if overlap else left.shape[1] + rows + cols - 2
@@ -72,7 +73,7 @@ def weight_stationary(
 ) -> Stepped:
     """Step the product of `left` (m, k) and `right` (k, n) with the right operand in the array.
 
-    Raises `ClashError` if tiles overlap with too short a period.
+    Raises `HazardError` if tiles overlap with too short a period.
     """
     out = np.zeros((left.shape[0], right.shape[1]))
     wait = period if overlap else rows + left.shape[0] + rows + cols - 2
@@ -81,18 +82,21 @@ def weight_stationary(
 
 def _checked(values: Values, cycles: int) -> Stepped:
     if cycles < 0:
-        raise ClashError(CLASHES[cycles])
+        raise HazardError(HAZARDS[cycles])
     return Stepped(values, cycles)
 
 
 @njit(cache=True)
-def _output_stationary(left, right, out, rows, cols, period):  # type: ignore[no-untyped-def]
+def _output_stationary(
+    left: Values, right: Values, out: Values, rows: int, cols: int, period: int
+) -> int:
+    """Fill `out`; return the cycles, or a negative hazard."""
     m, k = left.shape
     n = right.shape[1]
     across = ceil_div(n, cols)
     tiles = ceil_div(m, rows) * across
     if period < k:
-        return STREAMS_OVERLAP
+        return OVERLAPPING_STREAMS
     # An operand is named by the cycle in which it would enter at row and column 0; -1 is a bubble.
     west = np.full((rows, cols), -1, np.int64)
     north = np.full((rows, cols), -1, np.int64)
@@ -130,7 +134,7 @@ def _output_stationary(left, right, out, rows, cols, period):  # type: ignore[no
 
 
 @njit(cache=True)
-def _entering(time, steps, period, tiles):  # type: ignore[no-untyped-def]
+def _entering(time: int, steps: int, period: int, tiles: int) -> int:
     """Return `time` if an operand of some tile enters the skewed edge then, else -1."""
     if time < 0 or time // period >= tiles or time % period >= steps:
         return -1
@@ -138,13 +142,16 @@ def _entering(time, steps, period, tiles):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _weight_stationary(left, right, out, rows, cols, period, overlap):  # type: ignore[no-untyped-def]
+def _weight_stationary(
+    left: Values, right: Values, out: Values, rows: int, cols: int, period: int, overlap: bool
+) -> int:
+    """Fill `out`; return the cycles, or a negative hazard."""
     m, k = left.shape
     n = right.shape[1]
     across = ceil_div(n, cols)
     tiles = ceil_div(k, rows) * across
     if period < m:
-        return STREAMS_OVERLAP
+        return OVERLAPPING_STREAMS
     # A weight is named by tile * rows + row, an operand as above; rows wait for the first weights.
     west = np.full((rows, cols), -1, np.int64)
     psum = np.zeros((rows, cols))
@@ -191,7 +198,7 @@ def _weight_stationary(left, right, out, rows, cols, period, overlap):  # type: 
 
 
 @njit(cache=True)
-def _shift_weights(shadow, c, tile, shifts, rows):  # type: ignore[no-untyped-def]
+def _shift_weights(shadow: Ints, c: int, tile: int, shifts: int, rows: int) -> None:
     """Move the weights of `tile` one row south; row r joins after r shifts, all stop after R."""
     if 0 <= shifts < rows:
         for r in range(shifts, 0, -1):
