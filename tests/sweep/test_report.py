@@ -103,8 +103,10 @@ def test_a_large_study_is_shown_by_its_front_and_a_sample(monkeypatch) -> None:
         made.run_into(store, workers=1)
         front = export.front(store)
         found = report.page_values(made.definition, store)
+        said = report._lead(made.definition, store, shown=len(found["case"]))
     assert sum(found["front"]) == len(front)
     assert len(front) <= len(found["case"]) < 72
+    assert f"72 points of sat; {len(found['case'])} are shown, all of the front among" in said
     assert {e["parameter"] for e in found["sensitivity"]} == {
         "method",
         "rows",
