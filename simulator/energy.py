@@ -1,4 +1,4 @@
-"""Energy of elementary actions, in picojoules, shared by all accelerators.
+"""Energy of elementary actions, in picojoules, shared by accelerators without figures of their own.
 
 Source: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014,
 Figs 1.1.8 and 1.1.9: 45 nm, 0.9 V. The fp32 and int32 figures and the 8 KiB array are confirmed by
@@ -11,13 +11,11 @@ tree, wires between units, control, leakage.
 from __future__ import annotations
 
 FP16_MULTIPLY_PJ = 1.1
-FP16_ADD_PJ = 0.4
 FP32_MULTIPLY_PJ = 3.7
 FP32_ADD_PJ = 0.9
 INT8_MULTIPLY_PJ = 0.2
-INT8_ADD_PJ = 0.03
 INT32_ADD_PJ = 0.1
-INT16_COMPARE_PJ = 0.05
+INT16_COMPARE_PJ = INT32_ADD_PJ / 2
 """A 16-bit compare is taken as a 16-bit add: half of the table's 32-bit integer add."""
 
 DRAM_BYTE_PJ = 162.5
