@@ -239,6 +239,15 @@ if CHROMIUM:
         )
         assert 0 < page.value("shownPoints().length") < page.value("points().length")
 
+    def test_an_axis_that_is_freed_keeps_the_brush_of_the_points(page) -> None:
+        page.value("brush(new Set(points().slice(0, 10)))")
+        for limits, left in (("[[15, 40]]", "< 10"), ("null", "=== 10")):
+            page.value(
+                f"Plotly.restyle('parallel', {{'dimensions[1].constraintrange': [{limits}]}}, [0])"
+                ".then(() => true)"
+            )
+            page.wait_for(f"state.brushed !== null && state.brushed.size {left}")
+
     def test_choices_redraw_everything(page) -> None:
         page.value("element('case').value = '1'; changeCase()")
         assert page.value("points().every((i) => STUDY.case[i] === 1)")
