@@ -1,4 +1,4 @@
-"""Area of arithmetic units and SRAM, in square micrometres, shared by all accelerators.
+"""Area of arithmetic units and SRAM, in square micrometres, for accelerators that state an area.
 
 Source: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, 45 nm:
 the areas that go with the energies of `simulator.energy`, recalled. SRAM: a 6T cell of 0.37 um2

@@ -15,8 +15,10 @@ import numpy as np
 
 from simulator import quantities
 from simulator.report import Report
+from workloads.operations import Pass
 
-PASSES = ("FF", "BP", "WU", "UP")
+PASSES = tuple(map(str, Pass))
+"""The passes of a training step in order; reports of other work have passes of other names."""
 
 Columns = dict[str, list[str]]
 """A table as texts: names of columns, those of numbers with `>` in front, and their cells."""
@@ -103,7 +105,8 @@ def overlap(report: Report) -> str:
 
 def step_passes(report: Report) -> list[str]:
     """Return the passes of a training step that a report has, in order."""
-    return [name for name in PASSES if name in cycles_by(report, "pass")]
+    found = set(_values(report, "pass"))
+    return [name for name in PASSES if name in found]
 
 
 def cycles_by(report: Report, column: str) -> dict[str, int]:

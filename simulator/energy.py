@@ -1,4 +1,4 @@
-"""Energy of elementary actions, in picojoules, shared by all accelerators.
+"""Energy of elementary actions, in picojoules, shared by accelerators without figures of their own.
 
 Source: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014,
 Figs 1.1.8 and 1.1.9: 45 nm, 0.9 V. The fp32 and int32 figures and the 8 KiB array are confirmed by

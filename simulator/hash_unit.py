@@ -60,6 +60,8 @@ def run(
     `streams` holds keys and 32-bit value patterns of each requester; an update is offered as soon
     as the one before is accepted, but not before its cycle of `offered_from`. `start_drain` are
     the cycles of a pulse; `sink_ready` says in which cycles an entry is taken (always).
+    Raises `InputError` for lengths that do not match, a key that is too wide, or a pulse outside
+    the cycles.
     """
     from simulator._hash_unit_kernel import step_unit
 
@@ -68,10 +70,17 @@ def run(
     keys, values, starts = _flat(unit, streams)
     earliest = np.zeros(len(keys), dtype=np.int64)
     if offered_from is not None:
+        if [len(each) for each in offered_from] != np.diff(starts).tolist():
+            raise InputError("offered_from must hold one cycle for each update of each stream")
         earliest = np.array([at for stream in offered_from for at in stream], dtype=np.int64)
     pulses = np.zeros(cycles, dtype=np.uint8)
-    pulses[list(start_drain)] = 1
+    for pulse in start_drain:
+        if not 0 <= pulse < cycles:
+            raise InputError(f"start_drain must lie in the {cycles} cycles, not at {pulse}")
+        pulses[pulse] = 1
     willing = np.ones(cycles, dtype=np.uint8) if sink_ready is None else sink_ready
+    if len(willing) != cycles:
+        raise InputError(f"sink_ready must hold {cycles} cycles, not {len(willing)}")
     first = unit.hashing.compute(keys).astype(np.int64)
     log = _empty_log(cycles, unit.requesters)
     values_bits = np.zeros(unit.slots + unit.banks, dtype=np.uint32)
@@ -89,6 +98,12 @@ def run(
 def _flat(
     unit: HashUnit, streams: Sequence[tuple[Sequence[int], Sequence[int]]]
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.int64]]:
+    for number, (its_keys, patterns) in enumerate(streams):
+        if len(its_keys) != len(patterns):
+            raise InputError(
+                f"stream {number} must hold a value for each of its {len(its_keys)} keys, not "
+                f"{len(patterns)}"
+            )
     keys = np.array([key for stream in streams for key in stream[0]], dtype=np.uint64)
     values = np.array([value for stream in streams for value in stream[1]], dtype=np.uint32)
     starts = np.cumsum([0, *(len(stream[0]) for stream in streams)])

@@ -15,7 +15,8 @@ from simulator.report import Report, config_values
 MOST_COLUMNS = 8
 """Columns of a summary that fit a page; the only row of a wider one is turned."""
 
-TERMS = ("FF", "BP", "WU", "UP", "speedup", "utilisation", "dram_bytes", "energy_j", "bottleneck")
+TERMS = (*breakdown.PASSES, "speedup", "utilisation", "dram_bytes", "energy_j", "bottleneck")
+"""Terms that the page explains at its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,9 +178,11 @@ def break_even(run: TrainingRun, baseline: TrainingRun) -> int | None:
     before, lead = 0, baseline.seconds_until(0) - run.seconds_until(0)
     for edge in edges:
         after = baseline.seconds_until(edge) - run.seconds_until(edge)
+        slope = (after - lead) / (edge - before)
+        if lead + slope > 0:
+            return before + 1
         if after > 0:
-            slope = (after - lead) / (edge - before)
-            return before + 1 if lead > 0 else before + int(-lead / slope) + 1
+            return before + int(-lead / slope) + 1
         before, lead = edge, after
     return None
 

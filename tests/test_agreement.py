@@ -78,16 +78,15 @@ def test_a_text_without_both_markers_is_refused() -> None:
 
 
 def test_the_changelog_counts_the_operators_that_equal_the_published_clock() -> None:
-    root = Path(__file__).parents[1]
-    table = pd.read_csv(root / "sim_results/neupims/operators.ours.csv")
+    table = pd.read_csv(RESULTS / "neupims" / "operators.ours.csv")
     said = re.search(
         r"(\d+) of (\d+) rows of the published runs agree to\s+the clock",
-        (root / "CHANGELOG.md").read_text(),
+        (ROOT / "CHANGELOG.md").read_text("utf-8"),
     )
     assert said is not None
     assert [int(n) for n in said.groups()] == [sum(table.ours == table.published), len(table)]
 
 
 def test_the_prose_of_the_readme_is_at_most_100_columns_wide() -> None:
-    lines = (Path(__file__).parents[1] / "README.md").read_text().splitlines()
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
     assert [line for line in lines if len(line) > 100 and not line.startswith("|")] == []

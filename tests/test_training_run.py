@@ -73,6 +73,12 @@ def test_break_even_by_hand(run: TrainingRun, expected: int | None) -> None:
     assert break_even(run, made((100, 1.0))) == expected
 
 
+def test_a_lead_that_only_the_setup_of_the_baseline_gives_counts() -> None:
+    """After one step 5 s against 10 s of setup and 1 s; after three steps 15 s against 13 s."""
+    assert break_even(made((100, 5.0)), made((100, 1.0), setup=10.0)) == 1
+    assert break_even(made((100, 12.0)), made((100, 1.0), setup=10.0)) is None
+
+
 def test_a_run_without_energy_says_so() -> None:
     assert made((10, 1.0)).energy_j is None
     assert made((10, 1.0)).seconds == 10

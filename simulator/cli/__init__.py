@@ -1,8 +1,8 @@
 """The `sparsight` command: human tables by default, one JSON object with `--json`.
 
-Exit codes: 0 done, 1 a check missed (`reproduce`), 2 the input is wrong, 130 interrupted. Only this
-package prints. Each command is a module of this package; heavy libraries are imported inside the
-functions that need them, so that `sparsight --help` stays fast.
+Exit codes: 0 done, 1 a check missed (`reproduce`) or too many points failed (`sweep`), 2 the input
+is wrong, 130 interrupted. Only this package prints. Each command is a module of this package; heavy
+libraries are imported inside the functions that need them, so that `sparsight --help` stays fast.
 """
 
 from __future__ import annotations

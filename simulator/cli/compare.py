@@ -42,7 +42,8 @@ def compare(
     model: options.Model = None,
     weights_only: options.WeightsOnly = False,
     steps: Annotated[
-        int | None, typer.Option(help="Integrate each method's schedule over a run of N steps.")
+        int | None,
+        typer.Option(min=1, help="Integrate each method's schedule over a run of N steps."),
     ] = None,
     pattern: options.Pattern = None,
     settings: options.Settings = None,

@@ -58,7 +58,8 @@ class Source:
         if len(self.given) != 1:
             raise InputError(
                 "name one workload: --network NAME, --trace FILE, --gemm M,K,N, --topology "
-                f"FILE.csv or --model FILE|NAME, not {' and '.join(self.given) or 'none'}"
+                "FILE.csv, --model FILE|NAME or (sparse products) --matrix FILE, not "
+                f"{' and '.join(self.given) or 'none'}"
             )
         self._check_use(self.given[0])
         workload = self._read()

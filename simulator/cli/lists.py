@@ -1,4 +1,4 @@
-"""Commands that list what there is: accelerators, networks, methods, and the meaning of terms."""
+"""Commands that list what there is: accelerators, networks, methods, models, meanings of terms."""
 
 from __future__ import annotations
 

@@ -87,11 +87,11 @@ def serve(
     from simulator.cli import output
 
     drawn = Drawn(rate=rate, count=count, seed=seed)
-    exact = {"prefill-units": prefill_units, "within": within, "check-every": check_every}
+    for_npus = {"prefill-units": prefill_units, "within": within, "check-every": check_every}
     output.check_targets(csv=csv, parquet=parquet, timeline=timeline, others=(iterations,))
     arriving = read_requests(requests, drawn)
     config = read_config(system, {"model": model, "tp": tp, "pp": pp}, settings or ())
-    device, times = _device(system, config, exact)
+    device, times = _device(system, config, for_npus)
     with output.working("serving (the first run on a machine compiles)"):
         outcome = serving.serve(arriving, device, policy=policy, most_running=batch)
     found = {**serving.summary(outcome), **_approximation(times)}
@@ -160,11 +160,12 @@ def read_config(system: str, given: dict[str, Any], settings: Sequence[str]) -> 
     return override(find("neupims").Config(), values | {"system": system})
 
 
-def _device(system: str, config: Any, exact: dict[str, Any]) -> tuple[Device, Reused | None]:
+def _device(system: str, config: Any, for_npus: dict[str, Any]) -> tuple[Device, Reused | None]:
+    """Return what serves; options that only systems of NPUs read are refused for a GPU."""
     from simulator.serving import systems
 
     if system == "gpu-only":
-        for name, value in exact.items():
+        for name, value in for_npus.items():
             if value is not None:
                 raise InputError(
                     f"--{name} does not apply to gpu-only, which prefills by itself and whose "
@@ -172,9 +173,9 @@ def _device(system: str, config: Any, exact: dict[str, Any]) -> tuple[Device, Re
                 )
         return systems.gpu_device(config), None
     chosen: dict[str, Any] = {
-        "prefill_units": 1 if exact["prefill-units"] is None else exact["prefill-units"],
-        "within": WITHIN if exact["within"] is None else exact["within"],
-        "check_every": CHECK_EVERY if exact["check-every"] is None else exact["check-every"],
+        "prefill_units": 1 if for_npus["prefill-units"] is None else for_npus["prefill-units"],
+        "within": WITHIN if for_npus["within"] is None else for_npus["within"],
+        "check_every": CHECK_EVERY if for_npus["check-every"] is None else for_npus["check-every"],
     }
     if not 1 <= chosen["prefill_units"] <= MOST_UNITS:
         raise InputError(

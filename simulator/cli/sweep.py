@@ -62,7 +62,7 @@ def sweep(
 
     if workers is not None and cluster is not None:
         raise InputError("--workers and --cluster cannot be combined; give one")
-    output.check_targets(csv=csv, parquet=parquet, others=(report,))
+    output.check_targets(csv=csv, parquet=parquet, others=(report, store))
     made = Study.from_file(study)
     place = store or store_path(study)
     with made.executed(
@@ -204,11 +204,10 @@ def _shared(front: pd.DataFrame) -> str:
     from simulator.sweep.definition import METRICS
 
     named = [name for name in front.columns if name not in {"point", "feasible", "error", *METRICS}]
-    same = [name for name in named if front[name].nunique(dropna=False) == 1]
-    same = [
-        name for name in same if name != "batch" or front[name].iloc[0]
-    ]  # 0: the model fixes it
-    return ", ".join(f"{name} {_text(front[name].iloc[0])}" for name in same if len(front))
+    same = {name: front[name].iloc[0] for name in named if front[name].nunique(dropna=False) == 1}
+    if same.get("batch") == 0:  # the model fixes it
+        del same["batch"]
+    return ", ".join(f"{name} {_text(value)}" for name, value in same.items())
 
 
 def _text(value: Any) -> str:

@@ -95,7 +95,7 @@ class _Search:
             ]
             positions = np.array([_position(self.space, trial) for trial in trials])
             columns = self.space.decode(positions)
-            keep = np.logical_and.reduce(list(self.space.allowed(positions, columns)))
+            keep = self.space.allowed(positions, columns)
             numbers = self._numbers(columns, keep)
             fresh = numbers >= self.next
             # A design asked for twice in one generation is new once.

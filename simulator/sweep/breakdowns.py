@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.accelerators import find
-from simulator.breakdown import pass_order
+from simulator.breakdown import cycles_by, pass_order
 from simulator.report import Report
 from simulator.sweep.definition import Case
 from simulator.sweep.evaluate import workload
 
 LAYERS = 80
+"""Layers of a design that are shown by name, at most; the others share the name `OTHER`."""
+
 OTHER = "other layers"
 
 
@@ -55,12 +57,10 @@ def _simulate(point: dict[str, Any], fields: list[str]) -> Report:
 
 def _largest(report: Report) -> list[str]:
     """Return the layers that take most time, in network order, and a name for the others."""
-    cycles: dict[str, int] = {}
-    rows = zip(report.columns["layer"], np.asarray(report.columns["cycles"]).tolist(), strict=True)
-    for layer, count in rows:
-        cycles[str(layer)] = cycles.get(str(layer), 0) + count
-    largest = set(sorted(cycles, key=lambda name: -cycles[name])[:LAYERS])
-    return [name for name in cycles if name in largest and cycles[name]] + [OTHER]
+    cycles = cycles_by(report, "layer")
+    largest = {name for name in list(cycles)[:LAYERS] if cycles[name]}
+    in_order = dict.fromkeys(str(name) for name in report.columns["layer"])
+    return [name for name in in_order if name in largest] + [OTHER]
 
 
 def _summed(report: Report, names: list[str]) -> dict[str, Any]:

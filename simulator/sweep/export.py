@@ -96,7 +96,7 @@ def write_csv(store: Store, path: Path) -> None:
     kinds = column_kinds(store)
 
     def write(temporary: Path) -> None:
-        with open(temporary, "x", newline="") as file:
+        with open(temporary, "x", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(kinds)
             for rows in _blocks(store, list(kinds)):

@@ -15,6 +15,7 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workloads.errors import InputError, nearest
 
@@ -58,12 +59,28 @@ class Expression:
     tree: ast.expr
 
     def __call__(self, columns: Mapping[str, Any]) -> Any:
-        """Return the value for columns that hold every name; arrays give an array."""
+        """Return the value for columns that hold every name; arrays give an array.
+
+        Raises `InputError` where the values have no such operation.
+        """
         with np.errstate(all="ignore"):
             try:
                 return _value(self.tree, columns)
             except ZeroDivisionError:  # of plain numbers; arrays give infinity
                 raise InputError(f"{self.text!r} divides by zero") from None
+            except OverflowError:
+                raise InputError(f"{self.text!r} has a number of more than 64 bits") from None
+            except TypeError:
+                raise InputError(
+                    f"{self.text!r} must compute with numbers, and compare texts with texts"
+                ) from None
+
+    def numbers(self, columns: Mapping[str, Any], count: int) -> NDArray[Any]:
+        """Return the `count` numbers or truths; raise `InputError` if it gives anything else."""
+        values = np.broadcast_to(self(columns), count)
+        if values.dtype.kind not in "biuf":
+            raise InputError(f"{self.text!r} must give a number for every design")
+        return values
 
     @property
     def bounded(self) -> tuple[Expression, str] | None:
@@ -158,7 +175,10 @@ def _value(tree: ast.expr, columns: Mapping[str, Any]) -> Any:
         case ast.UnaryOp(op=op, operand=operand):
             return _OPERATORS[type(op)](_value(operand, columns))
         case ast.BinOp(left=left, op=op, right=right):
-            return _OPERATORS[type(op)](_value(left, columns), _value(right, columns))
+            sides = _value(left, columns), _value(right, columns)
+            if str in map(type, sides):  # which Python would repeat, or take for a format
+                raise TypeError
+            return _OPERATORS[type(op)](*sides)
         case ast.BoolOp(op=op, values=parts):
             return reduce(_OPERATORS[type(op)], (_value(part, columns) for part in parts))
         case ast.Compare(left=left, ops=ops, comparators=others):

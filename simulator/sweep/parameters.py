@@ -16,12 +16,14 @@ form                                             values
                                                  `when` goes with every form but `derive`
 ===============================================  ==================================================
 
-A range of a whole-number field holds whole numbers only; without a step or count it holds them all.
+A range of a whole-number field has whole ends and holds whole numbers only; without a step, factor
+or count it holds them all.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,10 +31,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.counting import LARGEST_COUNT
 from simulator.sweep.expressions import Expression, parse
 from workloads.errors import InputError
 
 MOST_LEVELS = 1_000_000
+LARGEST: dict[type, float] = {int: LARGEST_COUNT, float: sys.float_info.max}
+"""Largest size of a number that arrays of each kind hold."""
+
 FORMS = (
     "a value, a list, {from, to, step}, {from, to, factor}, {from, to, count}, {from, to} or "
     "{derive}"
@@ -121,12 +127,19 @@ def _check_kind(value: Any, kind: type, where: str) -> None:
     accepted: type | tuple[type, ...] = (int, float) if kind is float else kind
     if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
         raise InputError(f"{where} must hold {wanted}, not {value!r}; it may be {FORMS}")
+    if not _fits(value, kind):
+        raise InputError(f"{where} must hold {wanted} of at most {LARGEST[kind]}, not {value!r}")
+
+
+def _fits(value: Any, kind: type) -> bool:
+    """Return whether an array of a kind holds a value; it does not hold what is not a number."""
+    return kind not in LARGEST or bool(abs(value) <= LARGEST[kind])
 
 
 def _range(form: dict[str, Any], kind: type, where: str, shared: dict[str, Any]) -> Parameter:
     if kind not in (int, float):
         raise InputError(f"{where} must be a list of values, as the field is not a number")
-    low, high = (_number(form, key, where) for key in ("from", "to"))
+    low, high = (_end(form, key, kind, where) for key in ("from", "to"))
     log = form.pop("log", False)
     if not isinstance(log, bool):
         raise InputError(f"{where}.log must be true or false, not {log!r}")
@@ -140,7 +153,7 @@ def _range(form: dict[str, Any], kind: type, where: str, shared: dict[str, Any])
         raise InputError(f"{where}.from must be above 0 for a logarithmic range, not {low}")
     if not spacings and kind is float:
         _refuse_rest(form, where)
-        return Parameter(low=float(low), high=float(high), log=log, **shared)
+        return Parameter(low=low, high=high, log=log, **shared)
     if not spacings and log:
         raise InputError(f"{where} must have a count or a factor beside log for a whole number")
     spacing = spacings[0] if spacings else "step"
@@ -160,27 +173,39 @@ def _spaced(
     slack = 1e-9
     if spacing == "count":
         if not isinstance(size, int) or not 2 <= size <= MOST_LEVELS:
-            raise InputError(f"{where}.count must be a whole number of at least 2, not {size!r}")
+            raise InputError(
+                f"{where}.count must be a whole number from 2 to {MOST_LEVELS}, not {size!r}"
+            )
         return np.geomspace(low, high, size) if log else np.linspace(low, high, size)
     least = 1 if spacing == "factor" else 0
     if not size > least:
         raise InputError(f"{where}.{spacing} must be above {least}, not {size!r}")
-    if spacing == "factor":
-        steps = math.floor(math.log(high / low) / math.log(size) + slack)
-        return np.asarray(low * float(size) ** np.arange(steps + 1))
-    steps = math.floor((high - low) / size + slack)
-    if steps >= MOST_LEVELS:
-        raise InputError(f"{where} has {steps + 1} values; use a larger step, count or factor")
-    return np.asarray(low + size * np.arange(steps + 1))
+    by_factor = spacing == "factor"
+    span = math.log(high / low) / math.log(size) if by_factor else (high - low) / size
+    if not span < MOST_LEVELS:
+        raise InputError(f"{where} has {span + 1:.0f} values; use a larger step or factor")
+    places = np.arange(math.floor(span + slack) + 1)
+    return np.asarray(low * float(size) ** places if by_factor else low + size * places)
 
 
-def _number(form: dict[str, Any], key: str, where: str) -> Any:
+def _number(form: dict[str, Any], key: str, where: str, most: float = LARGEST_COUNT) -> Any:
     if key not in form:
         raise InputError(f"{where} must be {FORMS}; it lacks '{key}'")
     value = form.pop(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or value != value:
         raise InputError(f"{where}.{key} must be a number, not {value!r}")
+    if abs(value) > most:
+        raise InputError(f"{where}.{key} must be from -{most:g} to {most:g}, not {value!r}")
     return value
+
+
+def _end(form: dict[str, Any], key: str, kind: type, where: str) -> float:
+    """Return an end of a range, a whole number for a field of such."""
+    value = _number(form, key, where, LARGEST[kind])
+    if kind is int and value != int(value):
+        raise InputError(f"{where}.{key} must be a whole number, not {value!r}")
+    return int(value) if kind is int else float(value)
 
 
 def _refuse_rest(form: dict[str, Any], where: str) -> None:

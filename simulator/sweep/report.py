@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 1500
-"""Points of the page, those of the front among them."""
+"""Points of the page, at most, those of the front among them; a longer front is shown whole."""
 
 BREAKDOWN_SECONDS = 30.0
 SENSITIVITY_POINTS = 200_000
@@ -41,12 +41,13 @@ def render(definition: Definition, store: Store) -> str:
 
     folder = resources.files("simulator").joinpath("templates")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    values = page_values(definition, store)
     return environment.from_string(folder.joinpath("sweep.html").read_text("utf-8")).render(
         title=definition.name,
-        lead=_lead(definition, store),
+        lead=_lead(definition, store, shown=len(values["case"])),
         plotly=get_plotlyjs(),
         script=folder.joinpath("sweep.js").read_text("utf-8"),
-        study=_script_json(page_values(definition, store)),
+        study=_script_json(values),
         version=code_version(),
     )
 
@@ -78,15 +79,16 @@ def page_values(definition: Definition, store: Store) -> dict[str, Any]:
     }
 
 
-def _lead(definition: Definition, store: Store) -> str:
+def _lead(definition: Definition, store: Store, *, shown: int) -> str:
     points, failures = store.counts()
     failed = f", {failures} of them failed" if failures else ""
-    shown = f"; {SHOWN} are shown, all of the front among them" if points > SHOWN else ""
+    whole = shown == points - failures
+    sample = "" if whole else f"; {shown} are shown, all of the front among them"
     wanted = " and ".join(
         f"{'largest' if sign < 0 else 'smallest'} {name}" for name, sign in definition.signs.items()
     )
     return (
-        f"{points} points of {', '.join(definition.accelerators)}{failed}{shown}. "
+        f"{points} points of {', '.join(definition.accelerators)}{failed}{sample}. "
         f"Wanted: {wanted}. Search: {definition.search.kind}."
     )
 

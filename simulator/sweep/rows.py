@@ -62,8 +62,8 @@ def _result_quantities(
     count = len(designs) * cases
     found: dict[str, NDArray[Any]] = {}
     for name, quantity in wanted.items():
-        columns[name] = found[name] = np.broadcast_to(quantity(columns), count)
+        columns[name] = found[name] = quantity.numbers(columns, count)
     if definition.result_constraints:
-        masks = [np.broadcast_to(each(columns), count) for each in definition.result_constraints]
+        masks = [each.numbers(columns, count) for each in definition.result_constraints]
         found["feasible"] = np.logical_and.reduce(masks).astype(np.int64)
     return found

@@ -67,8 +67,7 @@ class Grid:
         numbers = np.arange(first, min(first + self.size, self.space.size))
         positions = self.space.grid(numbers)
         columns = self.space.decode(positions)
-        keep = np.logical_and.reduce(list(self.space.allowed(positions, columns)))
-        return self.space.designs(numbers, columns, keep)
+        return self.space.designs(numbers, columns, self.space.allowed(positions, columns))
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,7 @@ class Listed:
         numbers = np.arange(number * self.size, min((number + 1) * self.size, len(self._positions)))
         positions = self._positions[numbers]
         columns = self.space.decode(positions)
-        keep = np.logical_and.reduce(list(self.space.allowed(positions, columns)))
-        return self.space.designs(numbers, columns, keep)
+        return self.space.designs(numbers, columns, self.space.allowed(positions, columns))
 
     @cached_property
     def _positions(self) -> NDArray[np.float64]:
@@ -163,7 +161,7 @@ class Drawn:
         while len(accepted) < self.points and fruitless < FRUITLESS_CHUNKS:
             positions = self._positions(chunk)
             columns = self.space.decode(positions)
-            keep = np.logical_and.reduce(list(self.space.allowed(positions, columns)))
+            keep = self.space.allowed(positions, columns)
             keys = self._keys(columns)
             before = len(accepted)
             for place in np.flatnonzero(keep):
@@ -211,7 +209,10 @@ def samples(definition: Definition, block_sizes: dict[str, int]) -> list[Sample]
 def check_size(definition: Definition) -> None:
     """Raise `InputError` for a study of more points than anybody waits for."""
     search, cases = definition.search, len(definition.cases)
-    if search.kind == "grid":
+    if definition.designs:
+        points = len(next(iter(definition.designs.values()))) * cases
+        advice = "list fewer designs"
+    elif search.kind == "grid":
         points = sum(space.size for space in definition.spaces) * cases
         advice = "use fewer values, or search.kind = 'random', 'sobol', 'nsga2' or 'tpe'"
     else:

@@ -49,7 +49,7 @@ def effects(table: pd.DataFrame, parameters: list[str], objective: str) -> list[
     found = []
     for name in parameters:
         having = known & table[name].notna().to_numpy()
-        levels, places = _levels(table[name].to_numpy()[having])
+        levels, places = _levels(table.loc[having, name].to_numpy())
         if len(levels) > 1:
             scaled = np.log(values[having]) if logs else values[having]
             share, means = _effect(scaled, places, len(levels))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -113,7 +113,7 @@ class Space:
         for parameter in self.following:
             columns[parameter.name] = self._follow(parameter, columns, active, len(positions))
         for name, quantity in self.quantities.items():
-            columns[name] = np.broadcast_to(quantity(columns), len(positions))
+            columns[name] = quantity.numbers(columns, len(positions))
         return columns
 
     def _follow(
@@ -125,33 +125,35 @@ class Space:
     ) -> NDArray[Any]:
         kind = field_kind(self.accelerator, parameter.name)
         if parameter.derive is not None:
-            values = np.broadcast_to(parameter.derive(columns), count)
+            if kind in (str, object):
+                return np.broadcast_to(parameter.derive(columns), count)
+            values = parameter.derive.numbers(columns, count)
             if kind is int and values.dtype.kind == "f" and np.isfinite(values).all():
                 whole = values.astype(np.int64)
                 return np.asarray(whole if (whole == values).all() else values)
             return np.asarray(values.astype(float) if kind is float else values)
         assert parameter.when is not None
-        holds = np.broadcast_to(parameter.when(columns), count)
+        holds = parameter.when.numbers(columns, count)
         return np.where(holds, active[parameter.name], parameter.otherwise)
 
     def allowed(
         self, positions: NDArray[np.float64], columns: Mapping[str, NDArray[Any]]
-    ) -> Iterator[NDArray[np.bool_]]:
-        """Yield, for the conditions and then for each constraint, which (designs,) it allows.
+    ) -> NDArray[np.bool_]:
+        """Return which (designs,) the conditions and all constraints allow.
 
         Where a condition does not hold, only the first level of its parameter is a design.
         """
         count = len(positions)
-        once = np.ones(count, bool)
+        kept = np.ones(count, bool)
         for parameter in self.following:
             if parameter.when is not None:
                 place = [d.name for d in self.dimensions].index(parameter.name)
-                holds = np.broadcast_to(parameter.when(columns), count)
+                holds = parameter.when.numbers(columns, count).astype(bool)
                 first = np.ones(count, bool) if parameter.continuous else positions[:, place] == 0
-                once &= holds | first
-        yield once
+                kept &= holds | first
         for constraint in self.constraints:
-            yield np.broadcast_to(constraint(columns), count).astype(bool)
+            kept &= constraint.numbers(columns, count).astype(bool)
+        return kept
 
     def designs(
         self,
@@ -251,7 +253,7 @@ def _nm(method: str) -> tuple[int, int]:
     return next(((p.n, p.m) for p in patterns if isinstance(p, NM)), (1, 1))
 
 
-def checked_values(space: Space) -> Iterable[tuple[str, list[Any]]]:
+def checked_values(space: Space) -> Iterator[tuple[str, list[Any]]]:
     """Yield every free field with its levels, or with the ends of its range."""
     for dimension in space.dimensions:
         if dimension.name != METHOD:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from dataclasses import replace as replaced
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from simulator.sweep.definition import Definition
@@ -35,7 +34,7 @@ class FixedStage:
         before = sum(sample.designs for sample in self.samples[:place])
         local = number - (ends[place - 1] if place else 0)
         designs = self.samples[place].block(local)
-        return self.accelerators[place], replaced(designs, numbers=designs.numbers + before)
+        return self.accelerators[place], replace(designs, numbers=designs.numbers + before)
 
 
 @dataclass(frozen=True)

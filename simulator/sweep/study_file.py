@@ -44,7 +44,7 @@ def read_file(path: Path) -> Definition:
     text = read_text(path, "the study")
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of numbers of thousands of digits, too
         raise InputError(f"the study {path} is not TOML: {error}") from None
     except RecursionError:
         raise InputError(f"the study {path} nests lists too deeply to be read") from None

@@ -215,7 +215,7 @@ function brushByAxes() {
     return ranges.some(([low, high]) => value >= low && value <= high);
   };
   const kept = places.filter((_, at) => dimensions.every((d) => inside(d.values[at], d.constraintrange)));
-  state.brushed = dimensions.some((d) => d.constraintrange) ? new Set(kept) : null;
+  state.brushed = kept.length < points().length ? new Set(kept) : null;
   drawScatter();
   drawTable();
 }

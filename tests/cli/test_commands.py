@@ -128,6 +128,7 @@ def test_every_key_of_every_output_is_explained(sparsight) -> None:
         ("accelerators",),
         ("accelerators", "systolic"),
         ("explain",),
+        ("models",),
         ("trace", "list"),
         ("trace", "show", "digits-vit"),
         ("compare", "sat", "--gemm", "8,8,8"),

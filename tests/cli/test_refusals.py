@@ -128,6 +128,7 @@ NETWORK = ("run", "sat", "--network", "resnet9", "--batch", "2")
         ),
         (("compare", "sat", "--accelerators", "all", *GEMM[2:]), "name accelerators once"),
         (("compare", "sat", *GEMM[2:], "--steps", "9"), "name some with --methods"),
+        (("compare", "sat", *NETWORK[2:], "--methods", "dense", "--steps", "0"), "for '--steps'"),
         (("compare", "sat", "--model", "minilmm"), "did you mean minilm?"),
         (("compare", "sat", *GEMM[2:], "--weights-only"), "--weights-only applies to --model"),
         (("methods", "no-such"), "no method is called 'no-such'"),

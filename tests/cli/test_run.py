@@ -159,3 +159,11 @@ def test_a_model_runs_wherever_a_network_does(sparsight, refused, tmp_path: Path
     assert refused("run", "sat", "--model", "resnet9", "--trace", "digits-vit").startswith(
         "name one workload"
     )
+
+
+def test_a_timeline_is_written(sparsight, refused, tmp_path) -> None:
+    place = tmp_path / "t.json"
+    run = ("run", "sat", "--network", "resnet9", "--batch", 2, "--json")
+    assert sparsight(*run, "--timeline", place).code == 0
+    assert place.read_bytes().startswith(b'{"traceEvents": [')
+    assert "there is no folder" in refused(*run, "--timeline", tmp_path / "no" / "t.json")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from simulator.glossary import GLOSSARY
 from simulator.sweep import execute
 
 TEXT = """
@@ -37,6 +38,13 @@ def test_the_front_is_shown_and_the_results_are_kept_beside_the_study(sparsight,
     assert (again["state"], again["points"], again["failures"]) == ("complete", 6, 0)
     assert [row["rows"] for row in again["pareto"]] == [32, 16, 8]
     assert {row["method"] for row in again["pareto"]} == {"bdwp:2:8"}
+    assert again.keys() | again["pareto"][0].keys() <= GLOSSARY.keys() | {"cols", "pes"}
+
+
+def test_results_and_store_need_two_places(refused, study, tmp_path) -> None:
+    both = tmp_path / "both.sqlite"
+    assert "is named for two outputs" in refused("sweep", study, "--store", both, "--csv", both)
+    assert not both.exists()
 
 
 def test_what_all_points_of_the_front_share_is_said_fields_too(sparsight, study) -> None:
@@ -154,6 +162,7 @@ def test_what_is_wrong_is_said_in_one_sentence_and_nothing_is_changed(
         ("[space]", 'constraints = ["pes < 9"]\n[space]', "the smallest pes of those tried is 64"),
         ("[space]", 'constraints = ["rows/0 < 1"]\n[space]', "'rows / 0' is no finite number"),
         ("[space]", 'constraints = ["interleave/0 < 1"]\n[space]', "divides by zero"),
+        ("[space]", 'constraints = ["rows < stationarity"]\n[space]', "compare texts with texts"),
         (
             "[space]",
             """[search]
@@ -178,11 +187,3 @@ def test_two_studies_do_not_share_a_store(sparsight, refused, study) -> None:
     sparsight("sweep", study, "--json")
     study.write_text(TEXT.replace("[8, 16, 32]", "[8]"))
     assert "holds another study (it differs in space)" in refused("sweep", study)
-
-
-def test_a_timeline_is_written(sparsight, refused, tmp_path) -> None:
-    place = tmp_path / "t.json"
-    run = ("run", "sat", "--network", "resnet9", "--batch", 2, "--json")
-    assert sparsight(*run, "--timeline", place).code == 0
-    assert place.read_bytes().startswith(b'{"traceEvents": [')
-    assert "there is no folder" in refused(*run, "--timeline", tmp_path / "no" / "t.json")

@@ -255,8 +255,24 @@ def test_the_interpreted_model_agrees_with_the_compiled_one(monkeypatch) -> None
             lambda: run(SMALL, [([256], [0]), ([], []), ([], [])], cycles=1),
             "keys must have at most 8 bits, not 256",
         ),
+        (
+            lambda: run(SMALL, [([1], [0]), ([1, 2], [0]), ([], [])], cycles=1),
+            "stream 1 must hold a value for each of its 2 keys, not 1",
+        ),
+        (
+            lambda: run(SMALL, [([1], [0])] * 3, cycles=1, offered_from=[[0], [0], []]),
+            "offered_from must hold one cycle for each update of each stream",
+        ),
+        (
+            lambda: run(SMALL, [([1], [0])] * 3, cycles=9, start_drain=[9]),
+            "start_drain must lie in the 9 cycles, not at 9",
+        ),
+        (
+            lambda: run(SMALL, [([1], [0])] * 3, cycles=9, sink_ready=np.ones(8, np.uint8)),
+            "sink_ready must hold 9 cycles, not 8",
+        ),
     ],
 )
-def test_units_that_cannot_be_built_are_refused(call, message: str) -> None:
+def test_units_and_runs_that_cannot_be_are_refused(call, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()

@@ -1,6 +1,7 @@
 """A real Dask scheduler and two real worker processes on loopback, one of which is killed."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -32,8 +33,6 @@ def start(folder: Path, kind: str, *arguments: str) -> subprocess.Popen:
 @contextlib.contextmanager
 def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen]]]:
     """Yield the address of a scheduler and its two workers."""
-    import json
-
     started = [start(folder, "scheduler", "--host", "127.0.0.1", "--port", "0")]
     try:
         ends = time.monotonic() + 60

@@ -118,6 +118,9 @@ def test_the_digest_is_of_the_study_and_not_of_its_name() -> None:
         ({"space": {"rows": [8], "sat": {"row": [1]}}}, "space.sat.row: sat has no field 'row'"),
         ({"options": ["--matrix a.mtx"]}, "options are workloads of their own; leave networks and"),
         ({"networks": [], "options": ["-x"]}, "sat has no options of its own; name networks"),
+        ({"constraints": ["rows < 'a'"]}, "compare texts with texts"),
+        ({"quantities": {"which": "method"}}, "'method' must give a number for every design"),
+        ({"space": {"rows": {"derive": "method"}}}, "'method' must give a number for every design"),
         ({"designs": {"rows": [1]}}, "designs must stand alone, for one accelerator, without a"),
     ],
 )
@@ -153,6 +156,7 @@ def test_listed_designs_run_as_they_are_listed() -> None:
     ("content", "message"),
     [
         (b"version = ", "is not TOML"),
+        (b"version = " + b"1" * 5000, "is not TOML: Exceeds the limit"),
         (b"\xff", "must be UTF-8 text: byte 0"),
         (b"version = 9", "version is 9, from a newer sparsight"),
         (b"networks = ['resnet9']", "version must be 1, as in 'version = 1', not None"),

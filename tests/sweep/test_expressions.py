@@ -62,6 +62,23 @@ def test_everything_else_is_refused_where_it_stands(text) -> None:
         parse(text, "constraints[1]")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["rows + mode", "rows < 'a'", "'a' * 9999999999", "'%0999d' % 1", "-mode", "log2(mode)"],
+)
+def test_texts_are_compared_and_nothing_else(text) -> None:
+    with pytest.raises(InputError, match="must compute with numbers, and compare texts with texts"):
+        parse(text, "here")(COLUMNS)
+
+
+def test_what_must_be_a_number_is_no_text_and_fits_64_bits() -> None:
+    with pytest.raises(InputError, match="'mode' must give a number for every design"):
+        parse("mode", "here").numbers(COLUMNS, 2)
+    with pytest.raises(InputError, match="has a number of more than 64 bits"):
+        parse("rows * 99999999999999999999", "here").numbers(COLUMNS, 2)
+    assert parse("8", "here").numbers(COLUMNS, 2).tolist() == [8, 8]
+
+
 def test_a_number_is_no_expression() -> None:
     with pytest.raises(InputError, match="here must be an expression such as 'rows \\* cols'"):
         parse(3, "here")  # type: ignore[arg-type]

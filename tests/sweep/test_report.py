@@ -103,8 +103,10 @@ def test_a_large_study_is_shown_by_its_front_and_a_sample(monkeypatch) -> None:
         made.run_into(store, workers=1)
         front = export.front(store)
         found = report.page_values(made.definition, store)
+        said = report._lead(made.definition, store, shown=len(found["case"]))
     assert sum(found["front"]) == len(front)
     assert len(front) <= len(found["case"]) < 72
+    assert f"72 points of sat; {len(found['case'])} are shown, all of the front among" in said
     assert {e["parameter"] for e in found["sensitivity"]} == {
         "method",
         "rows",
@@ -236,6 +238,15 @@ if CHROMIUM:
             "shownPoints().every((i) => STUDY.rows[element('parallel').shown.names[1]][i] >= 15)"
         )
         assert 0 < page.value("shownPoints().length") < page.value("points().length")
+
+    def test_an_axis_that_is_freed_keeps_the_brush_of_the_points(page) -> None:
+        page.value("brush(new Set(points().slice(0, 10)))")
+        for limits, left in (("[[15, 40]]", "< 10"), ("null", "=== 10")):
+            page.value(
+                f"Plotly.restyle('parallel', {{'dimensions[1].constraintrange': [{limits}]}}, [0])"
+                ".then(() => true)"
+            )
+            page.wait_for(f"state.brushed !== null && state.brushed.size {left}")
 
     def test_choices_redraw_everything(page) -> None:
         page.value("element('case').value = '1'; changeCase()")

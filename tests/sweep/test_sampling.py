@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from simulator.sweep.sampling import samples
+from simulator.sweep.sampling import MOST_POINTS, samples
 from simulator.sweep.study_file import from_values
 from workloads import InputError
 
@@ -33,6 +33,14 @@ def test_a_grid_is_the_product_of_its_lists(size) -> None:
     found = designs(study(methods=methods), size)
     assert [row[1:] for row in found] == list(expected)
     assert [row[0] for row in found] == list(range(24))
+
+
+def test_a_table_of_designs_counts_its_rows_and_not_the_product_of_its_columns() -> None:
+    sides = list(range(1, 501))
+    columns = {"rows": sides, "cols": sides[::-1], "clock_hz": [1e8 + side for side in sides]}
+    assert len(sides) ** len(columns) > MOST_POINTS
+    found = designs(study(space={}, designs=columns), 64)
+    assert [row[2:] for row in found] == list(zip(*columns.values(), strict=True))
 
 
 def test_constraints_leave_numbers_as_they_are() -> None:
