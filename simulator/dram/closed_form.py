@@ -31,7 +31,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from dataflow.dram_timing import PIM_PIPELINE_STEPS, DramTiming
+from dataflow.dram_timing import PIM_PIPELINE_STEPS, DramTiming, gemv_clocks
 
 NEVER = 1 << 60
 FIRST_STEP = 3
@@ -52,6 +52,19 @@ class Run(NamedTuple):
 
 
 GWRITE = Run()
+
+
+def announced(comps: int, gemvs: int, *, round_up: bool) -> tuple[int, int]:
+    """Return the COMP and the sums of a tile that its header announces: powers of two.
+
+    The sums are rounded down, and so are the COMP of all its GEMV unless `round_up`.
+
+    >>> announced(19, 1, round_up=True), announced(8, 3, round_up=False)
+    ((32, 1), (16, 2))
+    """
+    total = comps * gemvs
+    rounded = 1 << (total - 1).bit_length() if round_up else 1 << total.bit_length() - 1
+    return rounded, 1 << gemvs.bit_length() - 1
 
 
 def applies(timing: DramTiming) -> bool:
@@ -110,8 +123,8 @@ def tile_law(timing: DramTiming, runs: Iterable[Run], *, refresh: bool, dual: bo
     gwrite = timing.gwrite + (0 if dual else timing.rtp + timing.rp + timing.rcd_read)
     ends, busy = [], 0
     for run in runs:
-        steps = timing.comp_step * (max(run.comps, PIM_PIPELINE_STEPS) + 1)
-        busy += run.count * (opening + run.gemvs * steps) if run.gemvs else gwrite
+        tile = opening + run.gemvs * gemv_clocks(timing, run.comps)
+        busy += run.count * tile if run.gemvs else gwrite
         ends.append(busy)
     if not refresh:
         return ends
@@ -164,13 +177,13 @@ class _Channel:
         """Work on the tiles of a run, all that fit before the next refresh at once."""
         t = self.timing
         left = run.count
-        announced = self.opening_estimate + t.rcd_read
-        announced += self.comp_step * max(run.announced_comps, PIM_PIPELINE_STEPS)
-        announced += max(self.comp_step, t.ccd_l) * (run.announced_results - 1)
+        rest = self.opening_estimate + t.rcd_read
+        rest += self.comp_step * max(run.announced_comps, PIM_PIPELINE_STEPS)
+        rest += max(self.comp_step, t.ccd_l) * (run.announced_results - 1)
         while left:
             closes = self._held()
             start = max(self.clock, self.sums + t.rtp) if closes else self.clock
-            estimate = closes * t.rtp + announced
+            estimate = closes * t.rtp + rest
             if self.due - start - 1 <= estimate:
                 self._refresh()
                 continue
@@ -201,8 +214,7 @@ class _Channel:
         begin = max(first, second) + self.opening + t.rcd_read
         self.is_open = [True, True]
         if self.dual:
-            busy = self.comp_step * (max(run.comps, PIM_PIPELINE_STEPS) + 1)
-            self.sums = begin + (run.gemvs - 1) * busy
+            self.sums = begin + (run.gemvs - 1) * gemv_clocks(t, run.comps)
         else:
             self.vector_row = False
             busy = max(self.comp_step * run.comps, PIM_PIPELINE_STEPS) + self.comp_step

@@ -2,9 +2,9 @@
 
 Source: the Micron power model as DRAMsim3 computes it (Li et al., IEEE CAL 2020): the current above
 standby, times the supply, times the time of the command. PIM commands as multiples of these
-(NeuPIMs, ASPLOS 2024, section on power; its simulator): GWRITE reads a whole row, G_ACT is four
-ACT, COMP takes four times the power of RD (Newton, MICRO 2020), READRES moves as many bytes as one
-RD. A second row buffer adds its own standby power.
+(NeuPIMs, ASPLOS 2024, section on power; its simulator): GWRITE reads a whole row, G_ACT is an ACT
+in every bank of a group (four), COMP takes four times the power of RD (Newton, MICRO 2020), READRES
+moves two bytes of every bank (as many as one RD). A second row buffer adds its own standby power.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from dataflow.dram_timing import DramTiming
 
-G_ACT_IN_ACT = 4
 COMP_IN_RD = 4
 
 
@@ -57,7 +56,7 @@ def command_pj(timing: DramTiming, currents: DramCurrents) -> dict[str, float]:
         "WR": unit * (i.idd4w - i.idd3n) * timing.burst,
         "REF": unit * (i.idd5ab - i.idd3n) * timing.rfc,
         "GWRITE": accesses * read,
-        "G_ACT": G_ACT_IN_ACT * unit * activate,
+        "G_ACT": timing.banks * unit * activate,
         "COMP": COMP_IN_RD * read,
         "READRES": 2 * timing.banks_total / timing.access_bytes * read,
     }

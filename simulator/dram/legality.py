@@ -35,10 +35,10 @@ from dataflow.dram_timing import (
     DramTiming,
 )
 from simulator.dram import bank as banks
+from simulator.dram.pim import gemv_clocks
 from simulator.dram.state import (
     BANKS,
     CHANNELS,
-    COMP_STEP,
     FIRST_COMP,
     GROUPS,
     RANKS,
@@ -83,9 +83,7 @@ def issue(channel: Ints, command: int, *, clock: int, bank: int = 0, comps: int 
         )
     banks.note(channel, ch, bank, command, clock)
     if command == GEMV:
-        step = int(channel[COMP_STEP])
-        busy = step * (max(comps, PIM_PIPELINE_STEPS) + 1)
-        _hold(channel, ch, GEMV, clock + busy)
+        _hold(channel, ch, GEMV, clock + int(gemv_clocks(channel, comps)))
     if command == COMP and channel[ch + FIRST_COMP]:
         channel[ch + FIRST_COMP] = 0
         _hold(channel, ch, READRES, clock + PIM_PIPELINE_STEPS)

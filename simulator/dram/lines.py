@@ -23,6 +23,9 @@ lines became, those left out that one already waiting serves. The rest is filled
 of its hash set, 0 before, and four counts of lines, after which the set dropped a bit of its order,
 0 never. Row 0 holds the number of transfers sent so far, which follow from row 1 on."""
 
+LINE_BITS = 6
+"""Bits of an address within a line, which one access moves: 64 bytes."""
+
 UNIT = 32
 """Distance 1 in a slot; below it are the five lowest bits of the hash."""
 
@@ -42,7 +45,9 @@ def line_hash(s: Ints, line: int) -> int:
     row = line >> (s[state.CHANNEL_BITS] + s[state.COLUMN_BITS])
     column = (line >> s[state.CHANNEL_BITS]) & ((1 << s[state.COLUMN_BITS]) - 1)
     channel = line & ((1 << s[state.CHANNEL_BITS]) - 1)
-    h = np.uint64(((row << s[state.CHANNEL_BITS] | channel) << s[state.COLUMN_BITS] | column) << 6)
+    h = np.uint64(
+        ((row << s[state.CHANNEL_BITS] | channel) << s[state.COLUMN_BITS] | column) << LINE_BITS
+    )
     h ^= h >> np.uint64(33)
     h *= np.uint64(0xFF51AFD7ED558CCD)
     h ^= h >> np.uint64(33)
@@ -71,7 +76,7 @@ def collect(s: Ints, stream: Ints, index: int) -> None:
         first, run = run_length(address, left, s[state.SPAN_BYTES])
         address = first + 2 * (run - 1)
         left -= run
-        for line in range(first >> 6, (address >> 6) + 1):
+        for line in range(first >> LINE_BITS, (address >> LINE_BITS) + 1):
             if crowded and count >= moved and unit > 2:
                 unit >>= 1
                 _drop_bit(s, stream, index, count)
@@ -95,7 +100,7 @@ def lines_of(s: Ints, number: int, stream: Ints, index: int) -> int:
         first, run = run_length(address, left, s[state.SPAN_BYTES])
         address = first + 2 * (run - 1)
         left -= run
-        count += share(s, number, first >> 6, address >> 6)
+        count += share(s, number, first >> LINE_BITS, address >> LINE_BITS)
     return count
 
 
@@ -107,7 +112,7 @@ def _touched(s: Ints, stream: Ints, index: int) -> int:
         first, run = run_length(address, left, s[state.SPAN_BYTES])
         address = first + 2 * (run - 1)
         left -= run
-        count += (address >> 6) - (first >> 6) + 1
+        count += (address >> LINE_BITS) - (first >> LINE_BITS) + 1
     return count
 
 
@@ -157,10 +162,10 @@ def expand(s: Ints, ch: int, side: int, stream: Ints, index: int) -> None:
         first, run = run_length(address, left, s[state.SPAN_BYTES])
         address = first + 2 * (run - 1)
         left -= run
-        line = first >> 6
+        line = first >> LINE_BITS
         before -= line
         line += (s[ch + state.NUMBER] - line) & (channels - 1)
-        while line <= address >> 6:
+        while line <= address >> LINE_BITS:
             dropped = _dropped_bits(stream, index, before + line)
             place = line_hash(s, line) & (UNIT * stream[index, CAPACITY] - 1) ^ (UNIT - 1)
             at = lines + count
@@ -170,7 +175,7 @@ def expand(s: Ints, ch: int, side: int, stream: Ints, index: int) -> None:
             s[at] = place << 32 | line
             count += 1
             line += channels
-        before += (address >> 6) + 1
+        before += (address >> LINE_BITS) + 1
     s[ch + state.LINE_NEXT + side] = 0
     s[ch + state.LINE_COUNT + side] = count
 

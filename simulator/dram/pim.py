@@ -220,6 +220,12 @@ def _everywhere(s: Ints, ch: int, command: int, clock: int) -> bool:
 
 
 @kernel
+def gemv_clocks(s: Ints, comps: int) -> int:
+    """Return `dataflow.dram_timing.gemv_clocks`."""
+    return s[state.COMP_STEP] * (max(comps, dt.PIM_PIPELINE_STEPS) + 1)
+
+
+@kernel
 def _gemv(s: Ints, ch: int, row: int, comps: int, tag: int, clock: int) -> int:
     opened = _activate_groups(s, ch, row, clock)
     if opened < 2:
@@ -227,9 +233,9 @@ def _gemv(s: Ints, ch: int, row: int, comps: int, tag: int, clock: int) -> int:
     if not _everywhere(s, ch, dt.GEMV, clock):
         return 0
     note(s, ch, 0, dt.GEMV, clock)
-    busy = s[state.COMP_STEP] * (max(comps, dt.PIM_PIPELINE_STEPS) + 1)
     for rank in range(s[state.RANKS]):
-        s[ch + state.READY_RANK + rank * dt.COMMAND_COUNT + dt.GEMV] = clock + busy
+        at = ch + state.READY_RANK + rank * dt.COMMAND_COUNT + dt.GEMV
+        s[at] = clock + gemv_clocks(s, comps)
     s[ch + state.COUNTS + dt.COMP] += comps
     s[ch + state.COUNTS + dt.READRES] += 1
     _answer(s, ch, tag, clock)

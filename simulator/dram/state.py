@@ -32,7 +32,10 @@ TRANSACTION_QUEUE = 32
 NEVER = 1 << 60
 MAX_BANKS, MAX_GROUPS, MAX_RANKS = 32, 8, 4
 WHEEL_SLOTS, WHEEL_ROOM = 256, 256
-"""Clocks that an answer may lie ahead of the core, and answers of all channels in one clock."""
+"""Clocks that an answer may lie ahead of the core; answers of all channels in one clock, after
+their number."""
+MAX_CHANNELS = 64
+"""Channels of a device: two answers of each in one clock (`simulator.dram.responses`) have room."""
 
 SET_LEAST = 8
 """Slots of the hash set that orders the lines of a transfer, at first (`simulator.dram.lines`)."""
@@ -206,8 +209,9 @@ QUEUE = WRITE_BUFFER + TRANSACTION_QUEUE
 TAG_SHIFT, WRITE_BIT, LINE_MASK = 32, 1 << 31, (1 << 31) - 1
 """An access in its bank's queue is one word: its line, a bit for a write, what it answers to."""
 PENDING = QUEUE + MAX_BANKS * COMMAND_QUEUE
-"""One word per line: number of reads that wait for it, 16 if a write does, 256 x second tag. Behind
-it, from LINES_AT on, the lines of the transfer under way of each stream, LINES_ROOM each."""
+"""One word per line: number of reads that wait for it, 16 if a write does, 256 x second tag (loads
+are longer than a line: no more than two meet in one). Behind it, from LINES_AT on, the lines of the
+transfer under way of each stream, LINES_ROOM each."""
 
 
 def device_state(
@@ -226,7 +230,7 @@ def device_state(
     Transfers address `span_bytes` and start again at 0 after that. `outstanding` bounds the
     requests of a channel without an answer, `elements_per_transfer` the length of a transfer.
     """
-    _check_size(timing)
+    _check_size(timing, len(channels))
     lines = ceil_div(span_bytes, timing.access_bytes * device_channels) + 2
     room = ceil_div(2 * elements_per_transfer, timing.access_bytes * device_channels) + 3
     stride = PENDING + lines + 2 * room
@@ -339,7 +343,12 @@ def _bits(size: int, what: str) -> int:
     return size.bit_length() - 1
 
 
-def _check_size(timing: DramTiming) -> None:
+def _check_size(timing: DramTiming, channels: int) -> None:
+    if channels > MAX_CHANNELS:
+        raise InputError(
+            f"a device that is stepped clock by clock must have at most {MAX_CHANNELS} channels, "
+            f"not {channels}"
+        )
     for name, size, limit in (
         ("banks", timing.banks_total, MAX_BANKS),
         ("bank groups", timing.ranks * timing.groups, MAX_GROUPS),

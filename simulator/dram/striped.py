@@ -11,9 +11,9 @@ work: the data bus is never idle but where
 No law of the bytes alone is exact: the order in which lines arrive decides a few clocks (16,000
 lines of a channel take 32,194, 32,182 or 32,190 clocks in transfers of 4, 16 or 64 lines), and a
 refresh near the end hides behind no work. The tests show that the law is off by no more than 8
-clocks and half a percent, and with refresh by one that is not hidden: tRFC, its rows closed and
-opened, and the accesses to one row, together 336 clocks of HBM2. Products of a layer of GPT-3 7B on
-four devices take 10,000 to 37,000 clocks: it is 1 to 3 % of one.
+clocks and half a percent, and with refresh by one that is not hidden: tRFC, its rows held for tRAS,
+closed and opened, and the accesses to one row, together 370 clocks of HBM2. Products of a layer of
+GPT-3 7B on four devices take 10,000 to 37,000 clocks: it is 1 to 4 % of one.
 """
 
 from __future__ import annotations

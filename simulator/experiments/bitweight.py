@@ -23,6 +23,8 @@ STD = 25.0
 """Deviation of the operands with which energy and steps were measured: 25 / 128 of the range."""
 
 ARRAYS = {"systolic WS": "ws", "systolic OS": "os", "3D cube": "cube", "2D matrix": "matrix"}
+RELEASED = ("systolic WS", "systolic OS", "3D cube")
+"""Arrays that the authors' release holds."""
 TREE = "multiplier-adder tree"
 BASELINES = {"Booth MAC": "mac", "MAC that yosys fuses": "naive"}
 """Ours with the best known structure, and `sum + a * b` left to the tool."""
@@ -53,7 +55,7 @@ def digits() -> dict[str, float]:
 
 def area_efficiency() -> dict[str, float]:
     """Return throughput per area of the carry-save arrays over that of the MAC arrays."""
-    return _ratios(lambda row: 1 / (row.area * row.min_period_ns))
+    return _ratios(_dense_rate)
 
 
 def energy_efficiency() -> dict[str, float]:
@@ -108,15 +110,17 @@ def _steps() -> float:
 
 @cache
 def _digits() -> float:
-    """Mean non-zero digits of the paper's operands: a deviation of 24.4 units."""
-    return mean_digits(normal_pmf(24.4, 8), "ent", 8)
+    """Mean non-zero digits of the operands that `bitweight` assumes, those of the paper."""
+    return mean_digits(normal_pmf(bitweight.Config().operand_std, 8), "ent", 8)
 
 
 def _dense_rate(row: Row) -> float:
+    """Return throughput over area at one multiply-accumulate a cycle."""
     return 1 / (row.min_period_ns * row.area)
 
 
 def _sparse_rate(row: Row, lanes: int) -> float:
+    """Return throughput over area of `lanes`, each with a step for every digit of an operand."""
     return lanes / (_steps() * row.min_period_ns * row.area)
 
 
@@ -126,7 +130,8 @@ def release() -> dict[str, float]:
     Its power reports assume default toggle rates, which have no glitches: ours leave them out too.
     """
     ours = {}
-    for place, prefix in {"element": "", **RELEASED}.items():
+    for place in ("element", *RELEASED):
+        prefix = f"{ARRAYS[place]}_" if place in ARRAYS else ""
         opt1 = find(f"{prefix}opt1")
         for baseline, style in BASELINES.items():
             mac = find("mac_naive" if f"{prefix}{style}" == "naive" else f"{prefix}{style}")
@@ -141,9 +146,6 @@ def release() -> dict[str, float]:
         for std in (10, 20, 30, 40, 50)
     }
     return ours | _released_column() | digits
-
-
-RELEASED = {"systolic WS": "ws_", "systolic OS": "os_", "3D cube": "cube_"}
 
 
 def _released_column() -> dict[str, float]:

@@ -16,8 +16,6 @@ from workloads.errors import InputError
 from workloads.llm import RequestBatch, read_requests
 from workloads.llm.requests import warm_batch
 
-BATCH = 256
-
 
 @cache
 def _trace(name: str) -> RequestBatch:
@@ -36,16 +34,23 @@ def _run(trace: str, system: str, sub_batch: str, refresh: bool, dispatch_limit:
     return neupims.simulate(config, neupims.schedule(config, _trace(trace)))
 
 
+def _run_of(inputs: dict[str, str]) -> Report:
+    """Return the run that a row names; without a `dispatch_limit` it is that of the system."""
+    return _run(
+        inputs["trace"],
+        inputs["system"],
+        inputs["sub_batch"],
+        inputs["refresh"] == "on",
+        inputs.get("dispatch_limit", "auto"),
+    )
+
+
 def reference() -> dict[str, float]:
     """Return clocks of a layer for each run: system, batch of requests, sub-batches, refresh."""
-    return {row.quantity: _layer(row.inputs) for row in published.read("neupims/reference")}
-
-
-def _layer(inputs: dict[str, str]) -> float:
-    report = _run(
-        inputs["trace"], inputs["system"], inputs["sub_batch"], inputs["refresh"] == "on", "auto"
-    )
-    return float(report.extra["cycles_per_layer"])
+    return {
+        row.quantity: float(_run_of(row.inputs).extra["cycles_per_layer"])
+        for row in published.read("neupims/reference")
+    }
 
 
 def operators() -> dict[str, float]:
@@ -57,17 +62,8 @@ def operators() -> dict[str, float]:
 
 
 def _clocks(quantity: str, inputs: dict[str, str]) -> float:
-    report = _run(
-        inputs["trace"],
-        inputs["system"],
-        inputs["sub_batch"],
-        inputs["refresh"] == "on",
-        inputs["dispatch_limit"],
-    )
-    name = quantity.rpartition(": ")[2]
-    if name == "cycles_per_layer":
-        return float(report.extra["cycles_per_layer"])
-    return float({**report.extra["stages"], **report.extra["operators"]}[name])
+    found, name = _run_of(inputs).extra, quantity.rpartition(": ")[2]
+    return float({**found, **found["stages"], **found["operators"]}[name])
 
 
 def commands() -> dict[str, float]:

@@ -16,7 +16,9 @@ expected_miss  why ours misses; empty for a row that must agree
 =============  =====================================================================================
 
 Further columns are the inputs of the experiment, such as shapes. `simulator.reproduce` computes
-ours, with the function of the exhibit's name in `simulator.experiments.<paper>`.
+ours, with the function of the exhibit's name in `simulator.experiments.<paper>`. Other CSV files of
+a paper are what its experiments read: request traces, our synthesis table, names of systems.
+`exhibits.csv` says what each exhibit compares (`simulator.agreement`).
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from simulator.serving.arrivals import Request
@@ -138,14 +139,23 @@ def serve(
     most_running: int = 256,
     most_prefill_tokens: int = 8192,
 ) -> Outcome:
-    """Serve all requests and return what happened; they must be in the order of arrival.
+    """Serve all requests and return what happened.
 
     `most_prefill_tokens` bounds the prompts that are read together, a single prompt aside. Raises
-    `InputError` for a request that the cache could never hold.
+    `InputError` for requests that are not in the order of arrival, and for one that the cache could
+    never hold.
     """
+    if not requests:
+        raise InputError("there must be at least one request to serve")
     for name, value in (("batch", most_running), ("prefill tokens", most_prefill_tokens)):
         if value < 1:
             raise InputError(f"{name} must be at least 1, not {value}")
+    for before, after in pairwise(requests):
+        if after.arrival_s < before.arrival_s:
+            raise InputError(
+                f"{after.where}: requests must be in the order of arrival, not at "
+                f"{after.arrival_s} s after one at {before.arrival_s} s"
+            )
     cache = device.make_cache()
     for request in requests:
         if not cache.holds(request.cached_tokens):

@@ -42,7 +42,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 
 def _occupancy(outcome: Outcome) -> dict[str, Any]:
-    """Return means over time and the largest values of batch and cache; zeros without decoding."""
+    """Return means over time and largest values of batch and cache; zeros without iterations."""
     if not outcome.iterations:
         return {
             "iterations": 0,

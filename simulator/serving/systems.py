@@ -15,8 +15,9 @@ With pipeline parallelism the batch is cut into as many groups as there are stag
 every stage works on each group in turn, and a group needs all stages in turn: the iteration takes
 the longer of the sum over the groups and stages times the longest group.
 
-*Approximate*: prefill units pass their groups on as a whole. A GPU keeps nine tenths of its memory
-for weights and cache. `Reused` takes the time of an earlier iteration for a similar one, if asked.
+*Approximate*: prefill units pass their groups on as a whole, and their weights are dense whatever
+those of the device are. A GPU keeps nine tenths of its memory for weights and cache. `Reused` takes
+the time of an earlier iteration for a similar one, if asked.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from functools import cache
 
 from simulator.accelerators import gpu, neupims, systolic
 from simulator.accelerators.gpu import decode as gpu_decode
+from simulator.accelerators.neupims.npu import ARRAYS, SIZE
 from simulator.accelerators.neupims.plan import tiles_per_channel
 from simulator.serving.caches import ChannelTiles, TokenPages
 from simulator.serving.loop import Device
@@ -43,11 +45,8 @@ PAGE_TOKENS = 16
 GPU_MEMORY_SHARE = 0.9
 """Share of a GPU's memory for weights and cache: the default of vLLM."""
 
-PREFILL_ARRAYS = 8
-"""Systolic arrays of an NPU (NeuPIMs, table of the configuration)."""
-
 MEMORY_BYTES_PER_CYCLE = 1024
-"""Of an NPU, as of a device (NeuPIMs: 32 channels of 32 bytes a clock)."""
+"""Of an NPU that prefills, as of a device (NeuPIMs: 32 channels of 32 bytes a clock)."""
 
 PREFILL_LINK_BYTES_PER_S = 64e9
 """From the prefill NPU to the device: PCIe 5.0 x16, assumed (the paper: PCIe or CXL)."""
@@ -89,8 +88,11 @@ def neupims_device(
 ) -> tuple[Device, Reused]:
     """Return an NPU with or without PIM, and the record of which iterations were simulated.
 
-    `within` and `check_every` are those of `Reused`. Prefill runs on separate NPUs.
+    `within` and `check_every` are those of `Reused`. Prefill runs on separate NPUs. Raises
+    `InputError` if the weights leave no room, or for a configuration that serving would ignore.
     """
+    if config.output_layer:
+        raise InputError("output_layer must be off where requests are served: it is left out there")
     tiles = tiles_per_channel(config)
     if tiles < 1:
         raise InputError(
@@ -203,11 +205,11 @@ def npu_prefill(
 ) -> Callable[[tuple[int, ...]], float]:
     """Return the time to prefill prompts together on a group of `shards` NPUs.
 
-    Each of the eight arrays of an NPU makes an eighth of the columns of every product, or of the
-    heads; a product takes that or its bytes, each moved once. Vector work hides behind them. The
-    caches of the prompts then cross the link.
+    An NPU is that of `neupims`: each of its eight arrays makes an eighth of the columns of every
+    product, or of the heads; a product takes that or its bytes, each moved once. Vector work hides
+    behind them. The caches of the prompts then cross the link.
     """
-    config = systolic.Config(rows=128, cols=128, dataflow="ws", clock_hz=clock_hz)
+    config = systolic.Config(rows=SIZE, cols=SIZE, dataflow="ws", clock_hz=clock_hz)
     token_bytes = 4 * decoder.layers * decoder.kv_heads // shards * decoder.head_width
 
     def cycles(products: list[MatMul]) -> int:
@@ -252,5 +254,5 @@ def _attention(decoder: Decoder, shards: int, tokens: int) -> list[MatMul]:
 def _eighth(op: MatMul) -> MatMul:
     """Return what one array of an NPU makes of a product: some columns, or some heads."""
     if op.kind == "attention":
-        return replace(op, batch=ceil_div(op.batch, PREFILL_ARRAYS))
-    return replace(op, n=ceil_div(op.n, PREFILL_ARRAYS))
+        return replace(op, batch=ceil_div(op.batch, ARRAYS))
+    return replace(op, n=ceil_div(op.n, ARRAYS))

@@ -167,6 +167,7 @@ def test_an_all_reduce_follows_the_ring() -> None:
         assert report.extra["operators"][name] == np.ceil(clocks)
     without = run().extra["cycles_per_layer"]
     assert report.extra["cycles_per_layer"] == without + 2 * np.ceil(clocks)
+    assert report.columns["kind"].count("all-reduce") == 2
 
 
 def test_the_output_layer_counts_once() -> None:
@@ -232,8 +233,8 @@ def test_the_output_layer_adds_its_energy_once() -> None:
 @pytest.mark.parametrize("size", [1 << 17, 1 << 20, 1 << 24])
 def test_every_byte_of_the_npu_is_written_to_a_scratchpad_of_the_given_size_and_read(size) -> None:
     report = run(scratchpad_bytes=size)
-    rows = zip(report.columns["bottleneck"], report.columns["dram_bytes"], strict=True)
-    moved = sum(each for bottleneck, each in rows if bottleneck != "pim")
+    rows = zip(report.columns["resource"], report.columns["dram_bytes"], strict=True)
+    moved = sum(each for resource, each in rows if resource != "pim")
     assert report.energy_pj["npu scratchpads"] == pytest.approx(2 * moved * sram_byte_pj(size))
 
 
@@ -254,11 +255,41 @@ def test_energy_of_a_command_is_current_times_voltage_times_time() -> None:
     activate = 1.2 * (65 * 48 - (55 * 34 + 40 * 14))
     assert pj["ACT"] == pytest.approx(activate)
     assert pj["G_ACT"] == pytest.approx(4 * activate)
+    wide = energy.command_pj(replace(HBM2, banks=8), energy.HBM2_CURRENTS)
+    assert wide["G_ACT"] == pytest.approx(8 * activate)
     read = 1.2 * (390 - 55) * 2
     assert pj["RD"] == pytest.approx(read)
     assert pj["COMP"] == pytest.approx(4 * read)
     assert pj["GWRITE"] == pytest.approx(16 * read)
     assert pj["REF"] == pytest.approx(1.2 * (250 - 55) * 260)
+
+
+def test_the_energy_of_the_memory_goes_with_the_time_of_its_clocks() -> None:
+    plain, fast = run(), run(clock_hz=2e9)
+    assert fast.cycles == plain.cycles
+    for name, pj in plain.energy_pj.items():
+        share = 0.5 if name.startswith("dram") else 1
+        assert fast.energy_pj[name] == pytest.approx(share * pj), name
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_rank_stands_by_with_a_row_open_while_its_buffers_are_in_use(system: str) -> None:
+    """With one row buffer PIM and accesses open rows in the same one; a second one adds its own."""
+    report = run(system=system)
+    counts, ranks = report.extra["commands"], HBM2.ranks
+    every = ranks * SMALL["channels"] * report.cycles
+    accesses = ranks * HBM2.burst * (counts["RD"] + counts["WR"])
+    pim = report.extra["pim_utilisation"] * every
+    buffers = {"npu-only": [accesses], "npu-pim": [accesses + pim], "neupims": [accesses, pim]}
+    expected = sum(1.2 * (55 * active + 40 * (every - active)) for active in buffers[system])
+    assert report.energy_pj["dram standby"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_a_report_says_whose_currents_its_energy_rests_on(memory: str) -> None:
+    notes = run(memory=memory, channels=32).notes[1:]
+    borrowed = (f"energy of the DRAM rests on the currents of HBM2, not of {memory}",)
+    assert notes == (() if memory == "hbm2" else borrowed)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -288,6 +319,26 @@ def test_a_request_longer_than_the_cache_is_refused(tokens: int) -> None:
         neupims.schedule(neupims.Config(), long)
 
 
+@pytest.mark.parametrize("channel", [-1, 32])
+def test_a_request_on_a_channel_that_the_device_lacks_is_refused(channel: int) -> None:
+    batch = RequestBatch(name="odd", lengths=(10, 20), channels=(0, channel))
+    message = rf"odd, request 2 \(line 3 of a trace\): the channel must be 0 to 31, not {channel}"
+    with pytest.raises(InputError, match=message):
+        neupims.schedule(neupims.Config(), batch)
+
+
+def test_a_trace_may_name_every_channel_of_the_device(tmp_path) -> None:
+    (tmp_path / "wide.csv").write_text("seq_len,ch_idx\n40,63\n")
+    batch = neupims.workload_from_options({"requests": (str(tmp_path / "wide.csv"),)})
+    assert neupims.schedule(neupims.Config(channels=64), batch).channels_of == (63,)
+
+
+def test_more_channels_than_can_answer_in_a_clock_are_not_stepped() -> None:
+    message = "a device that is stepped clock by clock must have at most 64 channels, not 128"
+    with pytest.raises(InputError, match=message):
+        published(channels=128)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -310,6 +361,16 @@ def test_a_request_longer_than_the_cache_is_refused(tokens: int) -> None:
             "else, not 2:4",
         ),
         ({"link_bytes_per_s": -1.0}, "link_bytes_per_s must be at least 0, not -1.0"),
+        (
+            {"link_bytes_per_s": 5e-324},
+            "link_bytes_per_s must be between 0.001 and 1e+18, not 5e-324",
+        ),
+        ({"channels": 1 << 40}, "channels must be at most 4096, not 1099511627776"),
+        (
+            {"dispatch_limit": "on"},
+            "dispatch_limit must be auto or off with preset paper, whose core hands over PIM "
+            "instructions as fast as they issue, not on",
+        ),
     ],
 )
 def test_a_wrong_config_is_refused(settings, message) -> None:

@@ -1,7 +1,7 @@
 """Skipping clocks changes nothing: the controller against itself, one clock after the other."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataflow.dram_timing import HBM2
@@ -39,7 +39,10 @@ def transfers(found: list[tuple[int, int, int, bool]]) -> np.ndarray:
 
 
 def run(s, ch, npu, instructions, end: int, step: int) -> np.ndarray:
-    """Advance a channel in steps of that many clocks; return its record and every answer."""
+    """Advance a channel in steps of that many clocks; return its record and every answer.
+
+    Of the record CHANGED is left out, which is of the last clock that was looked at.
+    """
     answers = []
     for clock in range(0, end, step):
         controller.run(s, ch, npu, NO_TRANSFERS, instructions, clock, min(end, clock + step))
@@ -47,7 +50,8 @@ def run(s, ch, npu, instructions, end: int, step: int) -> np.ndarray:
         for slot in np.flatnonzero(wheel[:, 0]).tolist():
             answers += [(slot, tag) for tag in wheel[slot, 1 : 1 + wheel[slot, 0]].tolist()]
         wheel[:, 0] = 0
-    return s[ch + state.CHANGED + 1 :].copy(), sorted(answers)
+    s[ch + state.CHANGED] = 0
+    return s[ch:].copy(), sorted(answers)
 
 
 accesses = st.lists(
@@ -72,6 +76,7 @@ def test_a_channel_does_the_same_whatever_it_skips(found, stream, refresh, step)
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(16, 7000), st.sampled_from([4, 16, 64]), st.booleans())
+@example(974, 4, True)  # a refresh falls due at the end, as a row has just opened
 def test_a_striped_stream_is_as_near_to_the_controller_as_stated(lines, each, refresh) -> None:
     npu = transfers([(0, 1 + i, min(each, lines - i), False) for i in range(0, lines, each)])
     s, ch = device(refresh=refresh)
@@ -81,7 +86,7 @@ def test_a_striped_stream_is_as_near_to_the_controller_as_stated(lines, each, re
         clock += 1
         s[state.WHEEL : state.FIRST_RECORD : state.WHEEL_ROOM] = 0
     clock += HBM2.read_delay
-    rows = HBM2.banks_total // HBM2.ranks + HBM2.rp + HBM2.rcd_read
+    rows = HBM2.ras + HBM2.banks_total // HBM2.ranks + HBM2.rp + HBM2.rcd_read
     accesses = HBM2.burst * HBM2.row_bytes // HBM2.access_bytes
     not_hidden = HBM2.rfc + rows + accesses if refresh else 0
     law = striped_clocks(HBM2, 64 * lines, channels=1, refresh=refresh)

@@ -10,13 +10,10 @@ from dataflow.dram_timing import (
     ACT,
     COMMANDS,
     COMP,
-    DDR4,
-    DDR5,
     G_ACT,
     GEMV,
     GWRITE,
     HBM2,
-    HBM3,
     MEMORIES,
     PPRE,
     PRE,
@@ -160,7 +157,7 @@ def test_a_refresh_holds_one_rank_only() -> None:
     assert T.refresh_interval == T.refi // T.ranks == 1950
 
 
-@pytest.mark.parametrize("timing", [HBM2, HBM3, DDR4, DDR5], ids=list(MEMORIES))
+@pytest.mark.parametrize("timing", MEMORIES.values(), ids=MEMORIES)
 @pytest.mark.parametrize("first", range(len(COMMANDS)))
 def test_a_narrower_scope_never_waits_less(timing, first) -> None:
     for second in range(len(COMMANDS)):

@@ -216,6 +216,16 @@ def test_a_request_that_can_never_fit_is_refused_by_name() -> None:
         serve([request], steady(0, capacity_pages=16))
 
 
+def test_requests_out_of_order_or_none_at_all_are_refused() -> None:
+    late = Request(arrival_s=2.0, input_tokens=1, output_tokens=1)
+    early = Request(arrival_s=1.5, input_tokens=1, output_tokens=1, where="the second")
+    sentence = "the second: requests must be in the order of arrival, not at 1.5 s after one at 2.0"
+    with pytest.raises(InputError, match=sentence):
+        serve([late, early], steady(0))
+    with pytest.raises(InputError, match="there must be at least one request to serve"):
+        serve([], steady(0))
+
+
 @pytest.mark.parametrize("name", ["most_running", "most_prefill_tokens"])
 def test_limits_must_be_positive(name: str) -> None:
     with pytest.raises(InputError, match="must be at least 1, not 0"):

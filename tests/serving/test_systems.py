@@ -67,6 +67,11 @@ def test_weights_that_fill_the_memory_are_refused() -> None:
         neupims_device(neupims.Config(model="gpt3-175b", tensor_parallel=8))
 
 
+def test_an_output_layer_that_serving_would_leave_out_is_refused() -> None:
+    with pytest.raises(InputError, match="output_layer must be off where requests are served"):
+        neupims_device(neupims.Config(output_layer=True))
+
+
 def test_more_requests_a_second_make_more_tokens_a_second_and_wait_longer() -> None:
     found = []
     for per_s in (5.0, 200.0):

@@ -8,11 +8,12 @@ stream of tiles.
 
 Products: weights pass once, activations once for every group of columns whose sums fit half of the
 accumulators. A step of 128 x 128 weights takes as many clocks as there are rows, at least the 128
-that its weights take to load. Memory: `simulator.dram.striped`. PIM: `simulator.dram.closed_form`.
-NPU and PIM of a stage work side by side and delay each other no more than the command bus of the
-fullest channel forces. With one row buffer (npu-pim) a tile's rows stay open until its last READRES
-and GWRITE changes rows; with two a GEMV lets them close while it runs, as in the published
-simulator.
+that its weights take to load. Attention on the arrays (npu-only): caches pass once, and each 128
+keys or values of a head take 128 clocks. Memory: `simulator.dram.striped`. PIM:
+`simulator.dram.closed_form`. NPU and PIM of a stage work side by side and delay each other no more
+than the command bus of the fullest channel forces. With one row buffer (npu-pim) a tile's rows stay
+open until its last READRES and GWRITE changes rows; with two a GEMV lets them close while it runs,
+as in the published simulator.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from math import ceil
 
 from dataflow.kv_layout import KvLayout
 from simulator.accelerators.neupims.config import Config
-from simulator.accelerators.neupims.npu import ARRAYS, SIZE, softmax_clocks
+from simulator.accelerators.neupims.npu import ARRAYS, SIZE, VECTOR_UNITS, softmax_clocks
 from simulator.accelerators.neupims.outcome import Outcome
 from simulator.accelerators.neupims.plan import (
     AllReduce,
@@ -36,7 +37,7 @@ from simulator.accelerators.neupims.plan import (
     RowWork,
 )
 from simulator.collectives import Link, all_reduce_seconds
-from simulator.dram.closed_form import GWRITE, Run, run_ends
+from simulator.dram.closed_form import GWRITE, Run, announced, run_ends
 from simulator.dram.striped import accesses_of, striped_clocks
 from workloads.rounding import ceil_div
 
@@ -44,7 +45,8 @@ FILL = 2 * SIZE - 1
 """Clocks from the first row into an array to its last column's first result."""
 
 PASSES = {"layernorm": 5, "residual": 1, "gelu": 1}
-"""Passes of the vector units over a row (layer norm: its adder trees come on top)."""
+"""Passes of the vector units over a row; layer norm: two adder trees (their first level), two
+products and a root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,8 @@ class Work:
     """What an operator takes on the NPU: clocks, bytes read and written, clocks of the arrays."""
 
     clocks: int
-    reads_bytes: int
-    writes_bytes: int
+    read_bytes: int
+    write_bytes: int
     array_clocks: int = 0
 
 
@@ -67,7 +69,8 @@ class PimWork:
     mean_clocks: float
     commands: Counter[str]
     fullest: int
-    """Commands on the bus of the channel that has most."""
+    """Commands of the channel that has most, COMP and READRES left out: with two row buffers, where
+    the NPU shares the command bus, a GEMV stands for both."""
 
 
 def run(config: Config, plan: Plan) -> Outcome:
@@ -114,8 +117,8 @@ def npu_work(config: Config, plan: Plan, op: Operator) -> Work:
         inputs = 2 if op.kind == "residual" else 1
         passes = PASSES[op.kind] * op.rows * ceil_div(op.width, SIZE)
         reads, writes = 2 * inputs * op.rows * op.width, 2 * op.rows * op.width
-        clocks = max(_memory(config, reads + writes), ceil_div(passes, ARRAYS))
-        return Work(clocks=clocks, reads_bytes=reads, writes_bytes=writes)
+        clocks = max(_memory(config, reads + writes), ceil_div(passes, VECTOR_UNITS))
+        return Work(clocks=clocks, read_bytes=reads, write_bytes=writes)
     if isinstance(op, AllReduce):
         return _all_reduce(config, op)
     lengths = [plan.batch.lengths[i] for i in op.requests]
@@ -125,14 +128,14 @@ def npu_work(config: Config, plan: Plan, op: Operator) -> Work:
     blocks = 2 * heads * sum(ceil_div(length, SIZE) for length in lengths)
     arrays = ceil_div(blocks * SIZE * ceil_div(plan.layout.head_width, SIZE), ARRAYS)
     clocks = max(_memory(config, reads + writes), arrays + FILL)
-    return Work(clocks=clocks, reads_bytes=reads, writes_bytes=writes, array_clocks=arrays)
+    return Work(clocks=clocks, read_bytes=reads, write_bytes=writes, array_clocks=arrays)
 
 
 def _all_reduce(config: Config, op: AllReduce) -> Work:
     """Return an all-reduce on a ring (`simulator.collectives`), no byte of it through the DRAM."""
     link = Link(bytes_per_s=config.link_bytes_per_s, latency_s=0.0)
     seconds = all_reduce_seconds(link, config.tensor_parallel, 2 * op.rows * op.width)
-    return Work(clocks=ceil(seconds * config.clock_hz), reads_bytes=0, writes_bytes=0)
+    return Work(clocks=ceil(seconds * config.clock_hz), read_bytes=0, write_bytes=0)
 
 
 def product_work(config: Config, op: Product) -> Work:
@@ -145,7 +148,7 @@ def product_work(config: Config, op: Product) -> Work:
     steps = ceil_div(op.depth, SIZE) * ceil_div(op.columns, SIZE)
     arrays = ceil_div(steps, ARRAYS) * max(op.rows, SIZE)
     clocks = max(_memory(config, reads + writes), arrays) + FILL
-    return Work(clocks=clocks, reads_bytes=reads, writes_bytes=writes, array_clocks=arrays)
+    return Work(clocks=clocks, read_bytes=reads, write_bytes=writes, array_clocks=arrays)
 
 
 def pim_work(config: Config, plan: Plan, operators: Sequence[Attention]) -> PimWork:
@@ -167,7 +170,7 @@ def pim_work(config: Config, plan: Plan, operators: Sequence[Attention]) -> PimW
         totals.append(ends[-1] + config.timing.read_delay)
         here = _commands(config, runs)
         logit_answers += _sums(logit_runs)
-        fullest = max(fullest, sum(here.values()) - here["COMP"] - here["READRES"])
+        fullest = max(fullest, here.total() - here["COMP"] - here["READRES"])
         commands += here
     last = softmax_clocks(max(plan.batch.lengths[i] for i in requests))
     names = [op.name for op in operators]
@@ -198,10 +201,7 @@ def _runs(layout: KvLayout, tokens: int) -> tuple[list[Run], list[Run]]:
 
 
 def _tiles(gemvs: int, comps: int, count: int, *, round_up: bool) -> Run:
-    """Return tiles, whose header counts in powers of two."""
-    total = gemvs * comps
-    announced = 1 << (total - 1).bit_length() if round_up else 1 << total.bit_length() - 1
-    return Run(gemvs, comps, announced, 1 << gemvs.bit_length() - 1, count)
+    return Run(gemvs, comps, *announced(comps, gemvs, round_up=round_up), count)
 
 
 def _commands(config: Config, runs: Sequence[Run]) -> Counter[str]:
@@ -231,7 +231,7 @@ def _memory(config: Config, size_bytes: int) -> int:
 
 
 def _accesses(config: Config, work: Work) -> Counter[str]:
-    reads, writes = work.reads_bytes, work.writes_bytes
+    reads, writes = work.read_bytes, work.write_bytes
     return Counter(RD=accesses_of(config.timing, reads), WR=accesses_of(config.timing, writes))
 
 
@@ -249,7 +249,11 @@ def _with_rows(config: Config, commands: Counter[str], clocks: int) -> dict[str,
 
 
 def _active(config: Config, commands: Mapping[str, int], pim_clocks: float) -> tuple[float, float]:
-    """Return the clocks of all ranks with a row open: while the data bus, or the PIM, is busy."""
-    transfers = (commands["RD"] + commands["WR"]) * config.timing.burst
+    """Return the clocks of all ranks with a row open: while the data bus, or the PIM, is busy.
+
+    With one row buffer the rows of the PIM are open in the normal one.
+    """
     ranks = config.timing.ranks
-    return float(transfers * ranks), pim_clocks * config.channels * ranks
+    normal = float((commands["RD"] + commands["WR"]) * config.timing.burst * ranks)
+    pim = pim_clocks * config.channels * ranks
+    return (normal, pim) if config.dual else (normal + pim, 0.0)

@@ -26,9 +26,11 @@ from simulator.accelerators.neupims.program import (
     Ints,
     OperatorProgram,
 )
+from simulator.dram.closed_form import announced
 from simulator.dram.pim import (
     COMP_OP,
     GEMV_OP,
+    GROUP,
     GWRITE_OP,
     HEADER_OP,
     PIM_FIELDS,
@@ -124,13 +126,11 @@ class Streams:
     def tile(self, channel: int, comps: int, groups: list[int], *, round_up: bool) -> None:
         """Append a header and the work on one tile: `comps` COMP and a READRES for each group.
 
-        The header counts COMP in powers of two: a sum over heads rounded down, one head's up.
+        The header rounds the COMP of several heads down, those of one head up.
         """
         self.row += 1
-        total = comps * len(groups)
-        announced = 1 << (total - 1).bit_length() if round_up else 1 << total.bit_length() - 1
-        results = 1 << len(groups).bit_length() - 1
-        self._append(channel, [HEADER_OP, self.row, announced, results, 0, 0])
+        header = announced(comps, len(groups), round_up=round_up)
+        self._append(channel, [HEADER_OP, self.row, *header, 0, 0])
         for group in groups:
             last = int(group == groups[-1])
             if self.dual:
@@ -170,7 +170,7 @@ def join_pim(operators: Sequence[OperatorProgram], simulated: int) -> tuple[Ints
     for i, operator in enumerate(operators):
         for channel, rows in enumerate(operator.pim):
             shifted = rows.copy()
-            shifted[:, 4] += groups
+            shifted[:, GROUP] += groups
             parts.append(shifted)
             bounds[i, channel] = at, at + len(rows)
             at += len(rows)

@@ -22,13 +22,16 @@ SubBatch = Literal["off", "on", "auto"]
 SUB_BATCHES_FROM = 256
 """Requests from which on two sub-batches pay off (NeuPIMs, ablation; the simulator's README)."""
 
+MOST_CHANNELS = 4096
+"""Channels of a device, at most: batches are laid out channel by channel."""
+
 TILE_BYTES = 128 * 128 * 2
 """A tile of fp16 weights of one systolic array: each half of a scratchpad holds at least one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """One device: an NPU and 32 channels of HBM whose banks multiply, and the shard it works on."""
+    """One device: an NPU and channels of memory whose banks multiply, and the shard it works on."""
 
     preset: Preset = "paper"
     """Whose behaviour: what the paper describes, by closed form; or the authors' simulator with its
@@ -53,20 +56,22 @@ class Config:
     """Whether the DRAM is refreshed."""
 
     dispatch_limit: Literal["auto", "on", "off"] = "auto"
-    """One PIM instruction a clock from the core: auto is on for npu-pim as published."""
+    """One PIM instruction a clock from the core, as the published simulator does: auto is on for
+    npu-pim; preset published-simulator."""
 
     channels: int = 32
     """Memory channels of the device (section 6: 32 of 1 GB)."""
 
     memory: Memory = "hbm2"
-    """DRAM of a channel (published simulator: HBM2 at 1 GHz)."""
+    """DRAM of a channel (published simulator: HBM2 at 1 GHz): its clocks are those of `clock_hz`,
+    its currents always those of HBM2."""
 
     banks_per_group: int = 0
     """Banks in a bank group, a power of two; 0 for as many as the memory has."""
 
     scratchpad_bytes: int = 1 << 20
     """Each of the operands' and the accumulators' scratchpads, two halves in turn; preset paper
-    (the published simulator's file says 1024 KB, and its loader makes 131 MB of it)."""
+    (the published simulator's file says 1024 KB, and its loader makes 131 MiB of it)."""
 
     weights: str = "dense"
     """How products hold their weights: dense (16 bits), N:M such as 2:4 (values and positions), or
@@ -95,13 +100,22 @@ class Config:
         weight_bits(self.weights)
         if not 0 <= self.link_bytes_per_s < float("inf"):
             raise InputError(f"link_bytes_per_s must be at least 0, not {self.link_bytes_per_s}")
+        if self.link_bytes_per_s:
+            check_positive(self, "link_bytes_per_s")
         if self.preset == "published-simulator":
             self._check_published()
+        elif self.dispatch_limit == "on":
+            raise InputError(
+                "dispatch_limit must be auto or off with preset paper, whose core hands over PIM "
+                "instructions as fast as they issue, not on"
+            )
         banks = self.banks_per_group
         if not isinstance(banks, int) or banks < 0 or banks & (banks - 1):
             raise InputError(f"banks_per_group must be a power of two, or 0, not {banks}")
         if self.channels & (self.channels - 1):
             raise InputError(f"channels must be a power of two, not {self.channels}")
+        if self.channels > MOST_CHANNELS:
+            raise InputError(f"channels must be at most {MOST_CHANNELS}, not {self.channels}")
         self.decoder.check_shards(self.tensor_parallel)
         if self.decoder.layers % self.pipeline_parallel:
             raise InputError(
@@ -137,11 +151,8 @@ class Config:
 
     @property
     def timing(self) -> DramTiming:
-        """Timing of a channel."""
-        timing = MEMORIES[self.memory]
-        if self.banks_per_group:
-            return replace(timing, banks=self.banks_per_group)
-        return timing
+        """Timing of a channel, at the clock of this device."""
+        return _timing(self.memory, self.banks_per_group, self.clock_hz)
 
     def weight_bytes(self, depth: int, columns: int) -> int:
         """Return the bytes of a product's weights."""
@@ -149,7 +160,7 @@ class Config:
 
     @property
     def dual(self) -> bool:
-        """Whether each bank has a second row buffer."""
+        """Whether the controller knows a second row buffer in each bank (npu-only: never used)."""
         return self.system != "npu-pim"
 
     @property
@@ -164,6 +175,12 @@ class Config:
         if self.sub_batch == "auto":
             return self.system == "neupims" and requests >= SUB_BATCHES_FROM
         return self.sub_batch == "on"
+
+
+@cache
+def _timing(memory: Memory, banks_per_group: int, clock_hz: float) -> DramTiming:
+    timing = replace(MEMORIES[memory], clock_hz=clock_hz)
+    return replace(timing, banks=banks_per_group) if banks_per_group else timing
 
 
 @cache

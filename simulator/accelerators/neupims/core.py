@@ -1,9 +1,10 @@
 """One side of the core: its instruction queues, the state of its operator, and its units.
 
-Source: published NeuPIMs simulator. At the start of an operator all its loads are sent. Matrix and
-vector instructions issue in program order, one a clock, as soon as their operands are there; stores
-are sent in order when their result is there. The operator ends when loads, instructions and stores
-are answered.
+Source: published NeuPIMs simulator. At the start of an operator its loads are sent, those of a tile
+when the tile before the last one is done (NPU-only: one load a clock). Matrix and vector
+instructions issue in program order, one a clock, as soon as their operands are there; stores are
+sent in order when their result is there. The operator ends when loads, instructions and stores are
+answered.
 
 Two matrix units exist in the published branches. The overlapped one starts a step 16 clocks after
 the step before it (128 if it changes the stationary block), whether or not its operands were there
@@ -16,17 +17,15 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.accelerators.neupims import program
+from simulator.accelerators.neupims.npu import ARRAYS, SIZE, VECTOR_UNITS
 from simulator.accelerators.neupims.program import Ints
 from simulator.dram import lines, state
 from simulator.dram.lines import ANSWER_TO, ELEMENTS, FIRST, SENT_AT, STORE, STREAM_FIELDS
 from simulator.dram.pim import TIME
 from simulator.dram.state import kernel
 
-VECTOR_PIPELINES = 8
-ROWS = 128
-"""Rows of one systolic array, and columns."""
-STEP_CLOCKS = 16
-"""Clocks in which eight arrays take the 128 rows of a step."""
+STEP_CLOCKS = SIZE // ARRAYS
+"""Clocks in which all arrays together take the rows of a step."""
 
 (
     OPERATOR,
@@ -54,8 +53,8 @@ STEP_CLOCKS = 16
 with the clock at which each operator ended and the transfers sent by then; and the least latency of
 the operator's instructions."""
 PIPE_HEAD = 20
-PIPE_TAIL = PIPE_HEAD + VECTOR_PIPELINES + 1
-ENGINE_HEADER = PIPE_TAIL + VECTOR_PIPELINES + 1
+PIPE_TAIL = PIPE_HEAD + VECTOR_UNITS + 1
+ENGINE_HEADER = PIPE_TAIL + VECTOR_UNITS + 1
 
 
 def engine(packed: Ints, operators: int, *, serial: bool) -> Ints:
@@ -65,7 +64,7 @@ def engine(packed: Ints, operators: int, *, serial: bool) -> Ints:
     most = np.diff(table, axis=0).max(axis=0, initial=0)
     loads = int(max(most[program.LOAD_FROM], table[-1, program.GROUP_FROM])) + 1
     results, steps = int(table[:, program.RESULTS].max()) + 1, int(most[program.STEP_FROM]) + 1
-    sizes = (loads, results, 2 * (VECTOR_PIPELINES + 1) * steps, operators, operators)
+    sizes = (loads, results, 2 * (VECTOR_UNITS + 1) * steps, operators, operators)
     starts = ENGINE_HEADER + np.cumsum([0, *sizes])
     fields = np.zeros(starts[-1], np.int64)
     fields[[LOADS_LEFT_AT, RESULTS_LEFT_AT, FLIGHTS_AT, ENDS_AT, SENT_AT_END]] = starts[:5]
@@ -102,7 +101,7 @@ def _send(
         start, run = lines.run_length(address, left, s[state.SPAN_BYTES])
         address = start + 2 * (run - 1)
         left -= run
-        low, high = start // 64, address // 64
+        low, high = start >> lines.LINE_BITS, address >> lines.LINE_BITS
         if s[state.CHANNELS] == s[state.DEVICE_CHANNELS]:
             count += high - low + 1
             continue
@@ -175,7 +174,7 @@ def _load(s: Ints, e: Ints, p: Ints, transfers: Ints, cursor: Ints, clock: int) 
 @kernel
 def _complete(e: Ints, clock: int) -> None:
     """Take at most one finished instruction from the end of each pipeline."""
-    for pipe in range(VECTOR_PIPELINES + 1):
+    for pipe in range(VECTOR_UNITS + 1):
         head = e[PIPE_HEAD + pipe]
         if head == e[PIPE_TAIL + pipe]:
             continue
@@ -236,7 +235,7 @@ def _issue(e: Ints, p: Ints, clock: int) -> None:
     pipe = 0
     if p[at + program.STEP_KIND] == program.VECTOR:
         pipe = 1
-        for candidate in range(1, VECTOR_PIPELINES + 1):
+        for candidate in range(1, VECTOR_UNITS + 1):
             if e[PIPE_HEAD + candidate] == e[PIPE_TAIL + candidate]:
                 pipe = candidate
                 break
@@ -262,10 +261,10 @@ def _matrix_start(e: Ints, new_block: bool, gap: int, clock: int) -> int:
     if e[SERIAL]:
         if new_block:
             return clock + gap if idle else e[LAST_FINISH]
-        return clock if idle else max(clock, e[LAST_FINISH] - 2 * ROWS + 1)
+        return clock if idle else max(clock, e[LAST_FINISH] - 2 * SIZE + 1)
     if idle:
-        return clock + 2 * ROWS - 1 if new_block else clock
-    return e[LAST_START] + (ROWS if new_block else STEP_CLOCKS)
+        return clock + 2 * SIZE - 1 if new_block else clock
+    return e[LAST_START] + (SIZE if new_block else STEP_CLOCKS)
 
 
 @kernel

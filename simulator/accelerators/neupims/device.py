@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from simulator.accelerators.neupims import core, program
 from simulator.accelerators.neupims.core import part_of
+from simulator.accelerators.neupims.npu import VECTOR_UNITS
 from simulator.accelerators.neupims.program import Ints
 from simulator.dram import controller, state
 from simulator.dram.responses import ANSWERS_PER_CLOCK, BACK_CLOCKS
@@ -56,7 +57,7 @@ def _silence(s: Ints, e: Ints, p: Ints, clock: int) -> int:
             p, operator, program.STEP_FROM
         )
         waits_for = p[p[program.GATES_AT] + e[core.NEXT_LOAD]] - (steps - e[core.STEPS_LEFT])
-        bound = min(bound, max(0, waits_for - 1) // (core.VECTOR_PIPELINES + 1))
+        bound = min(bound, max(0, waits_for - 1) // (VECTOR_UNITS + 1))
     store, end = e[core.NEXT_STORE], part_of(p, operator + 1, program.STORE_FROM)
     turns = 0
     while store < end and turns < LONGEST_WINDOW and not p[_store_at(p, store)]:
@@ -77,7 +78,7 @@ def _least_rest(s: Ints, e: Ints) -> int:
     """Return the least number of clocks until the operator ends."""
     at_once = s[state.CHANNELS] * ANSWERS_PER_CLOCK
     rest = max(e[core.ANSWERS_LEFT] - 1, e[core.WRITES_LEFT] - 1) // at_once
-    return max(rest, (e[core.STEPS_LEFT] - 1) // (core.VECTOR_PIPELINES + 1))
+    return max(rest, (e[core.STEPS_LEFT] - 1) // (VECTOR_UNITS + 1))
 
 
 @kernel
@@ -92,7 +93,7 @@ def _least_wait(s: Ints, e: Ints, p: Ints, store: int, clock: int) -> int:
         return 0
     if left > 0:
         soonest = clock + LONGEST_WINDOW
-        for pipe in range(core.VECTOR_PIPELINES + 1):
+        for pipe in range(VECTOR_UNITS + 1):
             head = e[core.PIPE_HEAD + pipe]
             if head < e[core.PIPE_TAIL + pipe]:
                 flight = e[core.FLIGHTS_AT] + 2 * (pipe * e[core.FLIGHT_ROOM] + head)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from dataflow import pim_arithmetic
 from simulator import decoding
 from simulator.accelerators.neupims.config import Config
-from simulator.accelerators.neupims.npu import ARRAYS, SIZE
+from simulator.accelerators.neupims.npu import ARRAYS, SIZE, VECTOR_UNITS
 from simulator.accelerators.neupims.outcome import Outcome
 from simulator.accelerators.neupims.plan import (
     OUTPUT,
@@ -34,7 +35,6 @@ from workloads.rounding import ceil_div
 
 NPU_MACS = ARRAYS * SIZE * SIZE
 """Multiply-accumulates a clock of the systolic arrays."""
-VECTOR_UNITS = 8
 MOST_REQUESTS = 10_000_000  # of a drawn batch; no cache holds as many
 
 LANES = {"systolic arrays": "array", "vector units": "vector", "pim": "pim", "link": "link"}
@@ -121,7 +121,7 @@ def simulate(config: Config, plan: Plan) -> Report:
             "bandwidth_utilisation": _bandwidth(config, outcome.commands, cycles),
         },
         headline=decoding.HEADLINE,
-        notes=(_covers(config, plan),),
+        notes=(_covers(config, plan), *_borrowed(config)),
     )
 
 
@@ -185,6 +185,13 @@ def _covers(config: Config, plan: Plan) -> str:
     )
 
 
+def _borrowed(config: Config) -> tuple[str, ...]:
+    """Say where the energy of a memory rests on the currents of another one."""
+    if config.memory == "hbm2":
+        return ()
+    return (f"energy of the DRAM rests on the currents of HBM2, not of {config.memory}",)
+
+
 def _starts(plan: Plan, outcome: Outcome) -> dict[str, int]:
     """Return the clock at which each operator starts: one after the other on either side."""
     starts, begun = dict[str, int](), 0
@@ -210,11 +217,11 @@ def _outcome(config: Config, plan: Plan) -> Outcome:
 
 
 def pim_macs(config: Config) -> int:
-    """Return the multiply-accumulates a clock of the banks: 16 each, every other clock."""
+    """Return the multiply-accumulates a clock of the banks, each busy at every COMP."""
     if config.system == "npu-only":
         return 0
     timing = config.timing
-    return config.channels * timing.banks_total * 16 // timing.comp_step
+    return config.channels * timing.banks_total * pim_arithmetic.LANES // timing.comp_step
 
 
 def _operators(plan: Plan, clocks: Mapping[str, int]) -> dict[str, int]:
@@ -251,7 +258,7 @@ def _row(config: Config, plan: Plan, op: Operator, name: str, outcome: Outcome) 
             kind, array = op.kind, "vector units"
         case AllReduce():
             shape, useful, issued, rate = (op.rows, 0, 0), 0, 0, NPU_MACS
-            kind, array = "collective", "link"
+            kind, array = "all-reduce", "link"
     compute = min(cycles, ceil_div(issued, rate))
     if isinstance(op, AllReduce):
         compute = cycles
@@ -292,11 +299,11 @@ def _attention_work(config: Config, plan: Plan, op: Attention) -> tuple[int, int
         issued = tiles * layout.banks * layout.row_elements * layout.groups
     else:
         issued = sum(
-            layout.heads * layout.value_rows * layout.banks * ceil_div(part, 16) * 16
+            ceil_div(part, layout.multipliers) * layout.multipliers
             for length in lengths
             for part in layout.value_chunks(length)
         )
-        issued *= layout.groups
+        issued *= layout.heads * layout.value_rows * layout.banks * layout.groups
     return min(useful, issued), issued
 
 

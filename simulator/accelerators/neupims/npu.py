@@ -2,7 +2,7 @@
 
 Source: published NeuPIMs simulator. Effects that come from its code, not from the paper:
 
-- The scratchpads hold 131 MB, so that most products are one tile. The operand that stays in the
+- The scratchpads hold 131 MiB, so that most products are one tile. The operand that stays in the
   array is a block of the activations; the weights stream. They are loaded once, block by block, and
   are then there for every further 128 rows.
 - Of a result only a square corner, as many rows as columns, is stored. A block counts as complete
@@ -19,13 +19,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from simulator.accelerators.neupims.program import (
+    EARLY_LOAD,
     MATRIX,
     MATRIX_NEW_BLOCK,
     NEEDS_FIRST,
     NEEDS_LAST,
     RESULT,
     STEP_FIELDS,
+    STORE_ELEMENTS,
     STORE_FIELDS,
+    STORE_RESULT,
     VECTOR,
     Ints,
     OperatorProgram,
@@ -35,6 +38,8 @@ from workloads.rounding import ceil_div
 SIZE = 128
 """Rows and columns of an array, lanes of a vector unit."""
 ARRAYS = 8
+VECTOR_UNITS = 8
+"""Systolic arrays and vector units of the device (published simulator)."""
 SCRATCHPAD_BYTES = 134_218 * 1024
 """What the published simulator's loader makes of each scratchpad (its file says 1024 KB)."""
 OVERLAPPED_LATENCY = SIZE + SIZE - 2 + SIZE // ARRAYS
@@ -103,10 +108,10 @@ def gemm(
             tile.steps[:, (NEEDS_FIRST, NEEDS_LAST)] += loaded
             first_result = column // SIZE * ceil_div(rows, SIZE)
             tile.steps[:, RESULT] += first_result
-            tile.stores[:, 0] += first_result
-            tile.stores[tile.stores[:, 2] >= 0, 2] += loaded
+            tile.stores[:, STORE_RESULT] += first_result
+            tile.stores[tile.stores[:, EARLY_LOAD] >= 0, EARLY_LOAD] += loaded
             if column:
-                tile.stores[:, 1] = 0
+                tile.stores[:, STORE_ELEMENTS] = 0
             loads.append(tile.loads)
             gates.append(np.full(len(tile.loads), done[-2]))
             table.append(tile.steps)

@@ -144,11 +144,12 @@ def tiles_per_channel(config: Config) -> int:
 
 def _channels(config: Config, batch: RequestBatch, layout: KvLayout) -> Sequence[int]:
     if batch.channels is not None:
-        if max(batch.channels) >= config.channels:
-            raise InputError(
-                f"{batch.name}: channels must be 0 to {config.channels - 1}, "
-                f"not {max(batch.channels)}"
-            )
+        for i, channel in enumerate(batch.channels):
+            if not 0 <= channel < config.channels:
+                raise InputError(
+                    f"{batch.name}, request {i + 1} (line {i + 2} of a trace): the channel must be "
+                    f"0 to {config.channels - 1}, not {channel}"
+                )
         return batch.channels
     if config.system == "neupims":
         return pack_channels(layout, batch.lengths, channels=config.channels)

@@ -53,8 +53,7 @@ HEADER = 16
 class OperatorProgram:
     """One operator: elements of each load, instructions, and stores.
 
-    `gates` are the instructions that must have finished before a load is sent, none by default.
-
+    `gates` count the instructions that must have finished before a load is sent, 0 by default.
     `pim` holds, for each simulated channel, the rows of its PIM program (`simulator.dram.pim`), and
     `groups` the number of READRES that answer to each group.
     """

@@ -22,6 +22,10 @@ SCHEDULING_CLOCKS = 1
 """The scheduler needs a clock before a stage starts."""
 
 
+_SIDES = (lambda stage: stage.npu, lambda stage: stage.pim)
+"""What each side of the core works on in a stage."""
+
+
 def run(config: Config, plan: Plan, *, lead: int = device.LONGEST_WINDOW) -> Outcome:
     """Run the stages one after the other on one device.
 
@@ -74,9 +78,6 @@ def run(config: Config, plan: Plan, *, lead: int = device.LONGEST_WINDOW) -> Out
         pim_busy=state.mean(memory, state.PIM_CLOCKS),
         active_clocks=state.active_clocks(memory, clock),
     )
-
-
-_SIDES = (lambda stage: stage.npu, lambda stage: stage.pim)
 
 
 def _no_bounds(operators: list[OperatorProgram]) -> Ints:
