@@ -1,8 +1,7 @@
 """Finds the Verilog simulators, emits Verilog, builds models in a cache and runs them.
 
-Emitted Verilog and built models are kept in `cache_directory()`, each under the hash of all that
-it depends on: a second run builds nothing. Every build is made in a temporary directory and moved
-into place, so two runs at once do no harm.
+Emitted Verilog and built models are kept by `rtl.cache`, each under the hash of all that it
+depends on: a second run builds nothing.
 """
 
 from __future__ import annotations
@@ -17,15 +16,14 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth.lib import wiring
 
+from rtl.cache import kept
 from rtl.export import verilog_text
-from rtl.synthesis.flow import cache_directory
 from workloads.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -244,20 +242,7 @@ endmodule
 def _cached(label: str, key: list[str], build: Callable[[Path], None]) -> Path:
     """Return the directory of `key`, filled by `build` if it is not there yet."""
     digest = hashlib.sha256("\0".join(key).encode()).hexdigest()[:20]
-    final = cache_directory() / f"{label}-{digest}"
-    if final.exists():
-        return final
-    cache_directory().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=".building-") as work:
-        partial = Path(work) / "model"
-        partial.mkdir()
-        build(partial)
-        try:
-            partial.rename(final)
-        except OSError:
-            if not final.exists():
-                raise
-    return final
+    return kept(f"{label}-{digest}", build)
 
 
 @functools.cache
