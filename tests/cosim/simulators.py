@@ -150,9 +150,12 @@ def run_cocotb(
 ) -> Path | None:
     """Run the cocotb test `test` of `module` on `model`; return the waveform file, if any.
 
+    A model from the cache may have been linked in another environment, which is gone: cocotb's
+    libraries are those of this one.
     Raises `AssertionError` with the simulator's output when the test fails.
     """
     from cocotb_tools.check_results import get_results
+    from cocotb_tools.config import libs_dir
     from cocotb_tools.runner import get_runner
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -168,7 +171,12 @@ def run_cocotb(
             build_dir=model.directory,
             test_dir=directory,
             results_xml=str(directory / f"{test}.xml"),
-            extra_env={**environment, "COCOTB_ANSI_OUTPUT": "0", "PYTHONPATH": str(ROOT)},
+            extra_env={
+                **environment,
+                "COCOTB_ANSI_OUTPUT": "0",
+                "PYTHONPATH": str(ROOT),
+                "LD_LIBRARY_PATH": f"{libs_dir}{os.pathsep}{os.environ.get('LD_LIBRARY_PATH', '')}",
+            },
             waves=model.waves,
             test_args=["--trace-file", WAVES] if model.waves and verilated else [],
             log_file=str(log),
