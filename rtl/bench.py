@@ -61,8 +61,8 @@ endif
 include $(shell cocotb-config --makefiles)/Makefile.sim
 """
 
-
 MOST_CYCLES = 1_000_000
+"""Of a bench, whose vectors are held in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def write_bench(
     """
     if cycles is not None and not 1 <= cycles <= MOST_CYCLES:
         raise InputError(f"cycles must lie in 1 to {MOST_CYCLES}, not {cycles}")
-    module = design.name.replace("-", "_")
+    module = design.module
     verilog = verilog_text(design.make(parameters), name=module)
     header = re.search(rf"^module {module}\((.*?)\);", verilog, re.MULTILINE | re.DOTALL)
     if header is None or "clk" not in header[1]:

@@ -34,7 +34,8 @@ def count_cells(verilog: str, *, top: str) -> dict[str, int]:
         command = ["yosys", "-q", "-p", SCRIPT.format(top=top)]
         done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise InputError(f"yosys does not take {top}: {done.stderr.strip().splitlines()[-1]}")
+            said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+            raise InputError(f"yosys does not take {top}: {said[-1]}")
         text = (directory / "stat.json").read_text()
     # Between the modules and their sum stands a tree that is no JSON.
     total, _ = json.JSONDecoder().raw_decode(text, text.index('"design": ') + len('"design": '))

@@ -101,7 +101,7 @@ def generate(
 
     design = find(name)
     parameters = with_settings(design, _settings(settings, rows=rows, cols=cols, n=n, m=m))
-    called = module or _module(design)
+    called = module or design.module
     write_verilog(design.make(parameters), name=called, path=output)
     print(f"{output}: module {called}")
 
@@ -158,7 +158,7 @@ def synth(
 
     row = measure_synthesis(name, split(settings or ()), liberty)
     if as_json:
-        print(json.dumps({**row, "energy_per_op_j": float(row["energy_per_op_pj"]) * 1e-12}))
+        print(json.dumps(row))
     else:
         shown = row | {"area": f"{row['area']} um2"}
         print("\n".join(f"{key:18} {value}" for key, value in shown.items()))
@@ -170,8 +170,8 @@ def measure_design(design: Design, settings: dict[str, str]) -> dict[str, Any]:
     from rtl.export import verilog_text
 
     component = design.make(with_settings(design, settings))
-    text = verilog_text(component, name=_module(design))
-    sizes = count_cells(text, top=_module(design))
+    text = verilog_text(component, name=design.module)
+    sizes = count_cells(text, top=design.module)
     return {"design": design.name, "lines": len(text.splitlines()), **sizes}
 
 
@@ -179,7 +179,3 @@ def _settings(settings: list[str] | None, **short: str | None) -> dict[str, str]
     """Return the settings by field, those with an option of their own included."""
     named = {field: value for field, value in short.items() if value is not None}
     return named | split(settings or (), given=named)
-
-
-def _module(design: Design) -> str:
-    return design.name.replace("-", "_")

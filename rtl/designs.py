@@ -20,8 +20,7 @@ from rtl.float.parts import check_latency
 from rtl.hash import HashAccumulate
 from rtl.hash.stimulus import updates_and_drains
 from rtl.pim import BankController, Channel, CommandGate, PimUnit
-from rtl.pim.parameters import ChannelParameters
-from rtl.pim.parameters import UnitParameters as PimUnitParameters
+from rtl.pim.parameters import ChannelParameters, UnitParameters
 from rtl.pim.stimulus import multiply_rows, offer_commands
 from rtl.sat.parameters import Parameters
 from rtl.sat.sore import Sore, check_selection
@@ -37,7 +36,7 @@ MEASURED = Path(__file__).with_name("blocks.csv")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnitParameters:
+class FloatParameters:
     """Parameters of a floating point unit: `latency` in cycles."""
 
     latency: int = 4
@@ -84,6 +83,11 @@ class Design:
     make: Callable[[Any], wiring.Component]
     stimulus: MakeStimulus | None = None
 
+    @property
+    def module(self) -> str:
+        """The name as a Verilog identifier: that of the top module, if none is given."""
+        return self.name.replace("-", "_")
+
 
 def _from_fields(kind: Callable[..., wiring.Component]) -> Callable[[Any], wiring.Component]:
     """Return what builds a component whose arguments are the fields of its parameters."""
@@ -102,7 +106,7 @@ def _float_units() -> Iterator[Design]:
         ("fp32-add", Float32Add, 4, "fp32 + fp32, round to nearest even"),
         ("fp32-multiply", Float32Multiply, 3, "fp32 x fp32, round to nearest even"),
     ):
-        parameters = UnitParameters(latency=latency)
+        parameters = FloatParameters(latency=latency)
         yield Design(name, summary, "latency cycles; 1 a cycle", parameters, _from_fields(kind))
 
 
@@ -166,7 +170,7 @@ DESIGNS = (
         "pim_unit",
         "16 fp16 multipliers, fp32 adder tree and sum of a PIM bank",
         "log2(lanes) + 2 cycles; one COMP a cycle",
-        PimUnitParameters(),
+        UnitParameters(),
         _from_fields(PimUnit),
     ),
     Design(

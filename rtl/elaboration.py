@@ -27,6 +27,15 @@ def held(m: Module, value: Value, name: str) -> Signal:
     return signal
 
 
+def address_bits(words: int) -> int:
+    """Return the bits of an address into `words` words, or of another number below, at least one.
+
+    >>> [address_bits(words) for words in (1, 2, 5, 8)]
+    [1, 1, 3, 3]
+    """
+    return max(1, (words - 1).bit_length())
+
+
 def unpack(word: Value, width: int) -> list[Value]:
     """Cut a wide port into fields of `width` bits, lowest first."""
     return [word[i : i + width] for i in range(0, len(word), width)]

@@ -6,7 +6,7 @@ from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bitweight.parts import check_operands, compress, sign_extend
+from rtl.bitweight.parts import check_operands, check_size, compress, sign_extend
 from rtl.elaboration import unpack, validated
 
 
@@ -27,6 +27,7 @@ class TermPairs(wiring.Component):
 
     @validated
     def __init__(self, *, width: int = 8, lanes: int = 16, acc_width: int = 32) -> None:
+        check_size(lanes=lanes)
         check_operands(width, acc_width)
         self.width, self.lanes, self.acc_width = width, lanes, acc_width
         self.exponent_bits = (width - 1).bit_length()

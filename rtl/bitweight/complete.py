@@ -88,7 +88,7 @@ class ReadStream(wiring.Component):
     @validated
     def __init__(self, *, array: Any) -> None:
         owned(array)
-        if not hasattr(array, "carry") or getattr(array, "style", "") == "opt2":
+        if getattr(array, "style", "opt2") not in ("opt1", "opt1_offset"):
             raise InputError("only pairs of the styles opt1 and opt1_offset leave as a stream")
         self._array, self.width = array, array.width
         self.count = len(array.total) // array.acc_width

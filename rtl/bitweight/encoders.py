@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from dataflow.bitweight import GROUP
 from rtl.bitweight.parts import booth_codes, check_operands
-from rtl.elaboration import held, validated
+from rtl.elaboration import address_bits, held, validated
 from workloads.errors import InputError
 
 SCHEMES = ("booth", "ent")
@@ -116,7 +116,7 @@ def walk_digits(m: Module, load: Value, codes: Sequence[Value]) -> SparseEncoder
 
 def first_set(mask: Value) -> Value:
     """Return the index of the lowest set bit, in logarithmic depth; 0 if there is none."""
-    bits = max((len(mask) - 1).bit_length(), 1)
+    bits = address_bits(len(mask))
     lowest = mask & (-mask)[: len(mask)]
     return Cat(*(_any(lowest, i) for i in range(bits)))
 

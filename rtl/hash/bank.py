@@ -9,6 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.elaboration import address_bits
 from rtl.float import Float32Add
 
 ValueKind = Literal["int32", "fp32"]
@@ -33,7 +34,7 @@ class Bank(wiring.Component):
     ) -> None:
         self.requesters, self.rows_count, self.key_bits = requesters, rows, key_bits
         self.kind, self.add_cycles = kind, add_cycles
-        self.row_bits = max(1, (rows - 1).bit_length())
+        self.row_bits = address_bits(rows)
         super().__init__(
             {
                 "wants": In(requesters),

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from dataflow import dram_timing as dt
 from dataflow.dram_timing import DramTiming, delay_table
+from rtl.elaboration import address_bits
 from rtl.pim.timers import Timers
 
 
@@ -28,7 +29,7 @@ class BankController(wiring.Component):
 
     def __init__(self, *, timing: DramTiming, dual: bool) -> None:
         self.timing, self.dual = timing, dual
-        self.row_bits = max(1, (timing.rows - 1).bit_length())
+        self.row_bits = address_bits(timing.rows)
         super().__init__(
             {
                 "issued": In(dt.COMMAND_COUNT),

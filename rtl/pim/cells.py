@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from dataflow.dram_timing import DramTiming
 from dataflow.pim_arithmetic import LANES
+from rtl.elaboration import address_bits
 from rtl.export import shared
 from rtl.pim.parameters import VALUE_BITS, accesses_in_row, command_layout, comps_in_row
 from rtl.pim.unit import PimUnit, unit_latency
@@ -42,7 +43,7 @@ class BankCells(wiring.Component):
                 "multiply": In(1),
                 "read": In(1),
                 "pim_row": In(command["row"].shape),
-                "column": In(max(1, (comps_in_row(timing) - 1).bit_length())),
+                "column": In(address_bits(comps_in_row(timing))),
                 "vector": In(STEP_BITS),
                 "valid": Out(1),
                 "sum": Out(VALUE_BITS),
@@ -106,7 +107,7 @@ class VectorBuffer(wiring.Component):
                 "data": In(self.access_bits),
                 "copying": Out(1),
                 "access": Out(command_layout(timing)["access"].shape),
-                "column": In(max(1, (comps_in_row(timing) - 1).bit_length())),
+                "column": In(address_bits(comps_in_row(timing))),
                 "vector": Out(STEP_BITS),
             }
         )

@@ -16,9 +16,18 @@ ESTIMATE_BITS = 16
 
 def longest_tile(count: int, timing: DramTiming) -> int:
     """Return the estimate in clocks of a tile of `count` COMP and READRES, all banks being open."""
-    read_step = max(timing.comp_step, timing.ccd_l)
-    opens = timing.faw * (timing.ranks * timing.groups // 2 - 1) + timing.rcd_read
-    return timing.banks_total * timing.rtp + count * (timing.comp_step + read_step) + opens
+    steps = count * (timing.comp_step + _read_step(timing))
+    return timing.banks_total * timing.rtp + steps + _activate(timing)
+
+
+def _read_step(timing: DramTiming) -> int:
+    """Return the clocks from a READRES to the next."""
+    return max(timing.comp_step, timing.ccd_l)
+
+
+def _activate(timing: DramTiming) -> int:
+    """Return the clocks in which all groups open: half of them tFAW apart, then tRCD."""
+    return timing.faw * (timing.ranks * timing.groups // 2 - 1) + timing.rcd_read
 
 
 def check_tiles(timing: DramTiming) -> None:
@@ -66,14 +75,13 @@ class Estimate(wiring.Component):
         t = self.timing
         closes = Signal(range(t.banks_total + 1))
         steps = Mux(self.comps > PIM_PIPELINE_STEPS, self.comps, PIM_PIPELINE_STEPS)
-        read_step = max(t.comp_step, t.ccd_l)
-        activate = t.faw * (t.ranks * t.groups // 2 - 1) + t.rcd_read
+        read_step = _read_step(t)
         reopen = Mux(self.source_open, t.rtp, 0) + t.rp + t.rcd_read
         m.d.comb += [
             closes.eq(sum(self.holds[bank] for bank in range(t.banks_total))),
             self.tile.eq(
                 closes * t.rtp
-                + (steps * t.comp_step + activate)
+                + (steps * t.comp_step + _activate(t))
                 + (self.results * read_step - read_step)
             ),
             self.gwrite.eq(t.gwrite + Mux(self.source_right, 0, reopen)),

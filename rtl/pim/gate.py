@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from dataflow import dram_timing as dt
 from dataflow.dram_rules import BROADCAST
 from dataflow.dram_timing import DramTiming, delay_table, gemv_clocks
+from rtl.elaboration import address_bits
 from rtl.export import shared
 from rtl.pim.bank import BankController
 from rtl.pim.parameters import command_layout, comps_in_row
@@ -32,7 +33,7 @@ class CommandGate(wiring.Component):
     def __init__(self, *, timing: DramTiming, dual: bool) -> None:
         self.timing, self.dual = timing, dual
         banks = timing.banks_total
-        rows = data.ArrayLayout(max(1, (timing.rows - 1).bit_length()), banks)
+        rows = data.ArrayLayout(address_bits(timing.rows), banks)
         super().__init__(
             {
                 "command": In(stream.Signature(command_layout(timing))),

@@ -8,6 +8,7 @@ from amaranth.lib import data
 
 from dataflow.dram_timing import COMMANDS, MEMORIES, DramTiming
 from dataflow.pim_arithmetic import LANES
+from rtl.elaboration import address_bits
 from workloads.errors import InputError
 
 VALUE_BITS = 16
@@ -15,7 +16,7 @@ VALUE_BITS = 16
 VALUE_BYTES = VALUE_BITS // 8
 
 
-def check_lanes(lanes: int) -> int:
+def check_tree_lanes(lanes: int) -> int:
     """Return the lanes of a unit if they make a binary tree."""
     if lanes < 2 or lanes & (lanes - 1):
         raise InputError(f"lanes must be a power of two from 2 on, not {lanes}")
@@ -29,7 +30,7 @@ class UnitParameters:
     lanes: int = LANES
 
     def __post_init__(self) -> None:
-        check_lanes(self.lanes)
+        check_tree_lanes(self.lanes)
 
 
 def comps_in_row(timing: DramTiming) -> int:
@@ -47,9 +48,9 @@ def command_layout(timing: DramTiming) -> data.StructLayout:
     return data.StructLayout(
         {
             "kind": (len(COMMANDS) - 1).bit_length(),
-            "bank": max(1, (timing.banks_total - 1).bit_length()),
-            "row": max(1, (timing.rows - 1).bit_length()),
-            "access": max(1, (accesses_in_row(timing) - 1).bit_length()),
+            "bank": address_bits(timing.banks_total),
+            "row": address_bits(timing.rows),
+            "access": address_bits(accesses_in_row(timing)),
             "comps": comps_in_row(timing).bit_length(),
         }
     )

@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflow.dram_timing import DramTiming
+from rtl.elaboration import address_bits
 
 MOST_DUE = 2
 """Refreshes that can wait at once."""
@@ -29,7 +30,7 @@ class RefreshTimer(wiring.Component):
             {
                 "done": In(1),
                 "due": Out(1),
-                "rank": Out(max(1, (timing.ranks - 1).bit_length())),
+                "rank": Out(address_bits(timing.ranks)),
                 "ahead": Out(range(timing.refresh_interval + 1)),
             }
         )

@@ -15,6 +15,7 @@ from dataflow.dram_timing import (
     READRES,
     DramTiming,
 )
+from rtl.elaboration import address_bits
 from rtl.pim.parameters import comps_in_row
 
 
@@ -41,7 +42,7 @@ class MultiplySteps(wiring.Component):
                 "restart": In(1),
                 "multiply": Out(1),
                 "read": Out(1),
-                "column": Out(max(1, (comps - 1).bit_length())),
+                "column": Out(address_bits(comps)),
                 "torn": Out(1),
             }
         )

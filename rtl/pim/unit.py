@@ -7,10 +7,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflow.pim_arithmetic import LANES
-from rtl.elaboration import delayed
+from rtl.elaboration import delayed, validated
 from rtl.export import shared
 from rtl.float import Float16Multiply, Float32Add, Float32To16
-from rtl.pim.parameters import VALUE_BITS, check_lanes
+from rtl.pim.parameters import VALUE_BITS, check_tree_lanes
 
 STAGE_CYCLES = 1
 """Latency of a multiplier and of every adder."""
@@ -35,8 +35,9 @@ class PimUnit(wiring.Component):
     Members: `multiply`, `read` in; `values`, `vector` in, fp16 lanes; `valid`, `result` out.
     """
 
+    @validated
     def __init__(self, *, lanes: int = LANES) -> None:
-        self.lanes = check_lanes(lanes)
+        self.lanes = check_tree_lanes(lanes)
         super().__init__(
             {
                 "multiply": In(1),

@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.sat.instructions import address_bits
+from rtl.elaboration import address_bits
 
 
 class Bank(wiring.Component):

@@ -6,9 +6,10 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.elaboration import address_bits
 from rtl.export import shared
 from rtl.sat.bank import Bank
-from rtl.sat.instructions import address_bits, instruction_layout
+from rtl.sat.instructions import instruction_layout
 from rtl.sat.parameters import Parameters
 
 OVERHEAD_CYCLES = 3

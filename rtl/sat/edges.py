@@ -8,10 +8,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.elaboration import delayed
+from rtl.elaboration import address_bits, delayed
 from rtl.export import shared
 from rtl.sat.bank import Bank
-from rtl.sat.instructions import address_bits
 from rtl.sat.issue import north_word, sum_word, west_word
 from rtl.sat.parameters import Parameters
 
@@ -20,7 +19,7 @@ def bank_write(words: int, bits: int, banks: int) -> dict[str, object]:
     """Return the members of a write port into one of several banks."""
     return {
         "write_enable": In(1),
-        "write_bank": In(max(1, (banks - 1).bit_length())),
+        "write_bank": In(address_bits(banks)),
         "write_address": In(address_bits(words)),
         "write_value": In(bits),
     }
@@ -148,7 +147,7 @@ class ResultBanks(wiring.Component):
                 "result_valid": In(1).array(p.cols),
                 "first_address": In(address_bits(p.result_words)),
                 "host_read": In(1),
-                "host_bank": In(max(1, (p.cols - 1).bit_length())),
+                "host_bank": In(address_bits(p.cols)),
                 "host_address": In(address_bits(p.result_words)),
                 "host_value": Out(32),
             }

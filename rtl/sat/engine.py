@@ -6,10 +6,10 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.elaboration import delayed
+from rtl.elaboration import address_bits, delayed
 from rtl.export import shared
 from rtl.sat.edges import NorthEdge, ResultBanks, WestEdge, bank_write
-from rtl.sat.instructions import TIME_BITS, Opcode, address_bits, instruction_layout
+from rtl.sat.instructions import TIME_BITS, Opcode, instruction_layout
 from rtl.sat.issue import OutputStationaryIssue, WeightStationaryIssue, north_word, west_word
 from rtl.sat.parameters import Parameters
 from rtl.sat.stce import Stce
@@ -37,7 +37,7 @@ class MatrixEngine(wiring.Component):
                 **{f"west_{name}": member for name, member in west.items()},
                 **{f"north_{name}": member for name, member in north.items()},
                 "host_read": In(1),
-                "host_bank": In(max(1, (p.cols - 1).bit_length())),
+                "host_bank": In(address_bits(p.cols)),
                 "host_address": In(address_bits(p.result_words)),
                 "host_value": Out(32),
             }

@@ -244,12 +244,18 @@ def _check_words(what: str, words: int, most: int) -> None:
 
 
 def _sizes(windows: Array, packed: Compressed, parameters: Parameters) -> tuple[int, int, int, int]:
-    """Return P, groups, N and Q; raise `InputError` if the build or the shapes do not fit."""
+    """Return P, groups, N and Q; raise `InputError` if the build, types or shapes do not fit."""
     pattern = packed.pattern
     if pattern.n > parameters.n or pattern.m > parameters.m:
         raise InputError(
             f"a build for {parameters.n}:{parameters.m} cannot run {pattern.n}:{pattern.m}"
         )
+    kind = {"fp16": "float16", "int8": "int8"}[parameters.data_type]
+    for name, given in (("windows", windows.dtype), ("kept values", packed.values.dtype)):
+        if given != kind:
+            raise InputError(
+                f"{name} of a build for {parameters.data_type} must be {kind}, not {given}"
+            )
     if windows.shape[1:] != (packed.values.shape[0], pattern.m):
         raise InputError(
             f"windows must have shape (P, {packed.values.shape[0]}, {pattern.m}), "

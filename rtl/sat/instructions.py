@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from amaranth.lib import data
 
+from rtl.elaboration import address_bits
 from rtl.sat.parameters import Parameters
 from workloads.errors import InputError
 
@@ -81,8 +82,3 @@ def encode(fields: Mapping[str, int], parameters: Parameters) -> int:
             )
         word |= int(value) << field.offset
     return word
-
-
-def address_bits(words: int) -> int:
-    """Bits of an address into `words` words."""
-    return max(1, (words - 1).bit_length())

@@ -6,7 +6,8 @@ from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.sat.instructions import COUNT_BITS, TIME_BITS, address_bits, instruction_layout
+from rtl.elaboration import address_bits
+from rtl.sat.instructions import COUNT_BITS, TIME_BITS, instruction_layout
 from rtl.sat.parameters import Parameters
 
 

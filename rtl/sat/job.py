@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rtl.sat import host
 from rtl.sat.instructions import encode
-from rtl.sat.parameters import ADDRESS_BITS, BANK_BITS, Parameters
+from rtl.sat.parameters import ADDRESS_BITS, BANK_BITS, SPACE_BITS, Parameters
 from rtl.sat.top import Space
 
 
@@ -24,15 +24,18 @@ class Job:
 
     def write(self, space: Space, bank: int, address: int, value: int) -> None:
         """Load a word."""
-        self.load.append(_word(space, bank, address) | value << (4 + BANK_BITS + ADDRESS_BITS))
+        self.load.append(_place(space, bank, address) | value << PLACE_BITS)
 
     def read(self, space: Space, bank: int, address: int) -> None:
         """Fetch a word."""
-        self.fetch.append(_word(space, bank, address))
+        self.fetch.append(_place(space, bank, address))
 
 
-def _word(space: Space, bank: int, address: int) -> int:
-    return space | bank << 4 | address << (4 + BANK_BITS)
+PLACE_BITS = SPACE_BITS + BANK_BITS + ADDRESS_BITS
+
+
+def _place(space: Space, bank: int, address: int) -> int:
+    return space | bank << SPACE_BITS | address << (SPACE_BITS + BANK_BITS)
 
 
 def write_product(
@@ -82,8 +85,9 @@ def write_state(
     *,
     lanes: int | None = None,
 ) -> None:
-    """Load weights, momenta or gradients (K, Q) in fp32 into all lanes, or into the first ones."""
-    for lane, words in enumerate(update.scatter(matrix).view(np.uint32)[:lanes].tolist()):
+    """Load weights, momenta or gradients (K, Q) as fp32 into all lanes, or into the first ones."""
+    image = update.scatter(matrix.astype(np.float32)).view(np.uint32)
+    for lane, words in enumerate(image[:lanes].tolist()):
         for address, value in enumerate(words):
             job.write(space, lane, base + address, value)
 

@@ -7,11 +7,12 @@ from typing import Literal
 
 from amaranth.lib import data
 
+from rtl.elaboration import address_bits
 from workloads.errors import InputError
 from workloads.rounding import ceil_div
 
-BANK_BITS, ADDRESS_BITS = 10, 20
-"""Of a bank and of a word in it, in the streams at the boundary (`rtl.sat.top`)."""
+SPACE_BITS, BANK_BITS, ADDRESS_BITS = 4, 10, 20
+"""Of a memory, a bank of it and a word in it, in the streams at the boundary (`rtl.sat.top`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,17 +92,17 @@ class Parameters:
     @property
     def index_bits(self) -> int:
         """Bits of an index into the window, at least one."""
-        return max(1, (self.m - 1).bit_length())
+        return address_bits(self.m)
 
     @property
     def select_bits(self) -> int:
         """Bits that choose one of the held values, at least one."""
-        return max(1, (self.n - 1).bit_length())
+        return address_bits(self.n)
 
     @property
     def used_bits(self) -> int:
         """Bits that count interleaved sums, less one; at least one bit."""
-        return max(1, (self.interleave - 1).bit_length())
+        return address_bits(self.interleave)
 
     @property
     def slots(self) -> int:

@@ -6,6 +6,7 @@ from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.elaboration import address_bits
 from rtl.export import shared
 from workloads.errors import InputError
 
@@ -109,7 +110,7 @@ class Sore(wiring.Component):
     def __init__(self, *, lanes: int = 32, n: int = 2, m: int = 8, value_bits: int = 16) -> None:
         check_selection(lanes=lanes, n=n, m=m)
         self.lanes, self.n, self.m, self.value_bits = lanes, n, m, value_bits
-        self.index_bits = max(1, (m - 1).bit_length())
+        self.index_bits = address_bits(m)
         link = data.StructLayout({"value": value_bits, "index": self.index_bits})
         group = data.ArrayLayout(link, n)
         super().__init__(

@@ -47,6 +47,7 @@ def _products(p: Parameters, rng: np.random.Generator) -> Job:
     """Return two products that tile the array with remainders, one of each stationarity.
 
     In the second one row begins with infinities, which every sum of this row takes to every PE.
+    Their periods are longer than the shortest ones, which the simulator knows.
     """
     pattern, job = NM(p.n, p.m), Job()
     height, groups, width = p.rows + 1, p.rows + 1, p.cols + 1

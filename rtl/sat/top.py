@@ -12,7 +12,7 @@ from rtl.export import shared
 from rtl.sat.controller import Controller
 from rtl.sat.engine import MatrixEngine
 from rtl.sat.instructions import Opcode, instruction_layout
-from rtl.sat.parameters import ADDRESS_BITS, BANK_BITS, Parameters
+from rtl.sat.parameters import ADDRESS_BITS, BANK_BITS, SPACE_BITS, Parameters
 from rtl.sat.vector import VectorEngine
 
 
@@ -37,17 +37,18 @@ READ_FROM_VECTOR = (Space.WEIGHT, Space.MOMENTUM, Space.FORWARD, Space.BACKWARD)
 """What the vector engine reads, in the order of its `read_what`."""
 
 
+PLACE = {"space": SPACE_BITS, "bank": BANK_BITS, "address": ADDRESS_BITS}
+
+
 def load_layout(parameters: Parameters) -> data.StructLayout:
-    """Return the payload of the `load` stream."""
+    """Return the payload of the `load` stream: the place of a word, and the word."""
     bits = max(parameters.window.size, parameters.link.size, instruction_layout(parameters).size)
-    return data.StructLayout(
-        {"space": 4, "bank": BANK_BITS, "address": ADDRESS_BITS, "value": max(32, bits)}
-    )
+    return data.StructLayout({**PLACE, "value": max(32, bits)})
 
 
 def fetch_layout() -> data.StructLayout:
-    """Return the payload of the `fetch` stream."""
-    return data.StructLayout({"space": 4, "bank": BANK_BITS, "address": ADDRESS_BITS})
+    """Return the payload of the `fetch` stream: the place of a word."""
+    return data.StructLayout(PLACE)
 
 
 class Sat(wiring.Component):
@@ -60,7 +61,8 @@ class Sat(wiring.Component):
     fetch, result : stream of addresses, and of their words in the same order; waits while a plan
         runs. One word in two cycles.
     idle : no plan runs. total : cycles of all instructions of the last plan. elapsed : cycles
-        from its start to its end: `total` and `controller.OVERHEAD_CYCLES` per instruction.
+        from its start to its end: `total`, `controller.OVERHEAD_CYCLES` for each instruction and
+        `vector.tail_cycles` for each update.
     """
 
     def __init__(self, parameters: Parameters) -> None:

@@ -6,9 +6,10 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.elaboration import address_bits
 from rtl.export import shared
 from rtl.sat.bank import Bank
-from rtl.sat.instructions import COUNT_BITS, TIME_BITS, address_bits, instruction_layout
+from rtl.sat.instructions import COUNT_BITS, TIME_BITS, instruction_layout
 from rtl.sat.parameters import Parameters
 from rtl.sat.sore import Sore
 from rtl.sat.wuve import STEP_CYCLES, Wuve

@@ -19,7 +19,7 @@ def synth(design: str, settings: Mapping[str, str], liberty: Path | None) -> dic
     """
     from rtl.synthesis import flow, table
 
-    _check_mappable(design)
+    _check_known(design)
     known = find(design)
     known.check(settings)
     changes = {name: whole_number(name, text) for name, text in settings.items()}
@@ -30,8 +30,8 @@ def synth(design: str, settings: Mapping[str, str], liberty: Path | None) -> dic
     return table.measure(known, library=liberty, **changes).as_dict()
 
 
-def _check_mappable(name: str) -> None:
-    """Raise `InputError` for a design that can be generated but not mapped to cells."""
+def _check_known(name: str) -> None:
+    """Raise `InputError` for a design that can be generated but has no recipe to be mapped."""
     from rtl import designs
     from rtl.synthesis.units import UNITS
 

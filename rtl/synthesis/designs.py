@@ -13,12 +13,12 @@ from rtl.bitweight.arrays import Matrix, OutputStationary
 from rtl.bitweight.bitslice import TermPairs
 from rtl.bitweight.columns import ColumnArray
 from rtl.bitweight.cube import Cube
-from rtl.bitweight.dense import Accumulator
+from rtl.bitweight.dense import STYLES, Accumulator
 from rtl.bitweight.elements import ColumnFront, Opt3Element
 from rtl.bitweight.passing import WeightStationary
 from rtl.bitweight.simd import SimdUnit
 from rtl.bitweight.sparse import StepAccumulator, default_acc_width
-from rtl.bitweight.tree import TreeTile
+from rtl.bitweight.tree import TREE_STYLES, TreeTile
 from rtl.bitweight.weights import EqualWeight
 from rtl.settings import check_fields, no_design
 from rtl.synthesis.stimuli import (
@@ -84,8 +84,6 @@ CUBE = {"size": 3, **DENSE}
 TREE = {"lanes": 16, **DENSE}
 WEIGHTS = {"rows": 4, "cols": 4, "lanes": 4, **SPARSE}
 COLUMNS = {"columns": 4, "elements": 4, "width": 8, "banks": 4, "depth": 64, "fifo": 4, "simd": 1}
-DENSE_STYLES = ("naive", "mac", "opt1", "opt1_offset")
-
 
 DENSE_ELEMENTS = (
     (
@@ -216,7 +214,7 @@ class Kind(NamedTuple):
     make: type[Any]
     parameters: Mapping[str, int]
     stimulus: Callable[[wiring.Component, int], Made]
-    styles: Sequence[str] = DENSE_STYLES
+    styles: Sequence[str] = STYLES
 
 
 KINDS = (
@@ -259,7 +257,7 @@ KINDS = (
         TreeTile,
         TREE,
         array_stimulus,
-        ("mac", "opt1", "opt1_offset", "opt2"),
+        TREE_STYLES,
     ),
 )
 

@@ -18,6 +18,7 @@ INPUT_DELAY_PS = 300
 
 @njit(cache=True)
 def _push(heap: Ints, size: int, key: int) -> int:
+    assert size < heap.size, "more transitions are pending than the heap holds"
     i = size
     heap[i] = key
     while i > 0:

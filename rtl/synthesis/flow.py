@@ -10,16 +10,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtl.synthesis.liberty import Library, read_library
+from rtl.cache import kept
+from rtl.synthesis.liberty import Library, inverters, read_library
 from workloads.errors import InputError
 
 DEBIAN_LIBRARY = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
@@ -92,15 +91,6 @@ def tool_versions() -> str:
     return f"{yosys}, OpenSTA {sta}"
 
 
-def cache_directory() -> Path:
-    """Return where mapped netlists, and what tests emit and build, are kept between runs."""
-    named = os.environ.get("SPARSIGHT_RTL_CACHE")
-    if named:
-        return Path(named)
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(user) / "sparsight" / "rtl"
-
-
 def netlist_key(verilog: str, library: Path, *, fuse: bool) -> str:
     """Return the hash of all that a mapped netlist depends on, the tools apart."""
     digest = hashlib.sha256(library.read_bytes())
@@ -109,26 +99,20 @@ def netlist_key(verilog: str, library: Path, *, fuse: bool) -> str:
 
 
 def synthesise(verilog: str, *, top: str, library: Path, fuse: bool = False) -> Mapped:
-    """Map Verilog text to the cells of a library and time it; kept in the cache by its content.
+    """Map Verilog text to the cells of a library and time it; kept by its content and the tools.
 
     `fuse` lets yosys merge additions and multiplications (alumacc). Raises `InputError` if a tool
     is missing, the library lacks cells, or a tool fails.
     """
-    sentence = missing_tools()
-    if sentence:
-        raise InputError(sentence)
+    tools = hashlib.sha256(tool_versions().encode()).hexdigest()[:8]
     cells = read_library(library)
-    final = cache_directory() / f"synth-{top}-{netlist_key(verilog, library, fuse=fuse)}"
-    if not final.exists():
-        cache_directory().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=".synth-") as work:
-            partial = Path(work) / "netlist"
-            partial.mkdir()
-            _map(verilog, top, library, partial, fuse)
-            _time(top, library, partial)
-            if not final.exists():
-                partial.rename(final)
-    return _read(top, cells, final)
+
+    def make(directory: Path) -> None:
+        _map(verilog, top, library, directory, fuse)
+        _time(top, library, directory)
+
+    key = netlist_key(verilog, library, fuse=fuse)
+    return _read(top, cells, kept(f"synth-{top}-{key}-{tools}", make))
 
 
 def _map(verilog: str, top: str, library: Path, directory: Path, fuse: bool) -> None:
@@ -157,12 +141,7 @@ write_json netlist.json
 
 def _driver(library: Library) -> str:
     """Return the second smallest inverter, as a driver of average strength."""
-    inverters = [
-        cell
-        for cell in library.cells.values()
-        if len(cell.pins) == 2 and any("!" in pin.function for pin in cell.pins.values())
-    ]
-    strong = sorted(inverters, key=lambda cell: (cell.area, cell.name))
+    strong = sorted(inverters(library), key=lambda cell: (cell.area, cell.name))
     return strong[min(1, len(strong) - 1)].name
 
 

@@ -1,4 +1,4 @@
-"""Trees and truth tables of the function texts in a Liberty file."""
+"""Pins, trees and truth tables of the function texts in a Liberty file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,22 @@ import re
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from workloads.errors import InputError
+
 Tree: TypeAlias = str | tuple["Tree", ...]
 """A pin, "0" or "1"; or an operator (not, and, or, xor) and its operands."""
+
+
+PIN = r"[A-Za-z]\w*"
+
+
+def pins_of(function: str) -> list[str]:
+    """Return the pins that a function names, in alphabetical order.
+
+    >>> pins_of("(!((B A)+C))")
+    ['A', 'B', 'C']
+    """
+    return sorted(set(re.findall(PIN, function)))
 
 
 def truth_table(function: str, order: list[str]) -> int:
@@ -27,12 +41,18 @@ def truth_table(function: str, order: list[str]) -> int:
 def parse(function: str) -> Tree:
     """Return the tree of a Liberty function; operators of equal rank group from the left.
 
+    Raises `InputError` for what is no function of pins and constants.
+
     >>> parse("(!((A B)+C))")
     ('not', ('or', ('and', 'A', 'B'), 'C'))
     """
-    tokens = re.findall(r"[A-Za-z]\w*|[()!'*&+|^01]", function)
-    tree, end = _or(tokens, 0)
-    assert end == len(tokens), f"function {function!r} is not understood"
+    tokens = re.findall(rf"{PIN}|[()!'*&+|^01]|\S", function)
+    try:
+        tree, end = _or(tokens, 0)
+    except (IndexError, ValueError):  # it ends too early, or has an operator without a pin
+        tree, end = "", -1
+    if end != len(tokens):
+        raise InputError(f"function {function!r} of a cell is not understood")
     return tree
 
 
@@ -83,8 +103,10 @@ def _factor(tokens: list[str], at: int) -> tuple[Tree, int]:
     if token == "(":
         inner, at = _or(tokens, at + 1)
         at += 1
-    else:
+    elif re.fullmatch(rf"{PIN}|[01]", token):
         inner, at = token, at + 1
+    else:
+        raise ValueError(token)
     while at < len(tokens) and tokens[at] == "'":
         inner, at = ("not", inner), at + 1
     return inner, at

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from rtl.synthesis.events import run
 from rtl.synthesis.flow import OUTPUT_LOAD_PF, Mapped
-from rtl.synthesis.functions import truth_table
-from rtl.synthesis.liberty import Cell, Library, Pin
+from rtl.synthesis.functions import pins_of, truth_table
+from rtl.synthesis.liberty import EDGES, Cell, Library, Pin
 from workloads.errors import InputError
 from workloads.rounding import ceil_div
 
@@ -176,7 +176,7 @@ class _Builder:
             return
         for pin in cell.pins.values():
             if pin.output and pin.name in nets:
-                order = sorted(set(re.findall(r"[A-Za-z]\w*", pin.function)))
+                order = pins_of(pin.function)
                 if len(order) > MOST_INPUTS:
                     raise InputError(
                         f"cell {cell.name} has {len(order)} inputs; the energy simulation takes "
@@ -287,7 +287,7 @@ class _Builder:
             load = self.load_pf[own[pin.name]]
             for j, name in enumerate(order):
                 arc = pin.arcs[name]
-                for k, edge in enumerate(("fall", "rise")):
+                for k, edge in enumerate(EDGES):
                     slew = float(transition[own[name]])
                     delay[i, j, k] = max(round(1000 * arc.delay[edge].at(load, slew)), 1)
                     if edge in arc.energy:
@@ -302,7 +302,7 @@ class _Builder:
         for i, (cell, own) in enumerate(self.flops):
             arc = cell.pins[cell.state_output].arcs[cell.clock]
             load = self.load_pf[own[cell.state_output]]
-            for k, edge in enumerate(("fall", "rise")):
+            for k, edge in enumerate(EDGES):
                 delay[i, k] = max(round(1000 * arc.delay[edge].at(load, START_TRANSITION_NS)), 1)
                 if edge in arc.energy:
                     energy[i, k] = arc.energy[edge].at(load, START_TRANSITION_NS)
@@ -320,9 +320,7 @@ class _Builder:
 
 
 def _pin_pj(pin: Pin, slew: float) -> Floats:
-    return np.array(
-        [pin.energy[e].at(0.0, slew) if e in pin.energy else 0.0 for e in ("fall", "rise")]
-    )
+    return np.array([pin.energy[e].at(0.0, slew) if e in pin.energy else 0.0 for e in EDGES])
 
 
 def _mean(tables: dict[str, Any], load: float, slew: float) -> float:

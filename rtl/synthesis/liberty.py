@@ -16,9 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rtl.synthesis.functions import pins_of
 from workloads.errors import InputError
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[A-Za-z_0-9.+\-*/!\'&|^\[\]:]+|[(){};,]', re.S)
+EDGES = ("fall", "rise")
+"""Of a pin: 0 or 1 is the value after it."""
+
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\\\r?\n", re.S)
 
 
@@ -43,9 +47,8 @@ class Table:
 
 @dataclass(slots=True)
 class Arc:
-    """What happens at an output pin because of one input pin: (rise, fall) of the output."""
+    """What happens at an output pin because of one input pin, by edge of the output."""
 
-    related: str
     delay: dict[str, Table] = field(default_factory=dict)
     transition: dict[str, Table] = field(default_factory=dict)
     energy: dict[str, Table] = field(default_factory=dict)
@@ -65,11 +68,10 @@ class Pin:
 
 @dataclass(slots=True)
 class Cell:
-    """A cell: area in the library's unit, leakage in nW, pins, and the parts of a flip-flop."""
+    """A cell: area in the library's unit, pins, and the parts of a flip-flop."""
 
     name: str
     area: float
-    leakage_nw: float
     pins: dict[str, Pin]
     clock: str = ""
     next_state: str = ""
@@ -94,7 +96,7 @@ class Cell:
 
 @dataclass(slots=True)
 class Library:
-    """All cells of a file, and its nominal voltage."""
+    """All cells of a file, and its nominal voltage in V."""
 
     name: str
     voltage: float
@@ -140,19 +142,14 @@ def read_library(path: Path) -> Library:
 
 def _check_cells(library: Library, path: Path) -> None:
     """Raise `InputError` unless there are inverter, buffer, two-input gate and D flip-flop."""
-    functions = {
-        _shape(pin.function)
-        for cell in library.cells.values()
-        for pin in cell.pins.values()
-        if _inputs(pin.function) <= cell.pins.keys()  # not the state of a latch
-    }
+    functions = {shape for cell in library.cells.values() for shape in _shapes(cell)}
     simple_flops = [c for c in library.cells.values() if c.clock and len(c.pins) <= 4]
     missing = [
         what
         for what, there in (
-            ("an inverter", ("!", 1) in functions),
+            ("an inverter", bool(inverters(library))),
             ("a buffer", ("", 1) in functions),
-            ("a NAND or NOR gate", any(f[0] == "!" and f[1] == 2 for f in functions)),
+            ("a NAND or NOR gate", ("!", 2) in functions),
             ("a D flip-flop without set and reset", bool(simple_flops)),
         )
         if not there
@@ -162,13 +159,18 @@ def _check_cells(library: Library, path: Path) -> None:
         raise InputError(f"library {path} lacks {listed}, which mapping needs")
 
 
-def _shape(function: str) -> tuple[str, int]:
-    inverted = "!" if "!" in function or "'" in function else ""
-    return inverted, len(_inputs(function))
+def inverters(library: Library) -> list[Cell]:
+    """Return the cells that do nothing but invert."""
+    return [c for c in library.cells.values() if len(c.pins) == 2 and ("!", 1) in _shapes(c)]
 
 
-def _inputs(function: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z]\w*", function))
+def _shapes(cell: Cell) -> set[tuple[str, int]]:
+    """Return, for every output that shows inputs and no state, "!" if it inverts; and how many."""
+    return {
+        ("!" if "!" in pin.function or "'" in pin.function else "", len(inputs))
+        for pin in cell.pins.values()
+        if (inputs := pins_of(pin.function)) and cell.pins.keys() >= set(inputs)
+    }
 
 
 def _group(tokens: list[str], at: int) -> tuple[Group, int]:
@@ -182,7 +184,7 @@ def _group(tokens: list[str], at: int) -> tuple[Group, int]:
 
 
 def _statement(group: Group, tokens: list[str], at: int) -> int:
-    name = tokens[at]
+    name, _, value = tokens[at].partition(":")
     if name == ";":
         return at + 1
     if tokens[at + 1] == "(":
@@ -194,12 +196,8 @@ def _statement(group: Group, tokens: list[str], at: int) -> int:
         group.lists[name] = [t.strip('"') for t in tokens[at + 2 : close] if t != ","]
         return close + 1
     end = tokens.index(";", at)
-    text = (
-        " ".join(tokens[at + 1 : end]).lstrip(": ")
-        if not name.endswith(":")
-        else " ".join(tokens[at + 1 : end])
-    )
-    group.values[name.rstrip(":")] = text.strip('"')
+    text = " ".join([value, *tokens[at + 1 : end]])
+    group.values[name] = text.lstrip(": ").strip('"')
     return end + 1
 
 
@@ -208,24 +206,29 @@ def _library(top: Group) -> Library:
     units = _units(top)
     cells = {g.arguments[0]: _cell(g, templates, units) for g in top.all("cell")}
     name = top.arguments[0] if top.arguments else ""
-    return Library(name, top.number("nom_voltage", 1.0), cells)
+    return Library(name, top.number("nom_voltage", 1.0 / units.voltage) * units.voltage, cells)
 
 
 class Units(NamedTuple):
-    """The file's units of time in ns, of load in pF, and of energy in pJ."""
+    """The file's units of time in ns, of load in pF, and of voltage in V."""
 
     time: float
     load: float
-    energy: float
+    voltage: float
+
+    @property
+    def energy(self) -> float:
+        """The unit of energy in pJ: it follows from the others."""
+        return self.load * self.voltage**2
 
 
 def _units(top: Group) -> Units:
-    """Return the units; energy is in volts squared times load, and nothing stated is ns and pF."""
+    """Return the units; nothing stated is ns, pF and V."""
     time = _scaled(top.values.get("time_unit", "1ns"), "s", 1e9)
     number, prefixed = top.lists.get("capacitive_load_unit", ["1", "pf"])
     load = _scaled(f"{number}{prefixed}", "f", 1e12)
-    volts = _scaled(top.values.get("voltage_unit", "1V"), "v", 1.0)
-    return Units(time, load, load * volts**2)
+    voltage = _scaled(top.values.get("voltage_unit", "1V"), "v", 1.0)
+    return Units(time, load, voltage)
 
 
 def _scaled(text: str, unit: str, base: float) -> float:
@@ -244,7 +247,6 @@ def _cell(group: Group, templates: dict[str, Group], units: Units) -> Cell:
     return Cell(
         name=group.arguments[0],
         area=group.number("area"),
-        leakage_nw=group.number("cell_leakage_power"),
         pins=pins,
         clock=re.sub(r"\W", "", state.get("clocked_on", "")),
         next_state=state.get("next_state", ""),
@@ -263,18 +265,19 @@ def _pin(group: Group, templates: dict[str, Group], units: Units) -> Pin:
         kind = timing.values.get("timing_type", "combinational")
         if not pin.output or kind.startswith(("three_state", "clear", "preset")):
             continue
-        arc = pin.arcs.setdefault(timing.values["related_pin"], Arc(timing.values["related_pin"]))
-        for edge in ("rise", "fall"):
-            for into, kind in ((arc.delay, f"cell_{edge}"), (arc.transition, f"{edge}_transition")):
-                _put(into, edge, timing.all(kind), templates, units, units.time)
+        for related in timing.values["related_pin"].split():
+            arc = pin.arcs.setdefault(related, Arc())
+            for edge in EDGES:
+                _put(arc.delay, edge, timing.all(f"cell_{edge}"), templates, units, units.time)
+                tables = timing.all(f"{edge}_transition")
+                _put(arc.transition, edge, tables, templates, units, units.time)
     for power in group.all("internal_power"):
-        related = power.values.get("related_pin", "")
-        target = pin.energy
-        if pin.output and related:
-            target = pin.arcs.setdefault(related, Arc(related)).energy
-        for edge in ("rise", "fall"):
+        related_pins = power.values.get("related_pin", "").split() if pin.output else []
+        arcs = [pin.arcs.setdefault(related, Arc()).energy for related in related_pins]
+        for edge in EDGES:
             tables = power.all(f"{edge}_power") or power.all("power")
-            _put(target, edge, tables, templates, units, units.energy)
+            for into in arcs or [pin.energy]:
+                _put(into, edge, tables, templates, units, units.energy)
     return pin
 
 

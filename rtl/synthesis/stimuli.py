@@ -1,7 +1,8 @@
 """Operands for measuring energy, in the order in which each kind of design takes them.
 
 Operands are drawn from a rounded normal distribution whose standard deviation is 25 / 128 of the
-range; dot products have 256 terms. Sparse designs get the digits of such operands, EN-T encoded.
+largest magnitude, 25 at INT8; dot products have 256 terms. Sparse designs get the digits of such
+operands, EN-T encoded.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from dataflow.bitweight import GROUP
 from dataflow.digits import encode, value_range
 from rtl.bitweight.cube import Cube
-from rtl.bitweight.tree import Tree, TreeTile
+from rtl.bitweight.tree import TreeTile
 from rtl.elaboration import pack
 from workloads.rounding import ceil_div
 
@@ -25,7 +26,7 @@ Made = tuple[Stimulus, float]
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], width: int) -> NDArray[np.int64]:
-    """Return rounded normal integers of a standard deviation of 25 / 128 of the range."""
+    """Return rounded normal integers of `width` bits, clipped to their range."""
     low, high = value_range(width)
     drawn = np.rint(rng.normal(0.0, 25 / 128 * -low, shape))
     return np.clip(drawn, low, high).astype(np.int64)
@@ -63,8 +64,6 @@ def _macs_per_cycle(array: Any) -> int:
     match array:
         case Cube():
             return int(array.size**3)
-        case Tree():
-            return int(array.lanes * array.cols)
         case TreeTile():
             return int(array.lanes)
     return int(array.rows * array.cols)
@@ -79,7 +78,7 @@ def triple_stimulus(element: Any, cycles: int) -> Made:
     codes, factors = [], []
     for p in range(passes):
         position = width // 2 - 1 - p % (width // 2)
-        a, b = normal(rng, (2, TERMS), width)
+        a, b = normal(rng, (2, steps * lanes), width)
         triples = (a << 1) >> (2 * position) & 7
         codes += [pack(row, 3) for row in triples.reshape(steps, lanes)]
         factors += [pack(row, width) for row in b.reshape(steps, lanes)]
@@ -240,7 +239,7 @@ def term_pairs(a: int, b: int, element: Any) -> list[int]:
 def simd_stimulus(unit: Any, cycles: int) -> Made:
     """A pair of random sums a cycle; its operations are read-outs, not multiplications."""
     rng = np.random.default_rng(1)
-    high = 1 << (unit.acc_width - 2)
+    high = 1 << max(unit.acc_width - 2, 0)
     total, carry = rng.integers(0, high, (2, cycles))
     ones = np.ones(cycles, bool)
     return {

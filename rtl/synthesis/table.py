@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from rtl.export import verilog_text
 from rtl.synthesis.designs import DESIGNS, Mappable
-from rtl.synthesis.flow import Mapped, find_library, netlist_key, synthesise, tool_versions
+from rtl.synthesis.flow import find_library, netlist_key, synthesise, tool_versions
 from rtl.synthesis.liberty import read_library
 from workloads.errors import InputError
 from workloads.files import csv_content, write_whole
@@ -39,20 +39,7 @@ ELEMENTS = (
 )
 """Designs that are measured in other libraries too: whether ratios are those of one library."""
 CYCLES = 2000
-COLUMNS = (
-    "design",
-    "parameters",
-    "library",
-    "area",
-    "flops",
-    "min_period_ns",
-    "energy_per_op_pj",
-    "settled_energy_pj",
-    "ops_per_cycle",
-    "cycles",
-    "tools",
-    "netlist",
-)
+"""Cycles in which the energy of a design is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +65,10 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row; `energy_per_op_j` is the stable key of the command line."""
-        row = {name: getattr(self, name) for name in COLUMNS}
-        return row | {"energy_per_op_j": self.energy_per_op_pj * 1e-12}
+        return asdict(self) | {"energy_per_op_j": self.energy_per_op_pj * 1e-12}
+
+
+COLUMNS = tuple(column.name for column in fields(Result))
 
 
 def check_mappable(design: Mappable) -> None:
@@ -105,41 +94,26 @@ def measure(
     component = design.component(**changes)
     verilog = verilog_text(component, name=design.name)
     mapped = synthesise(verilog, top=design.name, library=path, fuse=design.fuse)
-    energy, settled, rate = float("nan"), float("nan"), float("nan")
-    if design.stimulus is not None:
-        stimulus, operations = design.stimulus(component, cycles)
-        cells = read_library(path)
-        activity = gates.simulate(gates.build(mapped, cells), stimulus)
-        assert activity.settle_ps <= 1000 * mapped.min_period_ns + 1000, "slower than its timing"
-        energy, rate = activity.energy_pj / operations, operations / cycles
-        share = activity.settled_toggles / max(activity.toggles, 1)
-        dynamic = activity.switching_pj + activity.internal_pj
-        settled = (dynamic * share + activity.clock_pj) / operations
-    return _result(design, changes, path, mapped, (energy, settled, rate), cycles, verilog)
-
-
-def _result(
-    design: Mappable,
-    changes: dict[str, int],
-    library: Path,
-    mapped: Mapped,
-    measured: tuple[float, float, float],
-    cycles: int,
-    verilog: str,
-) -> Result:
+    assert design.stimulus is not None, "only designs with memories have none"
+    stimulus, operations = design.stimulus(component, cycles)
+    activity = gates.simulate(gates.build(mapped, read_library(path)), stimulus)
+    assert activity.settle_ps <= 1000 * mapped.min_period_ns + 1000, "slower than its timing"
+    share = activity.settled_toggles / max(activity.toggles, 1)
+    dynamic = activity.switching_pj + activity.internal_pj
+    settled = (dynamic * share + activity.clock_pj) / operations
     return Result(
         design=design.name,
         parameters=design.parameter_text(**changes),
-        library=library.stem,
+        library=path.stem,
         area=mapped.area,
         flops=mapped.flops,
         min_period_ns=mapped.min_period_ns,
-        energy_per_op_pj=round(float(measured[0]), 4),
-        settled_energy_pj=round(float(measured[1]), 4),
-        ops_per_cycle=round(float(measured[2]), 6),
+        energy_per_op_pj=round(float(activity.energy_pj / operations), 4),
+        settled_energy_pj=round(float(settled), 4),
+        ops_per_cycle=round(float(operations / cycles), 6),
         cycles=cycles,
         tools=tool_versions(),
-        netlist=netlist_key(verilog, library, fuse=design.fuse),
+        netlist=netlist_key(verilog, path, fuse=design.fuse),
     )
 
 

@@ -13,18 +13,25 @@ from dataflow.pim_arithmetic import LANES
 from rtl.elaboration import pack
 from rtl.hash import HashAccumulate
 from rtl.pim import BankController, PimUnit
-from rtl.pim.parameters import VALUE_BITS, ChannelParameters, UnitParameters
+from rtl.pim.parameters import VALUE_BITS, ChannelParameters
 from rtl.synthesis.designs import Mappable
 from rtl.synthesis.stimuli import TERMS, Made, Stimulus
 
 UPDATE_CYCLES = 3
 """Cycles of an update of the hash table that meets no other (`rtl.hash`)."""
 
+CYCLES = 500
+"""Cycles in which the energy of a unit is measured."""
+
+KEYS = 1 << 12
+"""Keys from which updates are drawn."""
+
 
 def multiply_stimulus(unit: Any, cycles: int) -> Made:
-    """A COMP a cycle of normal fp16 values, a READRES after every 256 products."""
+    """A COMP a cycle of normal fp16 values, a READRES after every 256 products, or one COMP."""
     rng = np.random.default_rng(1)
-    read = np.arange(cycles) % (TERMS // unit.lanes + 1) == TERMS // unit.lanes
+    steps = max(1, TERMS // unit.lanes)
+    read = np.arange(cycles) % (steps + 1) == steps
     drawn = rng.standard_normal((2, cycles, unit.lanes)).astype(np.float16).view(np.uint16)
     values, vector = (
         np.array([pack(row.tolist(), VALUE_BITS) for row in words], object) for words in drawn
@@ -37,7 +44,7 @@ def update_stimulus(table: Any, cycles: int) -> Made:
     """Every requester adds to keys of its own bank, an update in three cycles, none refused."""
     unit = table.unit
     rng = np.random.default_rng(1)
-    slots = unit.hashing.compute(np.arange(1 << 12))
+    slots = unit.hashing.compute(np.arange(min(KEYS, 1 << unit.key_bits)))
     _, first = np.unique(slots, return_index=True)
     offered = np.arange(cycles) % UPDATE_CYCLES == 0
     stimulus: Stimulus = {"start_drain": np.zeros(cycles), "entry__ready": np.zeros(cycles)}
@@ -73,12 +80,9 @@ def _hash(**changes: int) -> wiring.Component:
     return HashAccumulate(HashUnit(**changes))
 
 
-def _unit(**changes: int) -> wiring.Component:
-    return PimUnit(lanes=UnitParameters(**changes).lanes)
-
-
-def _bank(*, dual: int, **changes: int) -> wiring.Component:
-    return BankController(timing=ChannelParameters(**changes).dram, dual=bool(dual))
+def _bank(**changes: int) -> wiring.Component:
+    parameters = ChannelParameters(**changes)
+    return BankController(timing=parameters.dram, dual=bool(parameters.dual))
 
 
 UNITS = {
@@ -87,7 +91,7 @@ UNITS = {
         Mappable(
             name="pim_unit",
             summary="16 fp16 multipliers, fp32 adder tree and sum of a PIM bank",
-            make=_unit,
+            make=PimUnit,
             parameters={"lanes": LANES},
             stimulus=multiply_stimulus,
         ),
@@ -118,8 +122,6 @@ def main() -> None:
 
     table.write(RECORDED, [table.measure(design, cycles=CYCLES) for design in UNITS.values()])
 
-
-CYCLES = 500
 
 if __name__ == "__main__":
     main()

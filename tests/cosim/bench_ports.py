@@ -9,7 +9,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
-from tests.cosim.bench_sat import send
+from tests.cosim.bench_sat import LIMIT_CYCLES, send
 
 
 async def begin(dut) -> dict:
@@ -60,5 +60,5 @@ async def stream(dut) -> None:
         if willing and valid.value == 1:
             taken.append((cycle, int(payload.value)))
         cycle += 1
-        assert cycle < 100_000, "the stream does not end"
+        assert cycle < LIMIT_CYCLES, "the stream does not end"
     finish(taken)

@@ -14,6 +14,7 @@ from rtl.bitweight.dense import is_carry_save, step_offset
 from rtl.elaboration import owned, pack
 from simulator.accelerators import bitweight
 from simulator.accelerators.bitweight import Config
+from tests.cosim.simulators import source_of
 from tests.cosim.units import Unit
 from tests.rtl.bitweight_words import fields, signed
 from workloads.operations import gemm
@@ -56,11 +57,20 @@ class Beside(wiring.Component):
 def play(
     make: Callable[[], Mapping[str, wiring.Component]], key: str, inputs: dict, directory: Path
 ) -> dict[str, list[int]]:
-    """Drive the components of `make` in Icarus Verilog; return each output in every cycle."""
+    """Drive the components of `make` in Icarus Verilog; return each output in every cycle.
+
+    `key` names what `make` takes from elsewhere than its file.
+    """
     dut = Beside(make())
     for part in dut.parts.values():
         owned(part)  # if the Verilog is cached, only the ports are needed
-    unit = Unit(make=lambda: dut, top="beside", key=key, level="icarus", directory=directory)
+    unit = Unit(
+        make=lambda: dut,
+        top="beside",
+        key=f"{key} {source_of(make)}",
+        level="icarus",
+        directory=directory,
+    )
     cycles = max(map(len, inputs.values()))
     padded = {name: [*words, *[0] * (cycles - len(words))] for name, words in inputs.items()}
     stimulus = [{name: int(words[t]) for name, words in padded.items()} for t in range(cycles)]

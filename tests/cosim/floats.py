@@ -52,11 +52,9 @@ class FloatBench(wiring.Component):
         return m
 
 
-def run_units(
-    pairs: NDArray[np.uint32], directory: Path, *, bench: type[FloatBench] = FloatBench
-) -> dict[str, NDArray[np.uint32]]:
+def run_units(pairs: NDArray[np.uint32], directory: Path) -> dict[str, NDArray[np.uint32]]:
     """Stream `pairs` (count, 2) through the units in Verilator; return each unit's results."""
-    verilog = emit(bench, key=bench.__name__, top="float_bench")
+    verilog = emit(FloatBench, key="", top="float_bench")
     harness = Path(__file__).parent / "harness" / "float_bench.cpp"
     program = build_batch(verilog, top="float_bench", harness=harness)
     source, result = directory / "pairs.bin", directory / "results.bin"

@@ -21,6 +21,24 @@ from tests.cosim.simulators import Model, build_icarus, build_verilator, emit, r
 from workloads import NM
 from workloads.rounding import ceil_div
 
+SMALL = Parameters(rows=4, cols=4, n=4, m=16, lanes=16)
+LARGE = Parameters(rows=8, cols=8, n=2, m=8, lanes=8)
+TINY = Parameters(
+    rows=3,
+    cols=2,
+    n=2,
+    m=4,
+    lanes=4,
+    interleave=2,
+    mul_latency=1,
+    add_latency=3,
+    operand_words=256,
+    result_words=256,
+    weight_words=16,
+    plan_words=2,
+)
+"""Builds that several tests run; the first two are compiled with Verilator."""
+
 TOP = "sat"
 RECORD_WAVES = "SPARSIGHT_RTL_WAVES"
 """Set in the environment: models record waveforms."""

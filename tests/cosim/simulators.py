@@ -1,8 +1,7 @@
 """Finds the Verilog simulators, emits Verilog, builds models in a cache and runs them.
 
-Emitted Verilog and built models are kept in `cache_directory()`, each under the hash of all that
-it depends on: a second run builds nothing. Every build is made in a temporary directory and moved
-into place, so two runs at once do no harm.
+Emitted Verilog and built models are kept by `rtl.cache`, each under the hash of all that it
+depends on: a second run builds nothing.
 """
 
 from __future__ import annotations
@@ -17,15 +16,14 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth.lib import wiring
 
+from rtl.cache import kept
 from rtl.export import verilog_text
-from rtl.synthesis.flow import cache_directory
 from workloads.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -152,9 +150,12 @@ def run_cocotb(
 ) -> Path | None:
     """Run the cocotb test `test` of `module` on `model`; return the waveform file, if any.
 
+    A model from the cache may have been linked in another environment, which is gone: cocotb's
+    libraries are those of this one.
     Raises `AssertionError` with the simulator's output when the test fails.
     """
     from cocotb_tools.check_results import get_results
+    from cocotb_tools.config import libs_dir
     from cocotb_tools.runner import get_runner
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -170,7 +171,12 @@ def run_cocotb(
             build_dir=model.directory,
             test_dir=directory,
             results_xml=str(directory / f"{test}.xml"),
-            extra_env={**environment, "COCOTB_ANSI_OUTPUT": "0", "PYTHONPATH": str(ROOT)},
+            extra_env={
+                **environment,
+                "COCOTB_ANSI_OUTPUT": "0",
+                "PYTHONPATH": str(ROOT),
+                "LD_LIBRARY_PATH": f"{libs_dir}{os.pathsep}{os.environ.get('LD_LIBRARY_PATH', '')}",
+            },
             waves=model.waves,
             test_args=["--trace-file", WAVES] if model.waves and verilated else [],
             log_file=str(log),
@@ -244,20 +250,7 @@ endmodule
 def _cached(label: str, key: list[str], build: Callable[[Path], None]) -> Path:
     """Return the directory of `key`, filled by `build` if it is not there yet."""
     digest = hashlib.sha256("\0".join(key).encode()).hexdigest()[:20]
-    final = cache_directory() / f"{label}-{digest}"
-    if final.exists():
-        return final
-    cache_directory().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=".building-") as work:
-        partial = Path(work) / "model"
-        partial.mkdir()
-        build(partial)
-        try:
-            partial.rename(final)
-        except OSError:
-            if not final.exists():
-                raise
-    return final
+    return kept(f"{label}-{digest}", build)
 
 
 @functools.cache

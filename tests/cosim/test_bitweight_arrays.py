@@ -68,7 +68,8 @@ def test_products_of_any_shape_are_final_at_their_edges(
         jobs.append((now, a, b))
         now += k
     inputs = stream.lists(now + rows + cols + SLACK)
-    seen = play(lambda: grids(array, rows, cols, simd), f"{array}{rows}{cols}", inputs, tmp_path)
+    key = f"{array} {rows} {cols} {simd}"
+    seen = play(lambda: grids(array, rows, cols, simd), key, inputs, tmp_path)
     wrong = []
     for start, a, b in jobs:
         (m, k), n = a.shape, b.shape[1]
@@ -88,33 +89,40 @@ def test_products_of_any_shape_are_final_at_their_edges(
 def test_a_product_with_its_read_out_takes_the_cycles_of_the_simulator(
     array: str, rows: int, cols: int, simd: int, icarus, tmp_path: Path
 ) -> None:
-    """M and N are no multiples of the array; K is once below the cycles of a read-out."""
+    """M and N are no multiples of the array; K is once below the cycles of a read-out.
+
+    Both products run in one simulation, the second one when the results of the first are there.
+    """
+    m, n, drain = 2 * rows + 1, 3 * cols - cols // 2, -(-cols // simd)
+    places = tiles(m, n, rows, cols)
+    ports = [f"read_{style}_correction" for style in PAIRS]
+    stream, begin, jobs = Stream("a", "b", "first", "last", "restart", *ports), 0, []
     for k in (6, 1):
-        m, n, drain = 2 * rows + 1, 3 * cols - cols // 2, -(-cols // simd)
-        rng = np.random.default_rng(k)
+        rng, period = np.random.default_rng(k), max(k, drain)
         a, b = rng.integers(-128, 128, (m, k)), rng.integers(-128, 128, (k, n))
-        stream, period = Stream("a", "b", "first", "last", "restart"), max(k, drain)
-        places = tiles(m, n, rows, cols)
         for q, (i, j, r, c) in enumerate(places):
-            stream.rows("a", q * period, a[i : i + r].T, 8, rows)
-            stream.rows("b", q * period, b[:, j : j + c], 8, cols)
-            stream.put("first", q * period, 1)
-            stream.put("last", q * period + k - 1, 1)
-            stream.put("restart", q * period + k - 1, 1)
-        cycles = len(places) * period + rows + cols + drain + SLACK
-        inputs = stream.lists(cycles)
-        for style in PAIRS:
-            inputs[f"read_{style}_correction"] = [k * step_offset(8, style)] * cycles
-        seen = play(
-            lambda: grids(array, rows, cols, simd), f"{array}{rows}{cols}", inputs, tmp_path
-        )
-        latest = 0
+            now = begin + q * period
+            stream.rows("a", now, a[i : i + r].T, 8, rows)
+            stream.rows("b", now, b[:, j : j + c], 8, cols)
+            stream.put("first", now, 1)
+            stream.put("last", now + k - 1, 1)
+            stream.put("restart", now + k - 1, 1)
+        jobs.append((begin, period, a, b))
+        end = begin + len(places) * period + rows + cols + drain + SLACK
+        for style, port in zip(PAIRS, ports, strict=True):
+            for t in range(begin, end):
+                stream.put(port, t, k * step_offset(8, style))
+        begin = end
+    key = f"{array} {rows} {cols} {simd}"
+    seen = play(lambda: grids(array, rows, cols, simd), key, stream.lists(begin), tmp_path)
+    for begin, period, a, b in jobs:
+        k, latest = a.shape[1], 0
         for q, (i, j, r, c) in enumerate(places):
             for x, y in np.ndindex(r, c):
                 edge = q * period + k + 3 + (x + y if array == "os" else y % drain)
                 latest = max(latest, edge)
                 for style in PAIRS:
-                    got = result(seen, style, edge, x * cols + y, rows * cols)
+                    got = result(seen, style, begin + edge, x * cols + y, rows * cols)
                     assert got == a[i + x] @ b[:, j + y], (style, q, x, y)
         for style in PAIRS:
             own = {"rows": rows, "cols": cols, "simd_lanes": simd}
@@ -177,7 +185,10 @@ def test_weight_stationary_products_are_exact_and_on_time(
             assert simulated("ws", style, (m, k, n), rows=rows, cols=cols) == law + 2
     inputs = corrections(stream.lists(now + SLACK), rows)
     seen = play(
-        lambda: streams(WeightStationary, rows=rows, cols=cols), f"ws{rows}{cols}", inputs, tmp_path
+        lambda: streams(WeightStationary, rows=rows, cols=cols),
+        f"ws {rows} {cols}",
+        inputs,
+        tmp_path,
     )
     assert [each for each in checks if not agree(seen, *each[:2], cols, rows, each[2])] == []
 
@@ -212,7 +223,7 @@ def test_cubes_are_exact_and_on_time(size: int, icarus, tmp_path: Path) -> None:
                 latest = max(latest, edge - begin)
             now += 1
     inputs = corrections(stream.lists(now + 3 * size + SLACK), size)
-    seen = play(lambda: streams(Cube, size=size), f"cube{size}", inputs, tmp_path)
+    seen = play(lambda: streams(Cube, size=size), f"cube {size}", inputs, tmp_path)
     assert [each for each in checks if not agree(seen, *each[:2], size**2, size, each[2])] == []
     assert laws.dense("cube", m, k, n, rows=size, cols=size) == latest
     for style in PAIRS:
@@ -273,7 +284,7 @@ def test_trees_accumulate_any_number_of_terms_on_time(
     owned(dut)
     inputs = stream.lists(now + cols + 2 * SLACK)
     inputs = corrections(inputs, 0)
-    seen = play(lambda: trees(lanes, cols), f"tree{lanes}{cols}", inputs, tmp_path)
+    seen = play(lambda: trees(lanes, cols), f"tree {lanes} {cols}", inputs, tmp_path)
     for edge, y, steps, exact in checks:
         got = {
             "mac": value(seen, "mac", edge + 4, y, cols, 0),
@@ -342,7 +353,7 @@ def test_opt2_arrays_add_the_weights_of_any_product(
         grid = EqualWeight(rows=rows, cols=cols, lanes=lanes, width=width, skewed=skewed)
         return {"read": ReadGrid(grid=grid, simd=simd)}
 
-    seen = play(make, f"weights{lanes}{simd}{width}{skewed}", inputs, tmp_path)
+    seen = play(make, f"weights {lanes} {simd} {width} {skewed}", inputs, tmp_path)
     words = seen["read_results"]
     wrong = [
         (edge, place)
@@ -355,6 +366,7 @@ def test_opt2_arrays_add_the_weights_of_any_product(
 def test_only_pairs_are_read_out() -> None:
     with pytest.raises(InputError, match="only carry-save sums need a read-out"):
         ReadGrid(grid=OutputStationary(rows=1, cols=1, style="mac"))
-    for array in (Cube(size=1, style="mac"), Tree(lanes=2, cols=1, style="opt2")):
+    by_weight = Tree(lanes=2, cols=1, style="opt2"), EqualWeight(rows=1, cols=1)
+    for array in (Cube(size=1, style="mac"), *by_weight):
         with pytest.raises(InputError, match="only pairs of the styles opt1 and opt1_offset"):
             ReadStream(array=array)

@@ -5,26 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rtl.sat.parameters import Parameters
 from tests.cosim.mutants import Mutant, mutated
+from tests.cosim.sat_model import TINY
 from tests.cosim.test_products import Point, compare
 from tests.cosim.test_selection import assert_selects, few_values, sore
 from workloads import NM
-
-TINY = Parameters(
-    rows=3,
-    cols=2,
-    n=2,
-    m=4,
-    lanes=4,
-    interleave=2,
-    mul_latency=1,
-    add_latency=3,
-    operand_words=256,
-    result_words=256,
-    weight_words=16,
-    plan_words=2,
-)
 
 ARRAY_MUTANTS = [
     Mutant(
@@ -127,7 +112,6 @@ def test_the_checks_pass_without_a_fault(icarus, tmp_path) -> None:
 def test_a_fault_in_the_array_is_seen(mutant: Mutant, icarus, tmp_path) -> None:
     with mutated(mutant), pytest.raises(AssertionError, match=r"differ|cycles|does not end"):
         check_array(mutant.name, tmp_path)
-    check_selection(tmp_path)
 
 
 @pytest.mark.parametrize("mutant", SELECTION_MUTANTS, ids=lambda mutant: mutant.name)

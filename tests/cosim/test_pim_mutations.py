@@ -241,9 +241,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("check", [check_gate, check_act, check_rows, check_tiles, check_estimate])
-def test_the_checks_pass_without_a_fault(check, tmp_path) -> None:
-    check("", tmp_path)
+def test_the_tiles_pass_without_a_fault(tmp_path) -> None:
+    """The other checks run without a fault in the modules that they come from."""
+    check_tiles("", tmp_path)
 
 
 @pytest.mark.parametrize(("check", "mutant"), CASES, ids=lambda case: getattr(case, "name", ""))

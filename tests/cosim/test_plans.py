@@ -14,6 +14,8 @@ from rtl.sat.job import read_results, write_product
 from rtl.sat.parameters import Parameters
 from rtl.sat.top import Space
 from tests.cosim.sat_model import (
+    SMALL,
+    TINY,
     Case,
     build,
     gather,
@@ -22,8 +24,7 @@ from tests.cosim.sat_model import (
     random_operands,
     run,
 )
-from tests.cosim.test_mutations import TINY
-from tests.cosim.test_products import SMALL, Point, laid_out, naive, stepped_product
+from tests.cosim.test_products import Point, laid_out, naive, stepped_product
 from workloads import NM
 
 INTEGERS = replace(TINY, data_type="int8", rows=2, cols=3)

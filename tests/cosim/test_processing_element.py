@@ -16,7 +16,6 @@ P = Parameters(
 )
 SLOTS = P.slots
 LATENCY = P.mul_latency + P.add_latency
-RNG = np.random.default_rng(11)
 
 
 @pytest.fixture(params=["amaranth", "icarus"])
@@ -50,10 +49,10 @@ def idle_cycles(count: int) -> list[dict[str, int]]:
 
 
 def test_output_stationary_sums_of_two_tiles_take_turns(level: str, tmp_path) -> None:
-    steps = 4
-    left = RNG.integers(-128, 128, (steps, 2, P.m))
-    right = RNG.integers(-128, 128, (steps, 2))
-    index = RNG.integers(0, P.m, (steps, 2))
+    steps, rng = 4, np.random.default_rng(11)
+    left = rng.integers(-128, 128, (steps, 2, P.m))
+    right = rng.integers(-128, 128, (steps, 2))
+    index = rng.integers(0, P.m, (steps, 2))
     stimulus = idle_cycles(steps * SLOTS + LATENCY + 2)
     for step in range(steps):
         for turn in range(2):
@@ -80,8 +79,9 @@ def test_output_stationary_sums_of_two_tiles_take_turns(level: str, tmp_path) ->
 
 
 def test_weight_stationary_rows_add_to_the_sum_from_the_north(level: str, tmp_path) -> None:
-    values, index = RNG.integers(-128, 128, 2), RNG.integers(0, P.m, 2)
-    rows = RNG.integers(-128, 128, (2, P.m))
+    rng = np.random.default_rng(12)
+    values, index = rng.integers(-128, 128, 2), rng.integers(0, P.m, 2)
+    rows = rng.integers(-128, 128, (2, P.m))
     above = [1000, -77]
     load = [{"weight_stationary": 1, "kept_less_one": 1, "shift": 1}, {}]
     for cycle, j in enumerate((1, 0)):  # the deepest register is loaded first
@@ -105,7 +105,8 @@ def test_weight_stationary_rows_add_to_the_sum_from_the_north(level: str, tmp_pa
 
 
 def test_an_array_drains_its_south_most_row_first(level: str, tmp_path) -> None:
-    left, right = RNG.integers(-128, 128, P.rows), RNG.integers(-128, 128, P.cols)
+    rng = np.random.default_rng(13)
+    left, right = rng.integers(-128, 128, P.rows), rng.integers(-128, 128, P.cols)
     idle = {f"west_control__{r}": 0 for r in range(P.rows)}
     stimulus: list[dict[str, int]] = [dict(idle) for _ in range(16)]
     for r in range(P.rows):  # one step of one tile, skewed
@@ -126,7 +127,8 @@ def test_an_array_drains_its_south_most_row_first(level: str, tmp_path) -> None:
 
 @pytest.mark.parametrize("latency", [1, 3, 6])
 def test_an_adder_takes_its_latency(latency: int, level: str, tmp_path) -> None:
-    pairs = RNG.standard_normal((8, 2)).astype(np.float32)
+    rng = np.random.default_rng(latency)
+    pairs = rng.standard_normal((8, 2)).astype(np.float32)
     stimulus = [
         {name: int(value) for name, value in zip("ab", row, strict=True)}
         for row in pairs.view(np.uint32)

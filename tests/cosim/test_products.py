@@ -15,6 +15,8 @@ from rtl.sat.parameters import Parameters
 from simulator.accelerators.sat import stepped
 from tests.closing import COVERED
 from tests.cosim.sat_model import (
+    LARGE,
+    SMALL,
     Answer,
     build,
     gather,
@@ -29,8 +31,6 @@ PATTERNS = [NM(1, 1), NM(1, 4), NM(2, 4), NM(2, 8), NM(4, 8), NM(2, 16)]
 STALLS = {"flowing": 0.0, "stalled": 0.3}
 REMAINDERS = ("exact", "p", "k", "q", "all")
 
-SMALL = Parameters(rows=4, cols=4, n=4, m=16, lanes=16)
-LARGE = Parameters(rows=8, cols=8, n=2, m=8, lanes=8)
 SHORT_ADDER = Parameters(
     rows=2, cols=3, n=2, m=4, lanes=4, interleave=3, mul_latency=0, add_latency=2
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,9 @@ import pytest
 from rtl.sat.parameters import Parameters
 from simulator.accelerators import sat
 from tests import naive
-from tests.cosim.sat_model import build
+from tests.cosim.sat_model import LARGE, SMALL, build
 from tests.cosim.sat_update import Sgd
 from tests.cosim.simulators import run_cocotb
-from tests.cosim.test_products import LARGE, SMALL
 from tests.cosim.training import (
     NETWORKS,
     STEPS,
@@ -57,6 +57,7 @@ def scheduled(
     return plan, dict(zip(names, plan.stationarity, strict=True))
 
 
+@cache
 def trained_in_numpy(network: str, seed: int) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     weights, x, target = initial(network, seed)
     engine = NumpyEngine(PATTERN, Sgd(), weights)
@@ -109,7 +110,7 @@ def assert_equals_numpy(name: str, answer: dict) -> None:
         assert np.array_equal(np.array(got, np.uint16), want.view(np.uint16))
 
 
-def test_the_glue_around_the_products_is_the_convolution(tmp_path) -> None:
+def test_the_glue_around_the_products_is_the_convolution() -> None:
     network = NETWORKS["convolution"]
     conv = network.network().layers[0].geometry(network.batch)
     rng = np.random.default_rng(2)

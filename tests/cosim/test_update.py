@@ -10,10 +10,8 @@ from rtl.sat.job import read_compact, read_state, write_settings, write_state
 from rtl.sat.parameters import Parameters
 from rtl.sat.top import Space
 from rtl.sat.vector import tail_cycles
-from tests.cosim.sat_model import Case, build, run
+from tests.cosim.sat_model import SMALL, TINY, Case, build, run
 from tests.cosim.sat_update import Sgd, settings, take_compact, take_state
-from tests.cosim.test_mutations import TINY
-from tests.cosim.test_products import SMALL
 from workloads import NM
 
 DECAYING = Sgd(decay=np.float32(5e-4))

@@ -21,7 +21,10 @@ LIMIT_CYCLES = 100_000
 
 @dataclass(frozen=True)
 class Unit:
-    """A component at a level: `amaranth` simulates it, `icarus` its emitted Verilog."""
+    """A component at a level: `amaranth` simulates it, `icarus` its emitted Verilog.
+
+    `key` names what `make` takes from elsewhere than its file and the component's.
+    """
 
     make: Callable[[], wiring.Component]
     top: str
@@ -76,7 +79,7 @@ class Unit:
     def _cocotb(self, test: str, job: dict[str, Any]) -> Any:
         component = owned(self.make())  # if the Verilog is cached, only its ports are needed
         names = ["__".join(map(str, path)) for path, member, _ in _flat(component) if member]
-        key = f"{self.key} {source_of(type(component))}"
+        key = f"{self.key} {source_of(self.make)} {source_of(type(component))}"
         verilog = emit(lambda: component, key=key, top=self.top)
         model = build_icarus(verilog, top=self.top)
         source, answers = self.directory / "job.json", self.directory / "answers.json"

@@ -31,12 +31,15 @@ def test_a_bench_passes_on_its_design_and_fails_on_a_changed_one(
     module = design.replace("-", "_")
     assert export(tmp_path, design, "--cycles", "60").startswith(f"{tmp_path}: {module}.v")
     passed = make(tmp_path)
-    assert "PASS=1 FAIL=0" in passed.stdout, passed.stdout + passed.stderr
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+    assert "PASS=1 FAIL=0" in passed.stdout
     vectors = json.loads((tmp_path / "vectors.json").read_text())
     changed = [cycle for cycle in vectors["cycles"] if any(cycle[1])]
     changed[-1][1][[bool(v) for v in changed[-1][1]].index(True)] ^= 1
     (tmp_path / "vectors.json").write_text(json.dumps(vectors))
-    assert "PASS=0 FAIL=1" in make(tmp_path).stdout
+    failed = make(tmp_path)
+    assert failed.returncode == 2
+    assert "PASS=0 FAIL=1" in failed.stdout
 
 
 def test_a_bench_without_cocotb_says_what_is_missing(

@@ -116,6 +116,7 @@ CLOCKED: dict[str, Callable[[], wiring.Component]] = {
     "pim_unit": design("pim_unit", lanes=2),
     "pim_bank": design("pim_bank", banks=1, groups=1),
     "pim_gate": design("pim_gate", banks=1, groups=1),
+    "pim_channel": design("pim_channel", banks=1, groups=1),
     "mac": Accumulator,
     "mac_pipelined": lambda: Accumulator(pipelined=True),
     "opt1": lambda: Accumulator(style="opt1"),

@@ -296,6 +296,7 @@ def test_the_simd_unit_adds_weights_from_the_highest_down() -> None:
             lambda: StepAccumulator(acc_width=11, segmented=True),
             "acc_width of a segmented element must be at least 13 bits, not 11",
         ),
+        (lambda: TermPairs(lanes=0), "lanes of an array must lie in 1 to 256, not 0"),
         (lambda: SparseEncoder(lanes=1), "lanes of a sparse encoder must lie in 2 to 16, not 1"),
         (lambda: Encoder(scheme="csd"), "scheme of an encoder must be booth or ent, not 'csd'"),
     ],

@@ -186,3 +186,16 @@ def test_products_that_the_build_cannot_hold_are_refused(held, shape, message: s
     }[held]
     with pytest.raises(InputError, match=message):
         lay_out(windows, packed, Parameters())
+
+
+def test_operands_of_another_type_than_the_build_s_are_refused() -> None:
+    """Their bits would be cut into words of another size."""
+    whole = nm.windows(np.zeros((4, 8), np.float32), NM(2, 8))
+    half = nm.windows(np.zeros((4, 8), np.float16), NM(2, 8))
+    packed = nm.compress(np.zeros((8, 4), np.float16), NM(2, 8))
+    for windows, build, message in (
+        (whole, "fp16", "windows of a build for fp16 must be float16, not float32"),
+        (half, "int8", "windows of a build for int8 must be int8, not float16"),
+    ):
+        with pytest.raises(InputError, match=message):
+            host.output_stationary(windows, packed, Parameters(data_type=build))

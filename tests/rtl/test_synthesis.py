@@ -1,6 +1,5 @@
 import csv
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from rtl.cli import app
+from rtl.elaboration import owned
 from rtl.export import verilog_text
+from rtl.stimulus import ports
 from rtl.synthesis import flow, gates, table, units
 from rtl.synthesis.command import synth
 from rtl.synthesis.designs import DESIGNS, find
@@ -16,72 +17,14 @@ from rtl.synthesis.events import INPUT_DELAY_PS
 from rtl.synthesis.functions import truth_table
 from rtl.synthesis.liberty import read_library
 from tests.cosim.units import Unit
+from tests.rtl.small_liberty import all_cells, cell_text, small_library
 from workloads import InputError
 
 NEEDS_TOOLS = pytest.mark.usefixtures("synthesis_tools")
-SMALL = """library (small) {
-  nom_voltage : 2.0;
-  power_lut_template (energy) {
-    variable_1 : total_output_net_capacitance; variable_2 : input_transition_time;
-    index_1 ("0, 1"); index_2 ("0, 1");
-  }
-  lu_table_template (delay) {
-    variable_1 : input_net_transition; variable_2 : total_output_net_capacitance;
-    index_1 ("0, 1"); index_2 ("0, 1");
-  }
-  CELLS
-}
-"""
-ARC = """
-    timing () {
-      related_pin : "PIN";
-      cell_rise (delay) { values ("DELAY, DELAY", "DELAY, DELAY"); }
-      cell_fall (delay) { values ("DELAY, DELAY", "DELAY, DELAY"); }
-      rise_transition (delay) { values ("0, 0", "0, 0"); }
-      fall_transition (delay) { values ("0, 0", "0, 0"); }
-    }
-    internal_power () {
-      related_pin : "PIN";
-      rise_power (energy) { values ("3, 3", "3, 3"); }
-      fall_power (energy) { values ("5, 5", "5, 5"); }
-    }"""
-
-
-def cell(name: str, function: str, delay: str, *, extra: str = "") -> str:
-    pins = sorted(set(re.findall("[A-Z]", function)))
-    inputs = "".join(
-        f"  pin ({pin}) {{ direction : input; capacitance : 0.25; }}\n" for pin in pins
-    )
-    arcs = "".join(ARC.replace("PIN", pin).replace("DELAY", delay) for pin in pins)
-    output = f'  pin (Y) {{ direction : output; function : "{function}"; {arcs} }}\n'
-    return f"cell ({name}) {{ area : 10; {extra}\n{inputs}{output}}}\n"
-
-
-FLOP = """cell (FLOP) { area : 20; ff (IQ, IQN) { clocked_on : "C"; next_state : "D"; }
-  pin (C) { direction : input; capacitance : 0; } pin (D) { direction : input; capacitance : 0; }
-  pin (Q) { direction : output; function : "IQ"; ARC } }
-"""
-
-
-def small_library(folder: Path, *cells: str) -> Path:
-    path = folder / f"small{len(cells)}.lib"
-    path.write_text(SMALL.replace("CELLS", "\n".join(cells)))
-    return path
-
-
-def all_cells() -> tuple[str, ...]:
-    flop = FLOP.replace("ARC", ARC.replace("PIN", "C").replace("DELAY", "0.1"))
-    return (
-        cell("INV", "(!A)", "0.4"),
-        cell("NAND", "(!(A B))", "0.1"),
-        cell("XOR", "(A^B)", "0.1"),
-        flop,
-        cell("BUF", "(A)", "0.1"),
-    )
 
 
 def test_a_table_is_interpolated_in_load_and_transition(tmp_path: Path) -> None:
-    text = cell("INV", "(!A)", "0.4").replace('"3, 3", "3, 3"', '"1, 2", "3, 8"', 1)
+    text = cell_text("INV", "(!A)", "0.4").replace('"3, 3", "3, 3"', '"1, 2", "3, 8"', 1)
     library = read_library(small_library(tmp_path, text, *all_cells()[1:]))
     energy = library.cells["INV"].pins["Y"].arcs["A"].energy["rise"]
     assert energy.at(0.0, 0.0) == 1.0
@@ -103,6 +46,13 @@ def test_a_table_is_interpolated_in_load_and_transition(tmp_path: Path) -> None:
 def test_liberty_functions_become_truth_tables(function, order, table_bits) -> None:
     bits = truth_table(function, list(order))
     assert [bits >> i & 1 for i in range(len(table_bits))] == table_bits
+
+
+@pytest.mark.parametrize("function", ["(A", "A B)", "!", "A+", "A$B", "()"])
+def test_a_function_that_is_none_is_refused(function: str) -> None:
+    with pytest.raises(InputError) as error:
+        truth_table(function, ["A", "B"])
+    assert str(error.value) == f"function {function!r} of a cell is not understood"
 
 
 def glitching() -> dict:
@@ -144,7 +94,7 @@ def test_glitches_and_their_energy_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_pulse_shorter_than_the_gate_is_swallowed(tmp_path: Path) -> None:
-    slow = cell("XOR", "(A^B)", "0.9")
+    slow = cell_text("XOR", "(A^B)", "0.9")
     library = read_library(small_library(tmp_path, *all_cells()[:2], slow, *all_cells()[3:]))
     activity = gates.simulate(
         gates._Builder(glitching(), library).circuit(), {"a": np.array([1, 0, 1])}
@@ -193,7 +143,7 @@ def test_a_file_that_is_no_library_is_refused(tmp_path: Path, text: str) -> None
 def test_the_command_refuses_what_there_is_not(design, settings, message) -> None:
     with pytest.raises(InputError) as error:
         synth(design, settings, None)
-    assert str(error.value).replace("opt4c?", "opt4e?") == message
+    assert str(error.value) == message
 
 
 def test_missing_tools_are_named_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,18 +199,44 @@ def test_the_json_of_a_measurement_has_the_energy_in_joules_too() -> None:
     assert found["energy_per_op_j"] == pytest.approx(found["energy_per_op_pj"] * 1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("opt2", {"lanes": 3}),
+        ("laconic", {"lanes": 256}),
+        ("simd_lane", {"acc_width": 1}),
+        ("pim_unit", {"lanes": 512}),
+        ("hash_accumulate", {"key_bits": 8}),
+    ],
+)
+def test_a_stimulus_fits_the_ports_of_odd_parameters(name: str, changes: dict[str, int]) -> None:
+    """A word for every cycle; lanes that do not divide 256 terms, or more than that."""
+    component, cycles = owned(find(name).component(**changes)), 100
+    stimulus, operations = find(name).stimulus(component, cycles)
+    assert operations > 0
+    driven, _ = ports(component)
+    for port, words in stimulus.items():
+        assert len(words) == cycles
+        assert all(0 <= int(word) < 1 << len(driven[port]) for word in words), port
+
+
+def test_a_bank_has_one_row_buffer_or_two() -> None:
+    with pytest.raises(InputError, match="dual must be 0 or 1, not 2"):
+        find("pim_bank").component(dual=2)
+
+
 def test_units_compute_under_their_stimulus(tmp_path: Path) -> None:
     """Every update that the stimulus offers is accepted: the energy is that of all of them."""
     cycles = 60
     table_unit = units.UNITS["hash_accumulate"].component()
     stimulus, updates = units.update_stimulus(table_unit, cycles)
     requesters = table_unit.unit.requesters
-    ports = [f"update__{r}__ready" for r in range(requesters)]
+    watched = [f"update__{r}__ready" for r in range(requesters)]
     steps = [{name: int(values[c]) for name, values in stimulus.items()} for c in range(cycles)]
     unit = Unit(
         make=lambda: table_unit, top="hash_accumulate", key="", level="amaranth", directory=tmp_path
     )
-    got = unit.drive(steps, ports)
+    got = unit.drive(steps, watched)
     taken = sum(
         steps[c][f"update__{r}__valid"] & got[c][f"update__{r}__ready"]
         for c in range(cycles)

@@ -13,6 +13,7 @@ from rtl.synthesis import flow, gates
 from rtl.synthesis.command import synth
 from rtl.synthesis.designs import find
 from rtl.synthesis.liberty import Cell, Pin, read_library
+from tests.rtl.small_liberty import all_cells, cell_text, small_library
 from workloads import InputError
 
 NEEDS_TOOLS = pytest.mark.usefixtures("synthesis_tools")
@@ -96,6 +97,48 @@ def test_results_do_not_depend_on_the_units_of_the_file(tmp_path: Path) -> None:
     assert other["energy_per_op_pj"] == pytest.approx(plain["energy_per_op_pj"], rel=0.01)
 
 
+def test_blanks_around_a_colon_do_not_matter(tmp_path: Path) -> None:
+    path, dense = small_library(tmp_path, *all_cells()), tmp_path / "dense.lib"
+    dense.write_text(path.read_text().replace(" : ", ":"))
+    plain, other = read_library(path), read_library(dense)
+    assert other.voltage == plain.voltage == 2.0
+    for name, cell in plain.cells.items():
+        same = other.cells[name]
+        assert (same.area, same.clock, same.next_state) == (cell.area, cell.clock, cell.next_state)
+        assert cell.area in (10, 20)
+        for pin, shown in cell.pins.items():
+            for what in ("output", "capacitance", "function"):
+                assert getattr(same.pins[pin], what) == getattr(shown, what)
+            assert same.pins[pin].arcs.keys() == shown.arcs.keys()
+
+
+def test_a_voltage_in_millivolts_is_the_same_voltage(tmp_path: Path) -> None:
+    """Energies of tables are in fF x mV^2 = 1e-9 pJ then."""
+    path = small_library(tmp_path, *all_cells())
+    text = path.read_text().replace("nom_voltage : 2.0;", "nom_voltage : 2000; UNITS")
+    units = 'voltage_unit : "1mV"; capacitive_load_unit (1, ff);'
+    path.write_text(text.replace("UNITS", units))
+    library = read_library(path)
+    assert library.voltage == pytest.approx(2.0)
+    arc = library.cells["INV"].pins["Y"].arcs["A"]
+    assert arc.energy["rise"].at(0.0, 0.0) == pytest.approx(3e-9)
+
+
+def test_an_arc_may_be_related_to_several_pins(tmp_path: Path) -> None:
+    both = re.sub(r'related_pin : "A"', 'related_pin : "A B"', all_cells()[1])
+    library = read_library(small_library(tmp_path, all_cells()[0], both, *all_cells()[2:]))
+    arcs = library.cells["NAND"].pins["Y"].arcs
+    assert set(arcs) == {"A", "B"}
+    assert arcs["A"].delay["rise"].at(0.0, 0.0) == arcs["B"].delay["rise"].at(0.0, 0.0) == 0.1
+    assert arcs["A"].energy["fall"].at(0.0, 0.0) == arcs["B"].energy["fall"].at(0.0, 0.0) == 5.0
+
+
+def test_the_driver_is_an_inverter_however_its_function_is_written(tmp_path: Path) -> None:
+    apostrophe = cell_text("INV", "A'", "0.4")
+    library = read_library(small_library(tmp_path, apostrophe, *all_cells()[1:]))
+    assert flow._driver(library) == "INV"
+
+
 @pytest.mark.parametrize(
     ("unit", "sentence"),
     [
@@ -118,7 +161,7 @@ def test_a_flip_flop_is_known_by_its_state_and_not_by_names() -> None:
         "QN": Pin("QN", True, 0.0, "IQN"),
         "OUT": Pin("OUT", True, 0.0, "(IQ)"),
     }
-    cell = Cell("DFX", 1.0, 0.0, pins, clock="CK", next_state="(DATA)", state="IQ")
+    cell = Cell("DFX", 1.0, pins, clock="CK", next_state="(DATA)", state="IQ")
     assert (cell.state_input, cell.state_output) == ("DATA", "OUT")
     cell.next_state = "(EN DATA)"
     with pytest.raises(InputError, match=r"flip-flop DFX stores '\(EN DATA\)', not a pin of it"):

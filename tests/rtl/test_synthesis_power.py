@@ -12,13 +12,12 @@ from rtl.export import verilog_text
 from rtl.synthesis import flow, gates
 from rtl.synthesis.designs import find
 from rtl.synthesis.functions import Tree, parse
-from rtl.synthesis.liberty import Library, Pin, read_library
+from rtl.synthesis.liberty import EDGES, Library, Pin, read_library
 
 pytestmark = pytest.mark.usefixtures("synthesis_tools")
 ACTIVITY = 0.4
 """Transitions of every net in a second: this is how OpenSTA 2.0 takes it."""
 
-EDGES = ("rise", "fall")
 DESIGNS = ("opt4c", "mac", "opt1")
 
 
