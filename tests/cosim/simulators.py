@@ -16,7 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,9 +147,11 @@ def run_cocotb(
     test: str,
     environment: Mapping[str, str],
     directory: Path,
+    plusargs: Sequence[str] = (),
 ) -> Path | None:
     """Run the cocotb test `test` of `module` on `model`; return the waveform file, if any.
 
+    The module lies in `directory`, in which the test runs, or in the project.
     A model from the cache may have been linked in another environment, which is gone: cocotb's
     libraries are those of this one.
     Raises `AssertionError` with the simulator's output when the test fails.
@@ -174,10 +176,11 @@ def run_cocotb(
             extra_env={
                 **environment,
                 "COCOTB_ANSI_OUTPUT": "0",
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": f"{directory}{os.pathsep}{ROOT}",
                 "LD_LIBRARY_PATH": f"{libs_dir}{os.pathsep}{os.environ.get('LD_LIBRARY_PATH', '')}",
             },
             waves=model.waves,
+            plusargs=plusargs,
             test_args=["--trace-file", WAVES] if model.waves and verilated else [],
             log_file=str(log),
         )
