@@ -22,7 +22,8 @@ GLOSSARY: dict[str, Term] = {
         "-", "FF forward, BP backward data, WU backward weight, UP weight update and selection."
     ),
     "kind": Term(
-        "-", "What the operation is: conv, linear, attention, or the kind of vector work."
+        "-",
+        "What the operation is: conv, linear, attention, all-reduce, or the kind of vector work.",
     ),
     "pattern": Term("-", "Sparsity pattern that the accelerator exploits; dense if none."),
     "m": Term("rows", "Rows of the streamed matrix of the product; 0 for other work."),
