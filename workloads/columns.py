@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from workloads.errors import InputError
 from workloads.operations import MatMul, Operand, Selection, VectorOp, Workload
-from workloads.patterns import NM
+from workloads.patterns import NM, Dense
 
 Ints = NDArray[np.int64]
 
@@ -68,7 +68,11 @@ class SelectionColumns(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """All operations of a workload, the names that reports repeat, and the widths of operands."""
+    """All operations of a workload, the names that reports repeat, and what its operands are.
+
+    `value_bits` are the widths of factors, `other_patterns` the patterns of operands that are
+    neither dense nor N:M, as texts: each once, in ascending order.
+    """
 
     matmuls: MatMulColumns
     vectors: VectorColumns
@@ -79,6 +83,7 @@ class Columns(NamedTuple):
     passes: NDArray[np.object_]
     kinds: NDArray[np.object_]
     value_bits: tuple[int, ...]
+    other_patterns: tuple[str, ...]
 
 
 def columns(workload: Workload) -> Columns:
@@ -122,6 +127,7 @@ def _columns(workload: Workload) -> Columns:
         passes=_texts(op.pass_.value for op in workload),
         kinds=_texts("selection" if isinstance(op, Selection) else op.kind for op in workload),
         value_bits=operand_bits(workload),
+        other_patterns=_other_patterns(workload),
     )
 
 
@@ -129,6 +135,12 @@ def operand_bits(workload: Workload) -> tuple[int, ...]:
     """Return the widths of the factors of all products, each once, in ascending order."""
     sides = (side for op in workload.matmuls for side in (op.left, op.right))
     return tuple(sorted({side.value_bits for side in sides}))
+
+
+def _other_patterns(workload: Workload) -> tuple[str, ...]:
+    operands = (operand for op in workload.matmuls for operand in (op.left, op.right, op.out))
+    patterns = (operand.pattern for operand in operands)
+    return tuple(sorted({str(each) for each in patterns if not isinstance(each, (Dense, NM))}))
 
 
 def _matmul_row(order: int, op: MatMul) -> tuple[int, ...]:

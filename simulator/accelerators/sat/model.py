@@ -26,7 +26,6 @@ from simulator.report import Report
 from workloads.columns import Columns, columns
 from workloads.errors import InputError
 from workloads.operations import Workload
-from workloads.patterns import NM, Dense
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +119,7 @@ def simulate(config: Config, plan: Plan) -> Report:
         peak_macs_per_cycle=config.peak_macs_per_cycle,
         columns=_columns(table, products, fields, config.peak_macs_per_cycle),
         energy_pj=components,
-        notes=(*workload.notes, *_notes(config, workload, table)),
+        notes=(*workload.notes, *_notes(config, table)),
     )
 
 
@@ -320,9 +319,8 @@ def _columns(
     pattern = np.full(len(table.names), "-", dtype=object)
     sparse = products["group"] > 1
     pattern[table.matmuls.order] = "dense"
-    pattern[table.matmuls.order[sparse]] = [
-        f"{n}:{m}" for n, m in zip(products["kept"][sparse], products["group"][sparse], strict=True)
-    ]
+    kept, group = products["kept"][sparse].tolist(), products["group"][sparse].tolist()
+    pattern[table.matmuls.order[sparse]] = [f"{n}:{m}" for n, m in zip(kept, group, strict=True)]
     return {
         "name": table.names,
         "layer": table.layer_names,
@@ -336,16 +334,11 @@ def _columns(
     }
 
 
-def _notes(config: Config, workload: Workload, table: Columns) -> tuple[str, ...]:
+def _notes(config: Config, table: Columns) -> tuple[str, ...]:
     """Say what the accelerator could not use and what it converts."""
     notes = []
-    unused = {
-        quantities.short(str(operand.pattern))
-        for op in workload.matmuls
-        for operand in (op.left, op.right, op.out)
-        if not isinstance(operand.pattern, (Dense, NM))
-    }
+    unused = sorted({quantities.short(text) for text in table.other_patterns})
     if unused:
-        some = ", ".join(sorted(unused)[:3]) + (", ..." if len(unused) > 3 else "")
+        some = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
         notes.append(f"sat only skips N:M groups: {some} runs as dense")
     return (*notes, *operation_rows.width_notes(table.value_bits, config.value_bits))
