@@ -48,8 +48,8 @@ agreement: $(VENV)/demo.stamp
 
 bench: $(VENV)/test.stamp
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,max \
-	  --figures sim_results/bench/figures.md
-	$(BIN)/python -m tests.benchmarks.peers --peers $(PEERS) --out sim_results/bench
+	  --figures sim_results/bench/figures.md; kept=$$?; \
+	$(BIN)/python -m tests.benchmarks.peers --peers $(PEERS) --out sim_results/bench && exit $$kept
 
 # Tools that answer the same questions, each in an environment of its own; make bench compares with
 # those that are there. SCALE-Sim 3.0.0 fails with NumPy 2.4, ZigZag misses six, AccelForge needs 3.12.

@@ -57,6 +57,12 @@ class Figure:
 Note = Callable[..., None]
 
 
+@pytest.fixture(autouse=True)
+def _bytecode_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands keep their bytecode, as Python does unless it is told not to."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+
+
 @pytest.fixture
 def figure(record_property) -> Note:
     """Return a function that notes a figure and fails where it misses its budget."""
