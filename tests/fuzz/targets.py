@@ -1,7 +1,11 @@
-"""The readers that are fuzzed: each takes bytes, and may refuse them with `InputError` only."""
+"""The readers that are fuzzed: each takes bytes, and may refuse them with `InputError` only.
+
+One for each kind of text that is typed, and for each kind of file that is read.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,6 +17,7 @@ from simulator import accelerators, run_options
 from simulator.configuration import override, parse_settings
 from simulator.sweep import expressions, study_file
 from tests.fuzz import graphs
+from tests.workloads.importers import model_files
 from workloads import InputError, trace
 from workloads.importers import read_model
 from workloads.llm import read_requests
@@ -160,6 +165,89 @@ OPERATORS = (
 )
 
 
+def _chakra_node(
+    number: int, parent: int, name: str, *tensors: tuple[int, list[int]]
+) -> dict[str, object]:
+    """Return a node of an execution trace; the last tensor, storage and shape, is its output."""
+    values = [[number + i, storage, 0, 8, 4, "cpu"] for i, (storage, _) in enumerate(tensors)]
+    columns = {"values": values, "shapes": [shape for _, shape in tensors]}
+    columns["types"] = ["Tensor(float)"] * len(tensors)
+    known = {"id": number, "ctrl_deps": parent, "name": name, "attrs": []}
+    inputs = {key: column[:-1] for key, column in columns.items()}
+    return known | {"inputs": inputs, "outputs": {k: column[-1:] for k, column in columns.items()}}
+
+
+X, W, DY = (5, [2, 4]), (7, [4, 3]), (33, [2, 3])
+CHAKRA = json.dumps(
+    {
+        "schema": "1.1.1-chakra.0.0.4",
+        "nodes": [
+            _chakra_node(14, 3, "aten::addmm", (9, [3]), X, W, (20, [2, 3])),
+            _chakra_node(40, 2, "AddmmBackward0"),
+            _chakra_node(45, 40, "aten::mm", DY, (7, [3, 4]), (48, [2, 4])),
+            _chakra_node(59, 40, "aten::mm", (33, [3, 2]), X, (61, [3, 4])),
+        ],
+    }
+).encode()
+"""A linear layer and its gradients: what is read of a recording of PyTorch."""
+
+NUMBERS = (b"\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\xff\xff\xff\xff\x7f", b"\1\0\0\0")
+JSON = (b"{}", b"[]", b"null", b"-1", b"0", b"1e999", b'"', b"9" * 30)
+
+
+def _models() -> dict[str, Target]:
+    """Return the readers of model files; a checkpoint is read beside a configuration."""
+    return {
+        "onnx": Target(read=_model(".onnx"), seeds=(model_files.small_onnx().SerializeToString(),)),
+        "safetensors": Target(read=_checkpoint, seeds=(_beside(0),), words=(*NUMBERS, *JSON)),
+        "configuration": Target(read=_checkpoint_of, seeds=(_beside(1),), words=JSON),
+        "gguf": Target(
+            read=_model(".gguf"),
+            seeds=(_written(lambda folder: model_files.write_gguf(folder / "m.gguf")),),
+            words=NUMBERS,
+        ),
+        "tflite": Target(
+            read=_model(".tflite"),
+            seeds=(_written(lambda folder: model_files.write_tflite(folder / "m.tflite")),),
+            words=NUMBERS,
+        ),
+        "chakra": Target(read=_model(".json"), seeds=(CHAKRA,), words=(b"aten::bmm", *JSON)),
+    }
+
+
+def _model(suffix: str) -> Callable[[bytes], object]:
+    return lambda content: read_model(_file(content, suffix))
+
+
+def _checkpoint(content: bytes) -> object:
+    """Read weights whose configuration is right."""
+    return _read_beside(content, _beside(1))
+
+
+def _checkpoint_of(content: bytes) -> object:
+    """Read right weights by a configuration."""
+    return _read_beside(_beside(0), content)
+
+
+def _read_beside(weights: bytes, configuration: bytes) -> object:
+    path = _file(weights, ".safetensors")
+    path.with_name("config.json").write_bytes(configuration)
+    return read_model(path)
+
+
+@cache
+def _beside(which: int) -> bytes:
+    """Return the weights (0) or the configuration (1) of a small encoder."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = model_files.write_safetensors(Path(folder))
+        return (path, path.with_name("config.json"))[which].read_bytes()
+
+
+def _written(write: Callable[[Path], Path]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return write(Path(folder)).read_bytes()
+
+
 def _trace_seeds() -> tuple[bytes, ...]:
     return (trace.shipped()["digits-vit"].read_bytes(),)
 
@@ -219,7 +307,7 @@ def _texts() -> dict[str, Target]:
 
 def _files() -> dict[str, Target]:
     """Return traces, requests, matrices, layer tables and models."""
-    return {
+    return _models() | {
         "trace": Target(
             read=lambda content: trace.read_trace(_file(content, ".trace")), seeds=_trace_seeds()
         ),
