@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from workloads.errors import InputError
+from workloads.files import cache_folder
 
 
 def cache_directory() -> Path:
     """Return where results are kept: `SPARSIGHT_RTL_CACHE`, or a folder of the user's cache."""
-    named = os.environ.get("SPARSIGHT_RTL_CACHE")
-    if named:
-        return Path(named)
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(user) / "sparsight" / "rtl"
+    return cache_folder("rtl", "SPARSIGHT_RTL_CACHE")
 
 
 def kept(name: str, make: Callable[[Path], None]) -> Path:

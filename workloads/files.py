@@ -1,4 +1,7 @@
-"""Read text as people save it, tell pickles, make tables and JSON, and write files whole or not."""
+"""Read text as people save it, tell pickles, make tables and JSON, write files whole or not at all.
+
+Also where files that may be made or fetched again are kept.
+"""
 
 from __future__ import annotations
 
@@ -88,6 +91,15 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
     finally:
         for written in temporary.values():
             written.unlink(missing_ok=True)
+
+
+def cache_folder(name: str, variable: str) -> Path:
+    """Return the folder that an environment variable names, or `name` in the user's cache."""
+    chosen = os.environ.get(variable)
+    if chosen:
+        return Path(chosen)
+    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(user) / "sparsight" / name
 
 
 def csv_content(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:

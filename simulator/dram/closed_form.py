@@ -101,7 +101,7 @@ def run_ends(timing: DramTiming, runs: Iterable[Run], *, refresh: bool, dual: bo
 def _run_ends(
     timing: DramTiming, runs: tuple[Run, ...], *, refresh: bool, dual: bool
 ) -> Sequence[int]:
-    """Do so where it is exact. Studies that change something else ask for equal work again."""
+    """Return them where `applies` holds; kept, as studies of other things ask for equal work."""
     channel = _Channel(timing, refresh=refresh, dual=dual)
     ends = []
     for run in runs:

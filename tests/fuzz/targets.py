@@ -199,16 +199,18 @@ def _models() -> dict[str, Target]:
     """Return the readers of model files; a checkpoint is read beside a configuration."""
     return {
         "onnx": Target(read=_model(".onnx"), seeds=(model_files.small_onnx().SerializeToString(),)),
-        "safetensors": Target(read=_checkpoint, seeds=(_beside(0),), words=(*NUMBERS, *JSON)),
-        "configuration": Target(read=_checkpoint_of, seeds=(_beside(1),), words=JSON),
+        "safetensors": Target(read=_checkpoint, seeds=(_encoder()[0],), words=(*NUMBERS, *JSON)),
+        "configuration": Target(read=_configuration, seeds=(_encoder()[1],), words=JSON),
         "gguf": Target(
             read=_model(".gguf"),
-            seeds=(_written(lambda folder: model_files.write_gguf(folder / "m.gguf")),),
+            seeds=(model_files.whole(lambda folder: model_files.write_gguf(folder / "m.gguf")),),
             words=NUMBERS,
         ),
         "tflite": Target(
             read=_model(".tflite"),
-            seeds=(_written(lambda folder: model_files.write_tflite(folder / "m.tflite")),),
+            seeds=(
+                model_files.whole(lambda folder: model_files.write_tflite(folder / "m.tflite")),
+            ),
             words=NUMBERS,
         ),
         "chakra": Target(read=_model(".json"), seeds=(CHAKRA,), words=(b"aten::bmm", *JSON)),
@@ -221,12 +223,12 @@ def _model(suffix: str) -> Callable[[bytes], object]:
 
 def _checkpoint(content: bytes) -> object:
     """Read weights whose configuration is right."""
-    return _read_beside(content, _beside(1))
+    return _read_beside(content, _encoder()[1])
 
 
-def _checkpoint_of(content: bytes) -> object:
+def _configuration(content: bytes) -> object:
     """Read right weights by a configuration."""
-    return _read_beside(_beside(0), content)
+    return _read_beside(_encoder()[0], content)
 
 
 def _read_beside(weights: bytes, configuration: bytes) -> object:
@@ -236,16 +238,11 @@ def _read_beside(weights: bytes, configuration: bytes) -> object:
 
 
 @cache
-def _beside(which: int) -> bytes:
-    """Return the weights (0) or the configuration (1) of a small encoder."""
+def _encoder() -> tuple[bytes, bytes]:
+    """Return the weights and the configuration of a small encoder."""
     with tempfile.TemporaryDirectory() as folder:
         path = model_files.write_safetensors(Path(folder))
-        return (path, path.with_name("config.json"))[which].read_bytes()
-
-
-def _written(write: Callable[[Path], Path]) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        return write(Path(folder)).read_bytes()
+        return path.read_bytes(), path.with_name("config.json").read_bytes()
 
 
 def _trace_seeds() -> tuple[bytes, ...]:

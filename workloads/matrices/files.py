@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from workloads.errors import InputError
-from workloads.files import write_whole
+from workloads.files import cache_folder, write_whole
 from workloads.importers.bounded import gunzip
 from workloads.matrices.csr import Csr
 from workloads.matrices.graph_tool import parse_graph_tool
@@ -33,11 +32,7 @@ SUFFIXES = (".mtx", ".mtx.gz", ".npz", ".gt", ".gt.gz")
 
 def cache_directory() -> Path:
     """Return where fetched matrices are kept: $SPARSIGHT_MATRICES or the user's cache folder."""
-    chosen = os.environ.get("SPARSIGHT_MATRICES")
-    if chosen:
-        return Path(chosen)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "sparsight" / "matrices"
+    return cache_folder("matrices", "SPARSIGHT_MATRICES")
 
 
 def read_matrix(source: str | Path) -> Csr:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,13 @@ def small_onnx(batch: Any = "N") -> Any:
 def write_onnx(path: Path, model: Any) -> Path:
     path.write_bytes(model.SerializeToString())
     return path
+
+
+@functools.cache
+def whole(write: Callable[[Path], Path]) -> bytes:
+    """Return the content of the file that `write` makes in a folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        return write(Path(folder)).read_bytes()
 
 
 def bert_tensors() -> dict[str, np.ndarray]:

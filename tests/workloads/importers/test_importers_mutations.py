@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import json
 import struct
 import tempfile
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.workloads.importers.model_files import (
     small_onnx,
+    whole,
     write_chakra,
     write_gguf,
     write_safetensors,
@@ -47,12 +47,6 @@ def reads_or_refuses(name: str, content: bytes, beside: dict[str, str] | None = 
             sentence = str(error)
             assert "\n" not in sentence
             assert len(sentence) < 800
-
-
-@functools.cache
-def whole(write: Callable[[Path], Path]) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        return write(Path(folder)).read_bytes()
 
 
 def change_one(tree: Any, draw: Callable[[st.SearchStrategy[Any]], Any]) -> Any:
